@@ -1,0 +1,42 @@
+# The two commands to know: make demo, make test.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint types unit beanstalkd bench clean
+
+demo: .venv/ready beanstalkd
+	$(BIN)/python demo.py
+
+test: lint types unit
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/ready
+	$(BIN)/mypy
+
+unit: .venv/ready beanstalkd
+	$(BIN)/python -m pytest
+
+bench: .venv/ready beanstalkd
+	$(BIN)/pip install --quiet --editable '.[bench]'
+	$(BIN)/python -m benchmarks
+
+# Made again whenever what it installs may have changed.
+.venv/ready: pyproject.toml setup.py
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or later is needed: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --editable '.[test]'
+	touch $@
+
+# Tests against a real server are skipped, and say so, where there is none and none may be installed.
+beanstalkd:
+	@command -v beanstalkd >/dev/null || \
+	{ command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && \
+	  { apt-get install --yes --quiet beanstalkd || \
+	    { apt-get update --quiet && apt-get install --yes --quiet beanstalkd; }; } >/dev/null; } || \
+	echo 'beanstalkd is not installed, and could not be: continuing without it' >&2
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,61 @@
+"""Fixtures for all tests."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Iterator
+
+import pytest
+from tornado.ioloop import IOLoop
+
+from .beanstalkd import EXECUTABLE, Beanstalkd
+
+TEST_TIMEOUT = 30  # seconds; a test that takes longer hangs
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if (
+            isinstance(item, pytest.Function)
+            and inspect.iscoroutinefunction(item.obj)
+            and item.get_closest_marker("gen_test") is None
+        ):
+            item.add_marker(pytest.mark.gen_test(timeout=TEST_TIMEOUT))
+
+
+@pytest.fixture
+def io_loop() -> Iterator[IOLoop]:
+    """A loop for each test, in the place of pytest-tornado's, which warns on today's Tornado.
+
+    At the end nothing may be left running on it, and nothing may have been reported to it.
+    """
+    loop = asyncio.new_event_loop()
+    reported: list[str] = []
+    loop.set_exception_handler(lambda _, context: reported.append(str(context)))
+    asyncio.set_event_loop(loop)
+    try:
+        io_loop = IOLoop.current()
+        yield io_loop
+        left = [task for task in asyncio.all_tasks(loop) if not task.done()]
+        for task in left:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.run_until_complete(loop.shutdown_default_executor())
+        io_loop.close()
+    finally:
+        asyncio.set_event_loop(None)
+    assert not left, "tasks were left running"
+    assert not reported, "errors were reported to the loop"
+
+
+@pytest.fixture
+def beanstalkd() -> Iterator[Beanstalkd]:
+    """A real server, fresh for the test."""
+    if EXECUTABLE is None:
+        pytest.skip("beanstalkd is not installed")
+    server = Beanstalkd()
+    server.start()
+    yield server
+    server.stop()
