@@ -1,0 +1,138 @@
+"""Run the measures in rounds, and print the table: ``python -m benchmarks --help``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import inspect
+import platform
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+import tornado
+
+from tests.beanstalkd import EXECUTABLE
+
+from . import figures, table  # noqa: F401 - figures brings in every module with measures
+from .registry import FIGURES, MEASURES, Measure, Round, Sample, Stopwatch
+from .servers import Servers
+
+LIMIT = 60  # seconds for one measure in one round; what takes longer hangs
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = parse(arguments)
+    if EXECUTABLE is None:
+        sys.exit("beanstalkd is not installed: there is nothing to measure against")
+    measures = chosen(options.only)
+    if not measures:
+        names = "\n  ".join(measure.title for measure in MEASURES)
+        sys.exit(f"no measure's name holds {' or '.join(options.only)}; there are\n  {names}")
+    signal.signal(signal.SIGTERM, terminated)
+    print(describe(EXECUTABLE, options), flush=True)
+    rounds: list[Round] = []
+    with Servers() as servers:
+        for number in range(options.rounds):
+            print(f"round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
+            # Every other round goes backwards: nobody always comes after the same one.
+            order = measures[:: -1 if number % 2 else 1]
+            rounds.append(run_round(order, options.jobs, servers))
+    print("\n".join(table.lines(measures, FIGURES, rounds)))
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--rounds", type=positive, default=5, metavar="N", help="default: 5")
+    parser.add_argument(
+        "--jobs",
+        type=positive,
+        default=40_000,
+        metavar="N",
+        help="jobs of a measure in a round; slow ones do a share of them (default: 40000)",
+    )
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="only measures with this in their name; may be given again",
+    )
+    return parser.parse_args(arguments)
+
+
+def positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError("not positive")
+    return number
+
+
+def chosen(names: list[str]) -> list[Measure]:
+    """The measures asked for, those of a group together."""
+    groups = list(dict.fromkeys(measure.group for measure in MEASURES))
+    wanted = [name.lower() for name in names] or [""]
+    return sorted(
+        (m for m in MEASURES if any(name in m.title.lower() for name in wanted)),
+        key=lambda measure: groups.index(measure.group),
+    )
+
+
+def describe(executable: str, options: argparse.Namespace) -> str:
+    server = subprocess.run([executable, "-v"], capture_output=True, text=True, check=False)
+    return (
+        f"{server.stdout.strip()}, Python {platform.python_version()}, Tornado {tornado.version}; "
+        f"medians of {options.rounds} rounds, {options.jobs:,} jobs\n"
+    )
+
+
+def run_round(measures: list[Measure], jobs: int, servers: Servers) -> Round:
+    """One sample of each measure; of those whose client is not installed, none."""
+    samples: Round = {}
+    for measure in measures:
+        try:
+            samples[measure] = run(measure, max(1, round(jobs * measure.share)), servers)
+        except ModuleNotFoundError as error:
+            print(f"{measure.title}: skipped, {error}", file=sys.stderr)
+    return samples
+
+
+def run(measure: Measure, jobs: int, servers: Servers) -> Sample:
+    watch = Stopwatch()
+    with servers.serving(measure.tubes) as address, time_limit(measure):
+        # Nobody should pay for what the one before left behind.
+        gc.collect()
+        running = measure.run(address, jobs, watch)
+        if inspect.iscoroutine(running):
+            asyncio.run(running)
+    return Sample(jobs, jobs * measure.commands, watch.seconds, watch.cpu)
+
+
+@contextmanager
+def time_limit(measure: Measure) -> Iterator[None]:
+    # By signal, because it must end blocking sockets and event loops alike at no cost to them.
+    def expired(*_: object) -> NoReturn:
+        raise TimeoutError(f"{measure.title}: took more than {LIMIT} seconds")
+
+    signal.signal(signal.SIGALRM, expired)
+    signal.alarm(LIMIT)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+
+
+def terminated(*_: object) -> NoReturn:
+    # The default would leave the servers behind.
+    sys.exit(128 + signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,76 @@
+"""A bare blocking socket with everything written ahead: what no client can be much above."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from contextlib import nullcontext
+
+from .registry import BODY, Address, Stopwatch, measure
+
+PUT = b"put 2147483648 0 120 %d\r\n%b\r\n" % (len(BODY), BODY)
+
+NAP = 0.001  # seconds between two reads of the reader that reads seldom
+
+
+def pipeline(sock: socket.socket, commands: bytes, lines: int, nap: float = 0) -> None:
+    """Send the commands and read so many lines of replies, whatever they say."""
+    # Read while writing: a server that nobody reads stops reading too.
+    writer = threading.Thread(target=sock.sendall, args=(commands,), daemon=True)
+    writer.start()
+    buffer = bytearray(2**20)
+    while lines > 0:
+        if nap:
+            time.sleep(nap)
+        size = sock.recv_into(buffer)
+        if not size:
+            raise ConnectionError("the server closed the connection")
+        lines -= buffer.count(b"\n", 0, size)
+    writer.join()
+
+
+def ask(sock: socket.socket, command: bytes) -> bytes:
+    """The data of the reply to one command of the stats and list kind."""
+    with sock.makefile("rb") as replies:
+        sock.sendall(command)
+        return replies.read(int(replies.readline().split()[1]))
+
+
+def check(sock: socket.socket, count: bytes) -> None:
+    """Make sure, by the server's own count, that what was measured did happen."""
+    counts = ask(sock, b"stats-tube default\r\n")
+    if count not in counts.splitlines():
+        raise ValueError(f"expected {count!r} of the server, not {counts!r}")
+
+
+def load(address: Address, jobs: int, watch: Stopwatch | None = None, nap: float = NAP) -> None:
+    """Put jobs into a fresh server, which numbers them from 1."""
+    commands = PUT * jobs
+    with socket.create_connection(address) as sock:
+        with watch or nullcontext():
+            pipeline(sock, commands, jobs, nap)
+        check(sock, b"current-jobs-ready: %d" % jobs)
+
+
+@measure("put", "bare socket, all written ahead")
+def put(address: Address, jobs: int, watch: Stopwatch) -> None:
+    """The ceiling: reads whatever has come, as soon as it comes."""
+    load(address, jobs, watch, nap=0)
+
+
+@measure("put", "the same, reading once a millisecond")
+def put_napping(address: Address, jobs: int, watch: Stopwatch) -> None:
+    """The server at its best: it spends no time on waking a reader for every reply."""
+    load(address, jobs, watch)
+
+
+@measure("reserve + delete", "bare socket, all written ahead", commands=2)
+def reserve_delete(address: Address, jobs: int, watch: Stopwatch) -> None:
+    """Jobs of one priority come in the order of their numbers, so deletes need no reply."""
+    load(address, jobs)
+    commands = b"".join(b"reserve\r\ndelete %d\r\n" % number for number in range(1, jobs + 1))
+    with socket.create_connection(address) as sock:
+        with watch:
+            pipeline(sock, commands, 3 * jobs)
+        check(sock, b"cmd-delete: %d" % jobs)
