@@ -33,7 +33,6 @@ def main(arguments: list[str] | None = None) -> None:
     if not measures:
         names = "\n  ".join(measure.title for measure in MEASURES)
         sys.exit(f"no measure's name holds {' or '.join(options.only)}; there are\n  {names}")
-    signal.signal(signal.SIGTERM, terminated)
     print(describe(EXECUTABLE, options), flush=True)
     rounds: list[Round] = []
     with Servers() as servers:
@@ -118,20 +117,22 @@ def time_limit(measure: Measure) -> Iterator[None]:
     def expired(*_: object) -> NoReturn:
         raise TimeoutError(f"{measure.title}: took more than {LIMIT} seconds")
 
-    signal.signal(signal.SIGALRM, expired)
+    before = signal.signal(signal.SIGALRM, expired)
     signal.alarm(LIMIT)
     try:
         yield
     finally:
         signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def terminated(*_: object) -> NoReturn:
-    # The default would leave the servers behind.
     sys.exit(128 + signal.SIGTERM)
 
 
 if __name__ == "__main__":
+    # The default would leave the servers behind.
+    signal.signal(signal.SIGTERM, terminated)
     try:
         main()
     except KeyboardInterrupt:
