@@ -1,0 +1,313 @@
+"""The command line: ``python -m beanstalkt.cmd VERB``, also installed as ``beanstalkt``.
+
+Results go to standard output, all else to standard error. The exit status is 0 when it is
+done, 1 when the server said no, 2 for wrong usage, 69 without a server, 130 when interrupted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import errno
+import json
+import logging
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from . import arguments
+from .address import DEFAULT_PORT, Address
+from .client import Client
+from .errors import (
+    BeanstalkException,
+    CommandFailed,
+    ConnectionLost,
+    InvalidArgument,
+    UnexpectedResponse,
+)
+from .input import Lines, read_all, read_some
+from .job import Job
+from .protocol import DEFAULT_TUBE
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+DONE = 0
+REFUSED = 1
+USAGE = 2
+NO_SERVER = 69  # EX_UNAVAILABLE of sysexits.h
+INTERRUPTED = 130  # as a shell reports SIGINT
+PIPE_CLOSED = 141  # as a shell reports SIGPIPE
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Does what the words after the program's name say, and returns the exit status.
+
+    Raises SystemExit, as argparse does, after ``-h`` and on wrong usage.
+    """
+    try:
+        try:
+            options = arguments.build().parse_args(argv)
+            options.check(options)
+            status: int = options.main(options) if "main" in options else talk(options)
+            return status
+        finally:
+            emit()  # what argparse or a module has left in the buffer
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        return PIPE_CLOSED
+    except OSError as error:
+        say(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        return REFUSED
+
+
+def talk(options: Namespace) -> int:
+    """Carries out a verb over a connection of its own, and returns the exit status."""
+    logging.basicConfig(format="beanstalkt: %(message)s")
+    try:
+        return asyncio.run(_talk(options))
+    except BeanstalkException as error:
+        say(str(error))
+        return status_of(error)
+
+
+async def _talk(options: Namespace) -> int:
+    async with connection(options) as client:
+        return await VERBS[options.verb](client, options) or DONE
+
+
+def connection(options: Namespace) -> Client:
+    """A client for the server that the options or the environment name. Raises InvalidArgument."""
+    url = options.server
+    if options.host is not None or options.port is not None:
+        url = str(Address(options.host or "localhost", options.port or DEFAULT_PORT))
+    elif url is None:
+        # Also when it is set but empty, as scripts do to unset it.
+        url = os.environ.get("BEANSTALKD_URL") or str(Address())
+        try:
+            Address.parse(url)
+        except InvalidArgument as error:
+            raise InvalidArgument(f"BEANSTALKD_URL: {error}") from None
+    return Client.from_url(url, connect_timeout=options.connect_timeout)
+
+
+def status_of(error: BeanstalkException) -> int:
+    """The exit status that an error ends in."""
+    if isinstance(error, InvalidArgument):
+        return USAGE
+    # A peer that does not speak the protocol is no server either.
+    return NO_SERVER if isinstance(error, (ConnectionLost, UnexpectedResponse)) else REFUSED
+
+
+# --- output ---------------------------------------------------------------------------------
+
+
+def emit(text: str | None = None) -> None:
+    """Prints a result, at once: what is done to a job comes only after it was shown.
+
+    Raises BrokenPipeError, or another OSError, where it cannot be written.
+    """
+    if sys.stdout is None:  # closed before the program began
+        if text is None:
+            return
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF), "standard output")
+    try:
+        if text is not None:
+            print(text)
+        sys.stdout.flush()
+    except OSError as error:
+        # The interpreter flushes once more at its end, and must not complain of the rest then.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        error.filename = "standard output"
+        raise
+
+
+def say(message: str) -> None:
+    """Tells the user something that is no result."""
+    print(f"beanstalkt: {message}", file=sys.stderr)
+
+
+def as_json(value: Any) -> str:
+    """A result as it is printed. All but ASCII is escaped: a body must not steer a terminal."""
+    return json.dumps(value, indent=2)
+
+
+def readable(job: Job) -> dict[str, Any]:
+    """A job with its body as text, in base64 where it is not UTF-8."""
+    try:
+        return {"body": job.body.decode(), "id": job.id}
+    except UnicodeDecodeError:
+        body = base64.b64encode(job.body).decode()
+        return {"body": body, "encoding": "base64", "id": job.id}
+
+
+@contextmanager
+def progress(size: int) -> Iterator[tqdm[Any] | None]:
+    """A bar on standard error for `size` bytes (0: not known), where that is a terminal."""
+    bar = None
+    if sys.stderr is not None and sys.stderr.isatty():
+        try:
+            from tqdm import tqdm
+        except ImportError:  # the extra "cli" is not installed
+            pass
+        else:
+            bar = tqdm(total=size or None, unit="B", unit_scale=True, file=sys.stderr)
+    with bar or nullcontext():
+        yield bar
+
+
+# --- verbs ----------------------------------------------------------------------------------
+
+
+async def put(client: Client, options: Namespace) -> None:
+    if options.lines is not None:
+        await put_lines(client, options)
+        return
+    if options.input is None:
+        body = os.fsencode(options.body)  # the very bytes that the shell gave
+    else:
+        body = await read_all(options.input.fileno())
+    emit(str(await client.put(body, **how_to_put(options))))
+
+
+async def put_lines(client: Client, options: Namespace) -> None:
+    """Puts what there is to read, again and again: a slow writer's line does not wait, and of
+    a large file one chunk is in memory."""
+    lines = Lines()
+    done = 0
+
+    async def put_some(bodies: list[bytes]) -> None:
+        nonlocal done
+        ids = await client.put_many(bodies, **how_to_put(options))
+        done += len(ids)
+        with bar.external_write_mode() if bar else nullcontext():
+            emit("\n".join(map(str, ids)))
+
+    with progress(options.input) as bar:
+        while chunk := await read_some(options.input.fileno()):
+            await put_some(lines.feed(chunk))
+            if bar:
+                bar.update(len(chunk))
+        await put_some(lines.end())
+
+
+def how_to_put(options: Namespace) -> dict[str, Any]:
+    return {
+        "priority": options.priority,
+        "delay": options.delay,
+        "ttr": options.ttr,
+        "tube": options.use,
+    }
+
+
+async def reserve(client: Client, options: Namespace) -> None:
+    for tube in options.watch:
+        await client.watch(tube)
+    if options.ignore_default:
+        await client.ignore(DEFAULT_TUBE)
+    await settle(await client.reserve(options.timeout), options)
+
+
+async def reserve_job(client: Client, options: Namespace) -> None:
+    await settle(await client.reserve_job(options.id), options)
+
+
+async def settle(job: Job, options: Namespace) -> None:
+    """Shows a reserved job, then does with it what was asked."""
+    emit(as_json(readable(job)))
+    if options.action == "delete":
+        await job.delete()
+    elif options.action == "release":
+        await job.release(options.priority, options.delay or 0)
+    elif options.action == "bury":
+        await job.bury(options.priority)
+    # Without an action the server makes it ready again when the connection closes. A release
+    # would count as one in the job's stats, and would need its priority looked up.
+
+
+async def peek(client: Client, options: Namespace) -> None:
+    emit(as_json(readable(await client.peek(options.id))))
+
+
+async def peek_ready(client: Client, options: Namespace) -> None:
+    emit(as_json(readable(await client.peek_ready(tube=options.use))))
+
+
+async def peek_delayed(client: Client, options: Namespace) -> None:
+    emit(as_json(readable(await client.peek_delayed(tube=options.use))))
+
+
+async def peek_buried(client: Client, options: Namespace) -> None:
+    emit(as_json(readable(await client.peek_buried(tube=options.use))))
+
+
+async def delete(client: Client, options: Namespace) -> int:
+    return await each(client.delete, options.ids)
+
+
+async def kick(client: Client, options: Namespace) -> None:
+    emit(str(await client.kick(options.bound, tube=options.use)))
+
+
+async def kick_job(client: Client, options: Namespace) -> int:
+    return await each(client.kick_job, options.ids)
+
+
+async def each(command: Callable[[int], Awaitable[None]], ids: list[int]) -> int:
+    """One command for each job; a job that is gone does not stop the others."""
+    status = DONE
+    for job_id in ids:
+        try:
+            await command(job_id)
+        except CommandFailed as error:
+            say(f"job {job_id}: {error}")
+            status = REFUSED
+    return status
+
+
+async def stats(client: Client, options: Namespace) -> None:
+    emit(as_json(await client.stats()))
+
+
+async def stats_job(client: Client, options: Namespace) -> None:
+    emit(as_json(await client.stats_job(options.id)))
+
+
+async def stats_tube(client: Client, options: Namespace) -> None:
+    emit(as_json(await client.stats_tube(options.tube)))
+
+
+async def list_tubes(client: Client, options: Namespace) -> None:
+    emit(as_json(await client.list_tubes()))
+
+
+async def pause(client: Client, options: Namespace) -> None:
+    await client.pause_tube(options.tube, options.delay)
+
+
+VERBS: dict[str, Callable[[Client, Namespace], Awaitable[int | None]]] = {
+    "put": put,
+    "reserve": reserve,
+    "reserve-job": reserve_job,
+    "peek": peek,
+    "peek-ready": peek_ready,
+    "peek-delayed": peek_delayed,
+    "peek-buried": peek_buried,
+    "delete": delete,
+    "kick": kick,
+    "kick-job": kick_job,
+    "stats": stats,
+    "stats-job": stats_job,
+    "stats-tube": stats_tube,
+    "list": list_tubes,
+    "list-tubes": list_tubes,
+    "pause": pause,
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
