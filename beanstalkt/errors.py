@@ -24,7 +24,11 @@ class BeanstalkException(Exception):
     :ivar command: the protocol's verb, such as ``"put"``; None where no command was concerned
     :ivar status: the first word of the server's reply; None where there was no reply
     :ivar values: the other words of the reply
+    :ivar ids: from ``put_many`` only: the ids of the bodies before the end came, in their order;
+        None for a body that did not go in, or of which that is not known
     """
+
+    ids: list[int | None] | None = None
 
     def __init__(
         self,

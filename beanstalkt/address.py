@@ -1,0 +1,65 @@
+"""Where a server listens: a host and port, with or without TLS, or a unix socket."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+from .errors import InvalidArgument
+
+DEFAULT_PORT = 11300
+
+
+@dataclass(frozen=True)
+class Address:
+    """One place to connect to. With a `path` it is a unix socket, and host and port are unused."""
+
+    host: str = "localhost"
+    port: int = DEFAULT_PORT
+    path: str | None = None
+    tls: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.host, str) or not self.host:
+            raise InvalidArgument(f"the host must be a name or an IP address, not {self.host!r}")
+        if not isinstance(self.port, int) or isinstance(self.port, bool):
+            raise InvalidArgument(f"the port must be an int, not {self.port!r}")
+        if not 0 < self.port < 2**16:
+            raise InvalidArgument(f"the port must be from 1 to 65535, not {self.port}")
+
+    @classmethod
+    def parse(cls, url: str) -> Address:
+        """Reads ``beanstalk://host:port``, ``beanstalks://host:port`` (TLS), ``unix:///path``.
+
+        An IPv6 address stands in brackets; without a port it is 11300. Raises InvalidArgument.
+        """
+        if not isinstance(url, str):
+            raise InvalidArgument(f"a URL must be a str, not {type(url).__name__}")
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as error:
+            raise InvalidArgument(f"bad URL {url!r}: {error}") from None
+        if parts.query or parts.fragment:
+            raise InvalidArgument(f"bad URL {url!r}: nothing may follow the address")
+        if parts.scheme == "unix":
+            if parts.netloc or len(parts.path) < 2:
+                raise InvalidArgument(f"bad URL {url!r}: a unix socket is unix:///path")
+            return cls(path=unquote(parts.path))
+        if parts.scheme not in ("beanstalk", "beanstalks"):
+            raise InvalidArgument(
+                f"bad URL {url!r}: it must begin with beanstalk://, beanstalks:// or unix:///"
+            )
+        if not parts.hostname or "@" in parts.netloc or parts.path not in ("", "/"):
+            raise InvalidArgument(f"bad URL {url!r}: write {parts.scheme}://host:port")
+        return cls(
+            parts.hostname,
+            DEFAULT_PORT if port is None else port,
+            tls=parts.scheme == "beanstalks",
+        )
+
+    def __str__(self) -> str:
+        if self.path is not None:
+            return f"unix://{self.path}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"beanstalk{'s' if self.tls else ''}://{host}:{self.port}"

@@ -1,0 +1,47 @@
+"""Callbacks: what the programs written before ``await`` pass instead."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from tornado.gen import BadYieldError, convert_yielded
+
+Callback = Callable[..., Any]
+
+
+def call_with_result(future: asyncio.Future[Any], callback: Callback) -> None:
+    """Calls back with one argument: the result, or the exception as a value."""
+    future.add_done_callback(lambda future: call(future.get_loop(), callback, _outcome(future)))
+
+
+def call_when_done(future: asyncio.Future[None], callback: Callback) -> None:
+    """Calls back without an argument on success, with the exception otherwise."""
+
+    def settled(future: asyncio.Future[None]) -> None:
+        outcome = _outcome(future)
+        call(future.get_loop(), callback, *([] if outcome is None else [outcome]))
+
+    future.add_done_callback(settled)
+
+
+def call(loop: asyncio.AbstractEventLoop, callback: Callback, *values: object) -> None:
+    """Calls it now; what it raises, or what the coroutine it returns raises, is reported."""
+    try:
+        result = callback(*values)
+        if result is not None:
+            future = convert_yielded(result)
+            future.add_done_callback(lambda future: future.cancelled() or future.result())
+    except BadYieldError:
+        pass  # returned something, as a lambda does
+    except Exception as error:
+        loop.call_exception_handler(
+            {"message": f"Exception in callback {callback!r}", "exception": error}
+        )
+
+
+def _outcome(future: asyncio.Future[Any]) -> Any:
+    if future.cancelled():
+        return asyncio.CancelledError()
+    return future.exception() or future.result()

@@ -1,0 +1,127 @@
+"""put_many: any number of puts with a bounded number under way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import Any
+
+from .errors import BeanstalkException, ConnectionLost, InvalidArgument
+from .place import UNWRITTEN, Place
+from .protocol import PUT, check_body, encode_put
+
+CHUNK = 512
+"""Bodies that are encoded in one go; two such chunks are under way at the most."""
+
+CHUNK_BYTES = 2**18
+"""A chunk is complete with the body that reaches this."""
+
+
+class Chunk(Place):
+    """Some puts that stand in the FIFO together; the ids go to a list."""
+
+    __slots__ = ("_many", "_missing", "count")
+
+    def __init__(self, lines: list[bytes], many: PutMany) -> None:
+        self.command = PUT
+        self.line = b"".join(lines)
+        self.position = UNWRITTEN
+        self.count = self._missing = len(lines)
+        self._many = many
+
+    def done(self, result: int) -> None:
+        self._many.ids.append(result)
+        self._missing -= 1
+        if not self._missing:
+            self._many.chunk_done()
+
+    def failed(self, error: BeanstalkException) -> None:
+        self._many.ids.append(None)
+        if self._many.error is None:
+            self._many.error = error
+        self._missing -= 1
+        if not self._missing:
+            self._many.chunk_done()
+
+
+class PutMany:
+    """One call of put_many.
+
+    :param send: sends a chunk; raises ConnectionLost
+    """
+
+    def __init__(
+        self,
+        bodies: Iterable[object],
+        numbers: tuple[int, int, int],
+        future: asyncio.Future[Any],
+        send: Callable[[Chunk], None],
+    ) -> None:
+        if isinstance(bodies, (str, bytes, bytearray, memoryview)):
+            raise InvalidArgument("put_many takes an iterable of bodies, not one body")
+        try:
+            self._bodies = iter(bodies)
+        except TypeError:
+            raise InvalidArgument(
+                f"put_many takes an iterable of bodies, not {type(bodies).__name__}"
+            ) from None
+        encode_put(*numbers, b"")  # refuses bad numbers before the first body is taken
+        self._numbers = numbers
+        self._send = send
+        self._under_way = 0  # chunks
+        self._exhausted = False
+        self.future = future
+        self.ids: list[int | None] = []
+        self.error: Exception | None = None
+
+    def start(self) -> None:
+        """Sends the first two chunks."""
+        self._fill()
+        self._fill()
+
+    def chunk_done(self) -> None:
+        """All replies to a chunk have come."""
+        self._under_way -= 1
+        # Not here and now: the bodies come from the user's code, and this is the reader's call.
+        self.future.get_loop().call_soon(self._fill)
+
+    def _fill(self) -> None:
+        if self.future.done():
+            return
+        if not self._exhausted and self.error is None:
+            self._send_chunk()
+        if not self._under_way and (self._exhausted or self.error is not None):
+            self._finish()
+
+    def _send_chunk(self) -> None:
+        lines: list[bytes] = []
+        size = 0
+        try:
+            for body in islice(self._bodies, CHUNK):
+                line = encode_put(*self._numbers, check_body(body))
+                lines.append(line)
+                size += len(line)
+                if size >= CHUNK_BYTES:
+                    break
+            else:
+                self._exhausted = len(lines) < CHUNK
+        except Exception as error:  # of a body, or of the generator that makes them
+            self.error = error
+        if lines:
+            self._under_way += 1
+            try:
+                self._send(Chunk(lines, self))
+            except ConnectionLost as error:
+                self._under_way -= 1
+                self.error = error
+
+    def _finish(self) -> None:
+        if self.error is None:
+            self.future.set_result(self.ids)
+            return
+        if isinstance(self.error, BeanstalkException):
+            self.error.ids = self.ids
+            put = sum(job_id is not None for job_id in self.ids)
+            self.error.args = (f"{self.error} (put_many: {put} went in; see .ids)",)
+        self.future.set_exception(self.error)

@@ -1,0 +1,271 @@
+"""The places of the FIFO: one for each command, waiting for its reply.
+
+The kinds differ in what a reply does besides settling the caller's Future.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Generator
+from typing import Any, Protocol
+
+from .errors import BeanstalkException, ConnectionLost, TimedOut
+from .job import Job, Verbs
+from .protocol import RESERVE, RESERVE_JOB, RESERVE_WITH_TIMEOUT, TIMEOUT, Command
+
+UNWRITTEN = -1
+
+
+class Place:
+    """A command that waits for its reply.
+
+    A caller that was cancelled leaves its place behind: the reply is read and dropped.
+    """
+
+    __slots__ = ("command", "future", "line", "position")
+
+    waits = False
+    """a reserve that may wait at the server, and holds the line while it does"""
+    passes = False
+    """may be written behind a reserve that waits"""
+    vital = False
+    """a refusal leaves the server in a state that is not ours: the connection must go"""
+    count = 1
+    """replies to come: it stands that many times in the FIFO"""
+
+    def __init__(self, command: Command, line: bytes, future: asyncio.Future[Any]) -> None:
+        self.command = command
+        self.line = line  # as it goes to the socket, with a body if it has one
+        self.future = future
+        self.position = UNWRITTEN  # of its first byte in all that the connection writes
+
+    def done(self, result: Any) -> None:
+        """The server did it."""
+        future = self.future
+        if not future.done():
+            future.set_result(result)
+
+    def failed(self, error: BeanstalkException) -> None:
+        """The server refused, or will never answer."""
+        if not self.future.done():
+            self.future.set_exception(error)
+
+    def lost(self, reason: str, sent: bool, cause: BaseException | None = None) -> None:
+        """The connection went before the reply came."""
+        error = ConnectionLost(
+            f"{self.command.verb}: no connection: {reason}", command=self.command.verb, sent=sent
+        )
+        error.__cause__ = cause
+        self.failed(error)
+
+
+class Grant(Place):
+    """A use, watch or ignore: what is granted is kept for the next connection."""
+
+    __slots__ = ("granted", "refused")
+
+    def __init__(
+        self,
+        command: Command,
+        line: bytes,
+        future: asyncio.Future[Any],
+        granted: Callable[[], object],
+        refused: Callable[[], None] | None = None,
+    ) -> None:
+        super().__init__(command, line, future)
+        self.granted = granted
+        self.refused = refused
+
+    def done(self, result: Any) -> None:
+        self.granted()
+        super().done(result)
+
+    def failed(self, error: BeanstalkException) -> None:
+        if self.refused is not None:
+            self.refused()
+        super().failed(error)
+
+
+class Peek(Place):
+    """The reply is a job that stays where it is."""
+
+    __slots__ = ("client",)
+
+    def __init__(
+        self, command: Command, line: bytes, future: asyncio.Future[Any], client: Verbs
+    ) -> None:
+        super().__init__(command, line, future)
+        self.client = client
+
+    def done(self, result: Any) -> None:
+        job_id, body = result
+        super().done(Job(job_id, body, self.client))
+
+
+class Settle(Place):
+    """A delete, release, bury or touch: afterwards the connection may no longer hold the job."""
+
+    __slots__ = ("job_id", "jobs", "keeps")
+
+    def __init__(
+        self,
+        command: Command,
+        line: bytes,
+        future: asyncio.Future[Any],
+        job_id: int,
+        jobs: set[int],
+        keeps: bool = False,
+    ) -> None:
+        super().__init__(command, line, future)
+        self.job_id = job_id
+        self.jobs = jobs  # what the connection holds
+        self.keeps = keeps  # a touch
+
+    def done(self, result: Any) -> None:
+        if not self.keeps:
+            self.jobs.discard(self.job_id)
+        super().done(result)
+
+    def failed(self, error: BeanstalkException) -> None:
+        # NOT_FOUND, or buried instead of released: either way it is not held here.
+        self.jobs.discard(self.job_id)
+        super().failed(error)
+
+
+class Holder(Protocol):
+    """The connection, as a reservation sees it."""
+
+    jobs: set[int]
+
+    def give_back(self, job: Job, to_anyone: bool) -> None:
+        """A job came for a reserve that no longer wants it."""
+
+    def abandoned(self) -> None:
+        """A reserve was cancelled."""
+
+
+class Reservation(asyncio.Future[Job]):
+    """The Future of a reserve: a job is never lost in it.
+
+    A task can be cancelled between the reply and its waking up. Then the await below ends in
+    CancelledError although the Future has a job, and the job goes to somebody else.
+    """
+
+    holder: Holder | None = None  # while it is on a connection
+    to_anyone = True  # any reserve may have its job; not so for one that asked for an id
+    timer: asyncio.TimerHandle | None = None  # while it waits for a connection
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        if not super().cancel(msg):
+            return False
+        if self.timer is not None:
+            self.timer.cancel()
+        if self.holder is not None:
+            self.holder.abandoned()
+        return True
+
+    def __await__(self) -> Generator[Any, None, Job]:
+        try:
+            return (yield from super().__await__())
+        except BaseException:
+            if self.done() and not self.cancelled() and self.exception() is None:
+                assert self.holder is not None
+                self.holder.give_back(self.result(), self.to_anyone)
+            raise
+
+    __iter__ = __await__
+
+
+class Reserve(Place):
+    """A reserve of any kind; the job belongs to the connection that the reply comes on."""
+
+    __slots__ = ("client", "ends", "passes", "timeout", "waits")
+
+    future: Reservation
+
+    def __init__(
+        self,
+        command: Command,
+        line: bytes,
+        future: Reservation,
+        client: Verbs,
+        timeout: int | None = None,
+    ) -> None:
+        super().__init__(command, line, future)
+        self.client = client
+        self.timeout = timeout  # seconds; None for a plain reserve
+        self.passes = command is not RESERVE_JOB
+        self.waits = self.passes and timeout != 0
+        self.ends: float | None = None  # the time of the loop when its timeout is over
+        future.to_anyone = self.passes
+
+    @property
+    def live(self) -> bool:
+        """Somebody still waits for it."""
+        return not self.future.done()
+
+    def begin(self, now: float) -> None:
+        """The server counts its timeout from now."""
+        if self.timeout is not None and self.ends is None:
+            self.ends = now + self.timeout
+
+    def renew(self, holder: Holder, now: float) -> None:
+        """Makes the line again, for another connection, with what is left of the timeout."""
+        self.future.holder = holder
+        if self.ends is not None:
+            left = max(0, math.ceil(self.ends - now))
+            self.line = RESERVE_WITH_TIMEOUT.encode(min(left, TIMEOUT.limit))
+
+    def expire(self) -> None:
+        """The timeout is over, and there is no connection to say so."""
+        self.failed(
+            TimedOut(
+                f"{self.command.verb}: no job came in time, and the connection was lost",
+                command=self.command.verb,
+            )
+        )
+
+    def done(self, result: Any) -> None:
+        holder = self.future.holder
+        assert holder is not None
+        job_id, body = result
+        job = Job(job_id, body, self.client, holder)
+        if self.future.done():
+            holder.give_back(job, self.passes)
+        else:
+            holder.jobs.add(job_id)
+            self.future.set_result(job)
+
+
+def reserve_line(timeout: int | None) -> tuple[Command, bytes]:
+    """The row and the line of a reserve. Raises InvalidArgument."""
+    if timeout is None:
+        return RESERVE, RESERVE.encode()
+    return RESERVE_WITH_TIMEOUT, RESERVE_WITH_TIMEOUT.encode(timeout)
+
+
+class Own(Place):
+    """A command of the client's own: no caller hears of it."""
+
+    __slots__ = ("then", "vital")
+
+    def __init__(
+        self,
+        command: Command,
+        line: bytes,
+        then: Callable[[Any], None] | None = None,
+        vital: bool = False,
+    ) -> None:
+        self.command = command
+        self.line = line
+        self.position = UNWRITTEN
+        self.then = then  # gets the result
+        self.vital = vital
+
+    def done(self, result: Any) -> None:
+        if self.then is not None:
+            self.then(result)
+
+    def failed(self, error: BeanstalkException) -> None:
+        pass

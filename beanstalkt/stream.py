@@ -1,0 +1,174 @@
+"""The socket as Tornado streams it, and the ways to open one.
+
+Nothing here knows of commands. What differs from a plain IOStream is the way of the bytes that
+come in: they are handed on in the call that reads them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
+from tornado.netutil import Resolver, is_valid_ip
+
+from .address import Address
+
+T = TypeVar("T")
+
+READ_SIZE = 2**16
+
+KEEPALIVE = {
+    "TCP_KEEPIDLE": 60,  # seconds
+    "TCP_KEEPINTVL": 15,  # seconds
+    "TCP_KEEPCNT": 4,
+    "TCP_USER_TIMEOUT": 120_000,  # milliseconds; for bytes that nobody acknowledges
+}
+"""A peer that is silently gone is noticed after two minutes, also in a plain reserve."""
+
+
+class _Memory(threading.local):
+    """Where the streams of one thread read to. Bytes never stay in it, so one is enough."""
+
+    def __init__(self) -> None:
+        self.buffer = bytearray(READ_SIZE)
+
+
+_memory = _Memory()
+
+if TYPE_CHECKING:
+    _Base = IOStream
+else:
+    _Base = object
+
+
+class _Direct(_Base):
+    """Hands on what it reads at once, and counts what it has handed to the socket."""
+
+    handed = 0  # bytes
+    _receive: Callable[[bytes], None]
+
+    def start(self, receive: Callable[[bytes], None], closed: Callable[[], None]) -> None:
+        """From now on `receive` gets all that comes; `closed` is called once, on a later turn."""
+        self._receive = receive
+        self.set_close_callback(closed)
+        # The one read of the stream's life. It never gets a byte: read_from_fd keeps them.
+        # Its Future fails when the stream is closed, which `closed` tells as well.
+        read = self.read_into(_memory.buffer, partial=True)
+        assert isinstance(read, asyncio.Future)
+        read.add_done_callback(lambda future: future.cancelled() or future.exception())
+
+    def send(self, data: bytes) -> None:
+        """Writes what the socket takes now, and the rest when it takes more."""
+        if not self.closed():
+            self.write(data)
+
+    def reason(self) -> str:
+        """Why the stream is closed."""
+        return _reason(self.error) if self.error else "the server closed the connection"
+
+    def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
+        count = super().read_from_fd(buf)
+        while count:
+            self._receive(bytes(buf[:count]))
+            if self.closed() or not self._decrypted():
+                return None
+            count = super().read_from_fd(buf)
+        return count
+
+    def write_to_fd(self, data: memoryview) -> int:
+        count = super().write_to_fd(data)
+        self.handed += count
+        return count
+
+    def _decrypted(self) -> int:
+        """Bytes that the socket has read and no poll will tell of."""
+        return 0
+
+
+class Stream(_Direct, IOStream):
+    """Over TCP or a unix socket."""
+
+
+class TLSStream(_Direct, SSLIOStream):
+    """Over TLS."""
+
+    def _decrypted(self) -> int:
+        sock: Any = self.socket
+        return int(sock.pending())
+
+
+async def open_stream(
+    address: Address, ssl_options: ssl.SSLContext | None, timeout: float
+) -> Stream | TLSStream:
+    """Connects, trying in turn every address that the name stands for.
+
+    Takes `timeout` seconds at the most; raises OSError.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout
+    targets = await _within(timeout, _resolve(address))
+    failure: OSError = OSError(f"{address.host} has no address")
+    for tried, (family, target) in enumerate(targets):
+        # One address that swallows packets must not use up the time of the others.
+        share = (deadline - loop.time()) / (len(targets) - tried)
+        try:
+            return await _within(share, _connect(address, family, target, ssl_options))
+        except OSError as error:
+            failure = error
+    raise failure
+
+
+async def _within(timeout: float, step: Coroutine[Any, Any, T]) -> T:
+    try:
+        return await asyncio.wait_for(step, timeout)
+    except asyncio.TimeoutError:
+        raise OSError(f"no answer within {timeout:.3g} s") from None
+
+
+async def _resolve(address: Address) -> list[tuple[int, Any]]:
+    if address.path is not None:
+        return [(socket.AF_UNIX, address.path)]
+    if is_valid_ip(address.host):  # needs no thread, as a name does
+        found = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+        )
+        return [(family, target) for family, _, _, _, target in found]
+    found_by_name: list[tuple[int, Any]] = await Resolver().resolve(address.host, address.port)
+    return found_by_name
+
+
+async def _connect(
+    address: Address, family: int, target: Any, ssl_options: ssl.SSLContext | None
+) -> Stream | TLSStream:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    if family != socket.AF_UNIX:
+        _tune(sock)
+    stream = TLSStream(sock, ssl_options=ssl_options) if address.tls else Stream(sock)
+    try:
+        await stream.connect(target, server_hostname=address.host if address.tls else None)
+    except StreamClosedError as error:
+        raise OSError(_reason(error.real_error or error)) from error
+    except BaseException:
+        stream.close()
+        raise
+    return stream
+
+
+def _tune(sock: socket.socket) -> None:
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    # Which of these there are depends on the system.
+    for name, value in KEEPALIVE.items():
+        if hasattr(socket, name):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def _reason(error: BaseException) -> str:
+    """What the system says, without its number."""
+    strerror = getattr(error, "strerror", None)
+    return str(strerror or error or type(error).__name__)

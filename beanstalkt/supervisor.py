@@ -1,0 +1,274 @@
+"""Keeps one connection alive: opens it, sets it up, and opens another one when it is lost.
+
+It knows nothing of verbs. What a new connection needs before anybody uses it is the `set_up`
+hook's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import ssl
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from .address import Address
+from .connection import Connection
+from .errors import BeanstalkException, ConnectionLost
+from .place import Reserve
+from .stream import open_stream
+
+log = logging.getLogger("beanstalkt")
+
+ATTEMPT_TIMEOUT = 10.0
+"""Seconds for one attempt: to connect, and once more to set the connection up."""
+
+WARNING_INTERVAL = 60.0
+"""Seconds between two warnings about a server that stays away."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long to wait for what, in seconds."""
+
+    reconnect_delay: float = 1.0
+    max_reconnect_delay: float = 1.0
+    response_timeout: float = 60.0
+
+    def delays(self) -> Iterator[float]:
+        """The pauses between attempts: growing up to the maximum, with a tenth of jitter."""
+        delay = self.reconnect_delay
+        while True:
+            yield delay * random.uniform(0.9, 1.1)
+            delay = max(delay, min(delay * 2, self.max_reconnect_delay))
+
+
+class Supervisor:
+    """Owns the connection of a client, and whatever waits for the next one.
+
+    :param set_up: makes a fresh connection what the old one was; raises when it cannot
+    :param restored: called when a lost connection has been replaced, before anything else
+        is written to the new one
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        ssl_options: ssl.SSLContext | None,
+        timing: Timing,
+        set_up: Callable[[Connection], Awaitable[None]],
+        restored: Callable[[], None],
+    ) -> None:
+        #: None while there is none
+        self.connection: Connection | None = None
+        self.address = address
+        self._ssl_options = ssl_options
+        self._timing = timing
+        self._loop: asyncio.AbstractEventLoop  # since connect()
+        self._set_up = set_up
+        self._restored = restored
+        self._task: asyncio.Task[None] | None = None  # opens a connection
+        self._move: asyncio.Task[None] | None = None  # opens one to replace one that is stuck
+        self._waiters: dict[asyncio.Future[None], asyncio.TimerHandle | None] = {}
+        self._on_hold: list[Reserve] = []  # waiting reserves without a connection
+        self._once = False  # there has been a connection
+        self._delays = timing.delays()
+        self._next_warning = 0.0
+        self._reason = "not connected"
+
+    @property
+    def reason(self) -> str:
+        """Why there is no connection."""
+        return self._reason
+
+    def connect(
+        self, loop: asyncio.AbstractEventLoop, timeout: float | None
+    ) -> asyncio.Future[None]:
+        """A Future that is done when there is a connection; fails with ConnectionLost."""
+        future: asyncio.Future[None] = loop.create_future()
+        if self.connection is not None:
+            future.set_result(None)
+            return future
+        if self._task is None:
+            self._loop = loop
+            self._once = False
+            self._reason = "not connected yet"
+            self._task = loop.create_task(self._open_until_it_works(0))
+        timer = None
+        if timeout is not None:
+            timer = loop.call_later(timeout, self._give_up, future, timeout)
+        self._waiters[future] = timer
+        future.add_done_callback(self._waiter_done)
+        return future
+
+    @property
+    def active(self) -> bool:
+        """There is a connection, or one is being opened."""
+        return self.connection is not None or self._task is not None
+
+    def _give_up(self, future: asyncio.Future[None], timeout: float) -> None:
+        if not future.done():
+            message = f"no connection to {self.address} within {timeout:g} s: {self._reason}"
+            future.set_exception(ConnectionLost(message))
+
+    def _waiter_done(self, future: asyncio.Future[None]) -> None:
+        """Nobody is left who waits for the first connection: stop trying."""
+        timer = self._waiters.pop(future, None)
+        if timer is not None:
+            timer.cancel()
+        if not self._once and not self._waiters and self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    def close(self) -> Coroutine[Any, Any, None]:
+        """Ends everything at once, but for the farewell that is returned.
+
+        What still waits fails with ConnectionLost.
+        """
+        self._reason = "the client was closed"
+        tasks = [task for task in (self._task, self._move) if task is not None]
+        self._task = self._move = None
+        for task in tasks:
+            task.cancel()
+        for future in list(self._waiters):
+            if not future.done():
+                future.set_exception(ConnectionLost(self._reason))
+        on_hold, self._on_hold = self._on_hold, []
+        for place in on_hold:
+            self._take_off_hold(place)
+            place.lost(self._reason, sent=False)
+        connection, self.connection = self.connection, None
+        return self._farewell(connection, tasks)
+
+    @staticmethod
+    async def _farewell(connection: Connection | None, tasks: list[asyncio.Task[None]]) -> None:
+        if connection is not None:
+            await connection.close()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # --- opening ---
+
+    async def _open_until_it_works(self, delay: float) -> None:
+        while True:
+            if delay:
+                await asyncio.sleep(delay)
+            try:
+                connection = await self._open()
+            except (OSError, BeanstalkException) as error:
+                self._reason = str(error)
+                self._warn("cannot connect to %s: %s; trying again", self.address, error)
+                delay = next(self._delays)
+            else:
+                if self._task is asyncio.current_task():
+                    self._task = None
+                    self._adopt(connection)
+                else:  # closed, while the attempt could no longer be cancelled
+                    connection.leave()
+                return
+
+    async def _open(self) -> Connection:
+        stream = await open_stream(self.address, self._ssl_options, ATTEMPT_TIMEOUT)
+        connection = Connection(
+            stream, self._loop, self._timing.response_timeout, self._ended, self._stuck
+        )
+        try:
+            await asyncio.wait_for(self._set_up(connection), ATTEMPT_TIMEOUT)
+        except asyncio.TimeoutError:
+            connection.leave()
+            raise OSError(f"connected, but no answer within {ATTEMPT_TIMEOUT:g} s") from None
+        except BaseException:
+            connection.leave()
+            raise
+        if connection.ended:
+            raise OSError("connected, and lost again at once")
+        return connection
+
+    def _adopt(self, connection: Connection) -> None:
+        again, self._once = self._once, True
+        self.connection = connection
+        if again:
+            log.info("connected to %s again", self.address)
+            self._restored()
+        on_hold, self._on_hold = self._on_hold, []
+        now = self._loop.time()
+        for place in on_hold:
+            self._take_off_hold(place)
+            if place.live:
+                place.renew(connection, now)
+                connection.send(place)
+        for future in list(self._waiters):
+            if not future.done():
+                future.set_result(None)
+
+    # --- losing ---
+
+    def _ended(self, connection: Connection, reason: str, on: list[Reserve]) -> None:
+        if connection is not self.connection:
+            return  # it was being set up, or has been left
+        self.connection = None
+        self._reason = reason
+        now = self._loop.time()
+        for place in on:
+            self._put_on_hold(place, now)
+        delay = 0.0
+        if connection.answered or now - connection.opened >= self._timing.reconnect_delay:
+            self._delays = self._timing.delays()
+            self._next_warning = 0.0
+            self._warn("lost the connection to %s: %s; connecting again", self.address, reason)
+            self._next_warning = 0.0  # the first attempt that fails is told as well
+        else:
+            # A peer that hangs up at once must not be called again at once.
+            self._warn("no use of a connection to %s: %s; trying again", self.address, reason)
+            delay = next(self._delays)
+        if self._move is not None:
+            self._move.cancel()
+            self._move = None
+        self._task = self._loop.create_task(self._open_until_it_works(delay))
+
+    def _put_on_hold(self, place: Reserve, now: float) -> None:
+        place.begin(now)
+        if place.ends is not None:
+            place.future.timer = self._loop.call_at(place.ends, place.expire)
+        self._on_hold.append(place)
+
+    @staticmethod
+    def _take_off_hold(place: Reserve) -> None:
+        if place.future.timer is not None:
+            place.future.timer.cancel()
+            place.future.timer = None
+
+    def _warn(self, message: str, *values: object) -> None:
+        if self._loop.time() >= self._next_warning:
+            self._next_warning = self._loop.time() + WARNING_INTERVAL
+            log.warning(message, *values)
+
+    # --- moving ---
+
+    def _stuck(self, connection: Connection) -> None:
+        if self._move is None and connection is self.connection:
+            self._move = self._loop.create_task(self._leave(connection))
+
+    async def _leave(self, old: Connection) -> None:
+        """Moves all that waits behind a reserve that nobody wants to a fresh connection."""
+        while old.stuck:
+            try:
+                fresh = await self._open()
+            except (OSError, BeanstalkException) as error:
+                self._warn("no second connection to %s: %s; trying again", self.address, error)
+                await asyncio.sleep(next(self._delays))
+                continue
+            if self._move is not asyncio.current_task() or not old.stuck:
+                fresh.leave()
+                break
+            self._move = None
+            self.connection = fresh
+            now = self._loop.time()
+            for place in old.leave():
+                if isinstance(place, Reserve):
+                    place.renew(fresh, now)
+                fresh.send(place)
+            return
+        if self._move is asyncio.current_task():
+            self._move = None
