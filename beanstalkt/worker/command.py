@@ -1,0 +1,155 @@
+"""The handler that runs a command for each job, with the body as its standard input."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import shutil
+import signal
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .handler import CannotStart, Handler, Option, Work
+from .outcome import SUCCESS, Kind, Outcome
+from .output import Output, failure
+from .process import Process
+from .values import boolean
+
+_KINDS = {1: Kind.PERMANENT_FAIL, 2: Kind.TEMPORARY_FAIL}
+
+
+class CommandHandler(Handler):
+    """Runs a command. Nothing of a job's body gets into its arguments or environment."""
+
+    options = (
+        Option(
+            "command",
+            lambda text: split(text),
+            "the command to run for each job, split as a shell splits words, run without one; "
+            "the job's body is its standard input",
+            metavar="COMMAND",
+            flag_name="exec",
+            selects=True,
+        ),
+        Option(
+            "pass_tube", boolean, "add the tube's name as an argument", default=False, switch=True
+        ),
+    )
+
+    def __init__(self, argv: Sequence[str], pass_tube: bool = False) -> None:
+        self.argv = tuple(argv)
+        self.pass_tube = pass_tube
+
+    @classmethod
+    def from_options(cls, values: Mapping[str, Any], workers: int) -> CommandHandler:
+        return cls(values["command"], values["pass_tube"])
+
+    def describe(self) -> str:
+        return f"command {shlex.join(self.argv)}"
+
+    def check(self) -> None:
+        """Raise CannotStart unless the command can be found and executed."""
+        name = self.argv[0]
+        if shutil.which(name) is None:
+            reason = "is not executable" if os.path.exists(name) else "cannot be found"
+            raise CannotStart(f"the command {name} {reason}")
+
+    async def run(self, work: Work) -> Outcome:
+        argv = [*self.argv, work.tube] if self.pass_tube else self.argv
+        try:
+            process = Process(argv, work.body, environment(work, os.environ))
+        except OSError as error:
+            return Outcome(Kind.NOT_STARTED, error=f"cannot start {argv[0]}: {error}")
+        try:
+            status = await _wait(process, work.kill_grace)
+        finally:
+            process.abandon()
+        return judge(status, process.stderr, process.stdout)
+
+
+async def _wait(process: Process, grace: float) -> int | None:
+    """Its exit status. Cancelled, it is told to end; after `grace` seconds, or when cancelled
+    again, it is killed."""
+    timer: asyncio.TimerHandle | None = None
+    while not process.ended.done():
+        try:
+            await asyncio.shield(process.ended)
+        except asyncio.CancelledError:
+            if timer is None:
+                process.terminate()
+                timer = asyncio.get_running_loop().call_later(grace, process.kill)
+            else:
+                process.kill()
+    if timer is not None:
+        timer.cancel()
+    return process.ended.result()
+
+
+def split(text: str) -> tuple[str, ...]:
+    """A command as a shell splits it. Raises ValueError."""
+    words = tuple(shlex.split(text))
+    if not words or not words[0]:
+        raise ValueError("a command is expected")
+    if "\0" in text:
+        raise ValueError("a command cannot hold a NUL")
+    return words
+
+
+def judge(status: int | None, stderr: Output, stdout: Output) -> Outcome:
+    """What an exit status means (minus a signal's number; None: it is not known)."""
+    if status == 0:
+        return SUCCESS
+    details = failure(stderr)
+    if status is None:
+        details["exit"] = None
+    elif status < 0:
+        details["signal"] = _signal_name(-status)
+    else:
+        details["exit"] = status
+    details["stdout_bytes"] = stdout.total
+    details["stderr_bytes"] = stderr.total
+    return Outcome(
+        _KINDS.get(status or 0, Kind.UNKNOWN_FAIL),
+        exit_code=status,
+        error=str(details.pop("error", "")),
+        details=details,
+    )
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return str(number)
+
+
+def environment(work: Work, inherited: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a command: what the runner has, and what the job is."""
+    counters: Mapping[str, object] = work.counters
+    job = {
+        "JOB_ID": work.id,
+        "TUBE": work.tube,
+        "PRIORITY": counters.get("pri", ""),
+        "TTR": counters.get("ttr", ""),
+        "TIME_LEFT": counters.get("time-left", ""),
+        "AGE": counters.get("age", ""),
+        "RESERVES": counters.get("reserves", ""),
+        "TIMEOUTS": counters.get("timeouts", ""),
+        "RELEASES": counters.get("releases", ""),
+        "BURIES": counters.get("buries", ""),
+        "KICKS": counters.get("kicks", ""),
+        "ATTEMPT": work.attempt,
+        "MAX_ATTEMPTS": work.max_attempts,
+        "SERVER": work.server,
+        "SLOT": work.slot,
+    }
+    # The runner's own settings go no further, nor does its line to systemd.
+    kept = {
+        key: value
+        for key, value in inherited.items()
+        if not key.startswith("BEANSTALKT_")
+        and key not in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+    }
+    kept.update((f"BEANSTALKT_{key}", str(value)) for key, value in job.items())
+    return kept

@@ -1,0 +1,9 @@
+"""The handlers that a tube can be given in the configuration."""
+
+from __future__ import annotations
+
+from .command import CommandHandler
+from .handler import Handler
+
+HANDLERS: tuple[type[Handler], ...] = (CommandHandler,)
+"""Looked through in this order by the configuration and by ``--help``."""

@@ -1,0 +1,262 @@
+"""A command under way: started, fed, drained, stopped, and waited for, on the event loop.
+
+It does without asyncio's subprocesses: their ``wait`` also waits for whoever else holds the
+pipes, and a grandchild may hold them for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+
+from .output import Output
+
+LINGER = 1.0
+"""Seconds that what a command left behind, in its process group or on its pipes, may go on."""
+
+_CHUNK = 64 * 1024
+_POLL = 0.02
+
+
+class Process:
+    """One command, the leader of its own session and process group.
+
+    :ivar ended: done when all is over: the leader has exited, its group is gone, both pipes are
+        closed. The result is the leader's exit status, or minus the number of the signal that
+        ended it; None if somebody else took the status away.
+    """
+
+    def __init__(self, argv: Sequence[str], body: bytes, environment: Mapping[str, str]) -> None:
+        """Start it. Raises OSError, with nothing left behind, if it cannot be started."""
+        self._loop = asyncio.get_running_loop()
+        self.ended: asyncio.Future[int | None] = self._loop.create_future()
+        self.stdout = Output()
+        self.stderr = Output()
+        self._status: int | None = None  # the leader's, once it has exited
+        self._exited = False
+        self._killed = False
+        self._deadline = 0.0  # of the linger, on the loop's clock
+        self._linger: asyncio.TimerHandle | None = None
+        self._body = memoryview(body)  # what is still to be written
+        self._stdin: int | None = None
+        self._pipes: dict[int, Output] = {}  # those that are still open
+        self._pidfd: int | None = None
+        self._popen = self._start(argv, environment)
+        self.pid = self._popen.pid
+        self._watch_exit()
+        for fd in self._pipes:
+            os.set_blocking(fd, False)
+            self._loop.add_reader(fd, self._read, fd)
+
+    def _start(
+        self, argv: Sequence[str], environment: Mapping[str, str]
+    ) -> subprocess.Popen[bytes]:
+        fds: list[int] = []
+        try:
+            for _ in range(3):
+                fds += os.pipe()
+            stdin, feed, drain_out, stdout, drain_err, stderr = fds
+            # Before the start: most bodies fit into the pipe whole, and the command then finds
+            # its end of file there from the beginning.
+            os.set_blocking(feed, False)
+            self._feed(feed)
+            popen = subprocess.Popen(
+                argv,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                env=environment,
+                close_fds=True,
+                start_new_session=True,
+                restore_signals=True,
+            )
+        except BaseException:
+            for fd in fds:
+                os.close(fd)
+            raise
+        for fd in (stdin, stdout, stderr):
+            os.close(fd)
+        self._pipes = {drain_out: self.stdout, drain_err: self.stderr}
+        if self._body:
+            self._stdin = feed
+            self._loop.add_writer(feed, self._write)
+        else:
+            os.close(feed)
+        return popen
+
+    # --- pipes ---
+
+    def _feed(self, fd: int) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while self._body:
+                self._body = self._body[os.write(fd, self._body) :]
+
+    def _write(self) -> None:
+        assert self._stdin is not None
+        try:
+            self._feed(self._stdin)
+        except OSError:
+            # It does not read, which is its own affair: the exit status decides.
+            self._body = self._body[:0]
+        if not self._body:
+            self._close_stdin()
+
+    def _close_stdin(self) -> None:
+        if self._stdin is not None:
+            self._loop.remove_writer(self._stdin)
+            os.close(self._stdin)
+            self._stdin = None
+
+    def _read(self, fd: int) -> bool:
+        """Take what is there, up to one chunk; whether there may be more."""
+        try:
+            data = os.read(fd, _CHUNK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            data = b""
+        if data:
+            self._pipes[fd].feed(data)
+            return True
+        self._close_pipe(fd)
+        self._finish_if_over()
+        return False
+
+    def _close_pipe(self, fd: int) -> None:
+        self._loop.remove_reader(fd)
+        os.close(fd)
+        del self._pipes[fd]
+
+    def _drain(self) -> None:
+        """Take what the pipes hold now: not more than a few pipefuls, or a grandchild that
+        never stops writing would keep us here."""
+        for fd in list(self._pipes):
+            for _ in range(32):
+                if not self._read(fd):
+                    break
+
+    # --- the end ---
+
+    def _watch_exit(self) -> None:
+        try:
+            self._pidfd = os.pidfd_open(self.pid)
+        except (AttributeError, OSError):  # not Linux, or an old one
+            thread = threading.Thread(target=self._wait_in_thread, daemon=True)
+            thread.start()
+        else:
+            self._loop.add_reader(self._pidfd, self._reap)
+
+    def _wait_in_thread(self) -> None:
+        with contextlib.suppress(ChildProcessError):
+            # Without reaping: until the loop does that, the number stays ours.
+            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._reap)
+
+    def _reap(self) -> None:
+        if self._exited:
+            return
+        try:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+        except ChildProcessError:
+            # Popen would call this exit status 0, and the job would be deleted.
+            pid, self._status = self.pid, None
+        else:
+            if not pid:
+                return
+            self._status = os.waitstatus_to_exitcode(status)
+        self._popen.returncode = 0 if self._status is None else self._status
+        self._exited = True
+        # After a SIGKILL to the group there is nobody left to wait for.
+        self._deadline = self._loop.time() + (0 if self._killed else LINGER)
+        if self._pidfd is not None:
+            self._loop.remove_reader(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = None
+        self._close_stdin()
+        self._drain()
+        self._finish_if_over()
+        if not self.ended.done():
+            self._look()
+
+    def _finish_if_over(self) -> None:
+        if self._exited and not self._pipes and not self.ended.done() and not self._group():
+            self._finish()
+
+    def _look(self) -> None:
+        """Whether what the command left behind is gone; and make an end of it in time."""
+        # Orphans are ours when this process is the init of its container, and a zombie would
+        # count as somebody in the group.
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-self.pid, os.WNOHANG) != (0, 0):
+                pass
+        self._finish_if_over()
+        if self.ended.done():
+            return
+        if self._loop.time() < self._deadline:
+            self._linger = self._loop.call_later(_POLL, self._look)
+            return
+        self._signal(signal.SIGKILL)
+        self._drain()
+        self._finish()
+
+    def _finish(self) -> None:
+        if self._linger is not None:
+            self._linger.cancel()
+        for fd in list(self._pipes):
+            self._close_pipe(fd)
+        if not self.ended.done():
+            self.ended.set_result(self._status)
+
+    # --- signals ---
+
+    def _group(self) -> bool:
+        """Whether anybody is left in the process group. While there is, its number is not
+        given to another process."""
+        try:
+            os.killpg(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:  # it runs as another user
+            return True
+        return True
+
+    def _signal(self, signum: int) -> None:
+        # Gone, or running as another user: there is nothing that could be done.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signum)
+
+    def terminate(self) -> None:
+        """Ask the whole group to end."""
+        if not self.ended.done():
+            self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the whole group. `ended` follows; it is not waited for here."""
+        if self.ended.done():
+            return
+        self._killed = True
+        self._deadline = 0.0
+        if not self._exited or self._group():
+            self._signal(signal.SIGKILL)
+
+    def abandon(self) -> None:
+        """For when nobody waits any more: kill it, and let go of every descriptor."""
+        if self.ended.done():
+            return
+        self.kill()
+        self._close_stdin()
+        if self._pidfd is not None:
+            self._loop.remove_reader(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = None
+        if not self._exited:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._status = self._popen.wait(1)
+            self._exited = True
+        self._finish()
