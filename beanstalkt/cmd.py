@@ -16,7 +16,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from . import arguments
 from .address import DEFAULT_PORT, Address
@@ -41,6 +41,9 @@ USAGE = 2
 NO_SERVER = 69  # EX_UNAVAILABLE of sysexits.h
 INTERRUPTED = 130  # as a shell reports SIGINT
 PIPE_CLOSED = 141  # as a shell reports SIGPIPE
+
+LOOK_AROUND = 1.0
+"""Seconds between two looks of a waiting reserve at whether the server is still there."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,6 +75,8 @@ def talk(options: Namespace) -> int:
         return asyncio.run(_talk(options))
     except BeanstalkException as error:
         say(str(error))
+        if isinstance(error, ConnectionLost) and error.sent:
+            say("the server may have done it all the same")
         return status_of(error)
 
 
@@ -126,6 +131,24 @@ def emit(text: str | None = None) -> None:
         raise
 
 
+def emit_ids(ids: list[int | None]) -> None:
+    """Prints the ids of the jobs that went in, one a line."""
+    known = [str(job_id) for job_id in ids if job_id is not None]
+    if known:
+        emit("\n".join(known))
+
+
+def ranges(numbers: list[int]) -> str:
+    """Rising numbers in short: ``"2-4, 9"`` for 2, 3, 4 and 9."""
+    spans: list[list[int]] = []
+    for number in numbers:
+        if spans and spans[-1][-1] == number - 1:
+            spans[-1][1:] = [number]
+        else:
+            spans.append([number])
+    return ", ".join("-".join(map(str, span)) for span in spans)
+
+
 def say(message: str) -> None:
     """Tells the user something that is no result."""
     print(f"beanstalkt: {message}", file=sys.stderr)
@@ -163,36 +186,61 @@ def progress(size: int) -> Iterator[tqdm[Any] | None]:
 # --- verbs ----------------------------------------------------------------------------------
 
 
-async def put(client: Client, options: Namespace) -> None:
-    if options.lines is not None:
-        await put_lines(client, options)
-        return
+async def put(client: Client, options: Namespace) -> int:
     if options.input is None:
         body = os.fsencode(options.body)  # the very bytes that the shell gave
     else:
-        body = await read_all(options.input.fileno())
+        with options.input as file:
+            if options.lines is not None:
+                return await put_lines(client, file, options)
+            body = await read_all(file.fileno())
     emit(str(await client.put(body, **how_to_put(options))))
+    return DONE
 
 
-async def put_lines(client: Client, options: Namespace) -> None:
+async def put_lines(client: Client, file: IO[bytes], options: Namespace) -> int:
     """Puts what there is to read, again and again: a slow writer's line does not wait, and of
     a large file one chunk is in memory."""
     lines = Lines()
     done = 0
-
-    async def put_some(bodies: list[bytes]) -> None:
-        nonlocal done
-        ids = await client.put_many(bodies, **how_to_put(options))
-        done += len(ids)
-        with bar.external_write_mode() if bar else nullcontext():
-            emit("\n".join(map(str, ids)))
-
-    with progress(options.input) as bar:
-        while chunk := await read_some(options.input.fileno()):
-            await put_some(lines.feed(chunk))
+    chunk = b"-"
+    with progress(os.fstat(file.fileno()).st_size) as bar:
+        while chunk:
+            chunk = await read_some(file.fileno())
+            bodies = lines.feed(chunk) if chunk else lines.end()
+            ids, error = await put_some(client, bodies, options)
+            with bar.external_write_mode() if bar else nullcontext():
+                emit_ids(ids)
+            if error is not None:
+                return not_all_put(error, ids, done)
+            done += len(ids)
             if bar:
                 bar.update(len(chunk))
-        await put_some(lines.end())
+    return DONE
+
+
+async def put_some(
+    client: Client, bodies: list[bytes], options: Namespace
+) -> tuple[list[int | None], BeanstalkException | None]:
+    """The ids of what went in, None for what did not, and what stopped it."""
+    try:
+        return [*await client.put_many(bodies, **how_to_put(options))], None
+    except BeanstalkException as error:
+        return error.ids or [], error
+
+
+def not_all_put(error: BeanstalkException, ids: list[int | None], done: int) -> int:
+    """Says which lines did not go in, when `done` had and then `ids` came. The exit status."""
+    # What stands in brackets is meant for a program.
+    reason = str(error).partition(" (put_many:")[0]
+    failed = [done + place for place, job_id in enumerate(ids, 1) if job_id is None]
+    if failed:
+        maybe = " perhaps" if isinstance(error, ConnectionLost) and error.sent else ""
+        say(f"line {ranges(failed)} was{maybe} not put: {reason}")
+    else:
+        say(reason)
+    say(f"no line behind {done + len(ids)} was put; all others before that were")
+    return status_of(error)
 
 
 def how_to_put(options: Namespace) -> dict[str, Any]:
@@ -209,7 +257,22 @@ async def reserve(client: Client, options: Namespace) -> None:
         await client.watch(tube)
     if options.ignore_default:
         await client.ignore(DEFAULT_TUBE)
-    await settle(await client.reserve(options.timeout), options)
+    await settle(await wait_for_job(client, options.timeout), options)
+
+
+async def wait_for_job(client: Client, timeout: int | None) -> Job:
+    """A reserve that outlives a restart of the server, but not its end.
+
+    The client itself would wait for ever for a lost server to come back.
+    """
+    job = client.reserve(timeout)
+    try:
+        while not (await asyncio.wait([job], timeout=LOOK_AROUND))[0]:
+            # At once while connected; raises when the connection is not back in time.
+            await client.connect()
+        return job.result()
+    finally:
+        job.cancel()
 
 
 async def reserve_job(client: Client, options: Namespace) -> None:
