@@ -16,13 +16,26 @@ from itertools import chain
 from .errors import BeanstalkException, UnexpectedResponse
 from .job import Job
 from .place import UNWRITTEN, Own, Place, Reserve
-from .protocol import IGNORE, QUIT, RELEASE, STATS_JOB, WATCH, Parser, refusal, unexpected
+from .protocol import (
+    IGNORE,
+    MIN_PUT_REPLY,
+    QUIT,
+    RELEASE,
+    STATS_JOB,
+    WATCH,
+    Parser,
+    refusal,
+    unexpected,
+)
 from .stream import Stream, TLSStream
 
 log = logging.getLogger("beanstalkt")
 
 HOLD_WARNING = 5.0
 """Seconds that a command is held behind a waiting reserve before a warning says so."""
+
+PACE = 0.001
+"""Seconds between two reads of the replies to put_many."""
 
 CLOSE_TIMEOUT = 5.0
 """Seconds that closing waits for the replies to what was written."""
@@ -65,6 +78,7 @@ class Connection:
         self._response_timer: asyncio.TimerHandle | None = None
         self._hold_timer: asyncio.TimerHandle | None = None
         self._warned = False
+        self._pace_timer: asyncio.TimerHandle | None = None  # while replies are read in bulk
         self._drained: asyncio.Future[None] | None = None  # while closing
         stream.start(self._receive, self._closed)
 
@@ -112,6 +126,7 @@ class Connection:
             self._written.append(place)
         else:
             self._written.extend([place] * place.count)
+            self._pace()
         if self._response_timer is None:
             self._watch_oldest()
         return line
@@ -195,6 +210,8 @@ class Connection:
         if not progress:
             return
         self.answered = True
+        if self._pace_timer is not None:
+            self._pace()
         if written:
             self._oldest_since = self.loop.time()
             if self._response_timer is None:
@@ -205,6 +222,29 @@ class Connection:
             self._check_stuck()
         if self._drained is not None:
             self._check_drained()
+
+    def _pace(self) -> None:
+        """Has the replies to put_many read in bulk, rather than each as the server sends it.
+
+        Waits only for bytes that are sure to come: those of one reply may have been read in
+        part, and every other one is at least the shortest. What is there is read every
+        millisecond all the same, because a server stalls when nothing is acknowledged.
+        """
+        missing = self._written[0].missing if self._written else 1
+        if missing > 1:
+            self._stream.wake_at(MIN_PUT_REPLY * (missing - 1))
+            if self._pace_timer is None:
+                self._pace_timer = self.loop.call_later(PACE, self._read_paced)
+        elif self._pace_timer is not None:
+            self._stream.wake_at(1)
+            self._pace_timer.cancel()
+            self._pace_timer = None
+
+    def _read_paced(self) -> None:
+        self._pace_timer = None
+        self._stream.read_now()
+        if not self.ended:
+            self._pace()
 
     def _refused(self, place: Place, error: BeanstalkException) -> None:
         """A reply that is not the success; raises it if the stream is of no use any more."""
@@ -248,12 +288,20 @@ class Connection:
         self._response_timer = None
         if not self._written:
             return
-        patience = self._patience()
-        if patience is not None and self.loop.time() >= self._oldest_since + patience:
+        if self._overdue():
+            # The loop may have been too busy to read, or waits for more bytes (see `_pace`).
+            self._stream.read_now()
+        if self.ended or not self._written or self._response_timer is not None:
+            return
+        if self._overdue():
             verb = self._written[0].command.verb
-            self._end(f"no reply to {verb} within {patience:g} s")
+            self._end(f"no reply to {verb} within {self._patience():g} s")
         else:
             self._watch_oldest()
+
+    def _overdue(self) -> bool:
+        patience = self._patience()
+        return patience is not None and self.loop.time() >= self._oldest_since + patience
 
     # --- reserves that nobody wants any more ---
 
@@ -367,7 +415,7 @@ class Connection:
 
     def _stop(self) -> None:
         self.ended = True
-        for timer in (self._response_timer, self._hold_timer):
+        for timer in (self._response_timer, self._hold_timer, self._pace_timer):
             if timer is not None:
                 timer.cancel()
         self._written.clear()

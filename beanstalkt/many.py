@@ -21,27 +21,27 @@ CHUNK_BYTES = 2**18
 class Chunk(Place):
     """Some puts that stand in the FIFO together; the ids go to a list."""
 
-    __slots__ = ("_many", "_missing", "count")
+    __slots__ = ("_many", "count", "missing")
 
     def __init__(self, lines: list[bytes], many: PutMany) -> None:
         self.command = PUT
         self.line = b"".join(lines)
         self.position = UNWRITTEN
-        self.count = self._missing = len(lines)
+        self.count = self.missing = len(lines)
         self._many = many
 
     def done(self, result: int) -> None:
         self._many.ids.append(result)
-        self._missing -= 1
-        if not self._missing:
+        self.missing -= 1
+        if not self.missing:
             self._many.chunk_done()
 
     def failed(self, error: BeanstalkException) -> None:
         self._many.ids.append(None)
         if self._many.error is None:
             self._many.error = error
-        self._missing -= 1
-        if not self._missing:
+        self.missing -= 1
+        if not self.missing:
             self._many.chunk_done()
 
 

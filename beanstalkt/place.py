@@ -32,7 +32,9 @@ class Place:
     vital = False
     """a refusal leaves the server in a state that is not ours: the connection must go"""
     count = 1
-    """replies to come: it stands that many times in the FIFO"""
+    """replies: it stands that many times in the FIFO"""
+    missing = 1
+    """replies that are still to come"""
 
     def __init__(self, command: Command, line: bytes, future: asyncio.Future[Any]) -> None:
         self.command = command
@@ -54,7 +56,7 @@ class Place:
     def lost(self, reason: str, sent: bool, cause: BaseException | None = None) -> None:
         """The connection went before the reply came."""
         error = ConnectionLost(
-            f"{self.command.verb}: no connection: {reason}", command=self.command.verb, sent=sent
+            f"{self.command.verb}: the connection was lost: {reason}", command=self.command.verb, sent=sent
         )
         error.__cause__ = cause
         self.failed(error)
@@ -241,7 +243,7 @@ class Reserve(Place):
 def reserve_line(timeout: int | None) -> tuple[Command, bytes]:
     """The row and the line of a reserve. Raises InvalidArgument."""
     if timeout is None:
-        return RESERVE, RESERVE.encode()
+        return RESERVE, RESERVE.form
     return RESERVE_WITH_TIMEOUT, RESERVE_WITH_TIMEOUT.encode(timeout)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from . import errors, stats
@@ -34,6 +34,9 @@ MAX_REPLY_LINE = 1024
 MAX_REPLY_BODY = 2**30 + 2**20
 """Bytes. No server takes a job of more than 1 GiB."""
 
+MIN_PUT_REPLY = len(b"DRAINING\r\n")
+"""Bytes. No reply to a put is shorter."""
+
 TUBE_NAME = re.compile(r"[A-Za-z0-9+/;.$_()][A-Za-z0-9+/;.$_()-]{0,199}")
 """A whole tube name must match (section 1.3)."""
 
@@ -50,8 +53,8 @@ class Number:
 
     def check(self, value: object) -> int:
         """The value as it goes on the line. Raises InvalidArgument."""
-        # bool is an int to Python, and `True` for a priority is a mistake.
-        if not isinstance(value, int) or isinstance(value, bool):
+        if type(value) is not int and (not isinstance(value, int) or isinstance(value, bool)):
+            # bool is an int to Python, and `True` for a priority is a mistake.
             raise errors.InvalidArgument(f"{self.name} must be an int, not {type(value).__name__}")
         if not 0 <= value <= self.limit:
             raise errors.InvalidArgument(f"{self.name} must be from 0 to {self.limit}")
@@ -168,13 +171,22 @@ class Command:
     #: statuses behind which the server no longer reads what we mean (section 8.2)
     fatal: frozenset[bytes] = frozenset()
 
+    #: the line, with a place for each argument
+    form: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        places = [b"%d" if isinstance(each, Number) else b"%b" for each in self.arguments]
+        line = b" ".join([self.verb.encode(), *places]) + b"\r\n"
+        object.__setattr__(self, "form", line)
+
     def encode(self, *values: object) -> bytes:
         """The command line. Raises InvalidArgument; every number and name is checked."""
-        words = [self.verb.encode()]
-        for argument, value in zip(self.arguments, values, strict=True):
-            checked = argument.check(value)
-            words.append(checked if isinstance(checked, bytes) else b"%d" % checked)
-        return b" ".join(words) + b"\r\n"
+        arguments = self.arguments
+        if len(arguments) == len(values) == 1:
+            return self.form % arguments[0].check(values[0])
+        return self.form % tuple(
+            [argument.check(value) for argument, value in zip(arguments, values, strict=True)]
+        )
 
 
 _MISSING = frozenset({b"NOT_FOUND"})

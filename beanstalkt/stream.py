@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tornado.ioloop import IOLoop
 from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 from tornado.netutil import Resolver, is_valid_ip
 
@@ -67,6 +68,13 @@ class _Direct(_Base):
         if not self.closed():
             self.write(data)
 
+    def wake_at(self, count: int) -> None:
+        """Reports what comes in only when it is so many bytes, where the socket can do that."""
+
+    def read_now(self) -> None:
+        """Takes in what has come already."""
+        self._handle_events(self.fileno(), IOLoop.READ)
+
     def reason(self) -> str:
         """Why the stream is closed."""
         return _reason(self.error) if self.error else "the server closed the connection"
@@ -91,7 +99,48 @@ class _Direct(_Base):
 
 
 class Stream(_Direct, IOStream):
-    """Over TCP or a unix socket."""
+    """Over TCP or a unix socket.
+
+    The methods here are short cuts: without them all works as it does over TLS, only with
+    more work for each command.
+    """
+
+    def send(self, data: bytes) -> None:
+        if self.closed():
+            return
+        if not self.writing():
+            try:
+                count = self.socket.send(data)
+            except BlockingIOError:
+                count = 0
+            except OSError as error:
+                self.close(exc_info=error)
+                return
+            self.handed += count
+            if count == len(data):
+                return
+            data = data[count:]
+        self.write(data)
+
+    def wake_at(self, count: int) -> None:
+        if not self.closed():
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
+
+    def _handle_events(self, fd: Any, events: int) -> None:
+        if events != IOLoop.READ or self._connecting:
+            super()._handle_events(fd, events)
+            return
+        try:
+            data = self.socket.recv(READ_SIZE)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.close(exc_info=error)
+            return
+        if data:
+            self._receive(data)
+        else:
+            self.close()
 
 
 class TLSStream(_Direct, SSLIOStream):
