@@ -91,7 +91,10 @@ class Parser(argparse.ArgumentParser):
                 self.error(f"not in this installation: {error}")
             module.add_arguments(self)
             self.set_defaults(main=module.main)
-        return super().parse_known_args(args, namespace)
+        options, rest = super().parse_known_args(args, namespace)
+        if rest:  # refused here, where the usage shown is the verb's
+            self.error(f"unrecognized arguments: {' '.join(rest)}")
+        return options, rest
 
 
 class Version(argparse.Action):

@@ -14,9 +14,9 @@ import logging
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from typing import IO, TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from . import arguments
 from .address import DEFAULT_PORT, Address
@@ -168,19 +168,16 @@ def readable(job: Job) -> dict[str, Any]:
         return {"body": body, "encoding": "base64", "id": job.id}
 
 
-@contextmanager
-def progress(size: int) -> Iterator[tqdm[Any] | None]:
-    """A bar on standard error for `size` bytes (0: not known), where that is a terminal."""
-    bar = None
-    if sys.stderr is not None and sys.stderr.isatty():
-        try:
-            from tqdm import tqdm
-        except ImportError:  # the extra "cli" is not installed
-            pass
-        else:
-            bar = tqdm(total=size or None, unit="B", unit_scale=True, file=sys.stderr)
-    with bar or nullcontext():
-        yield bar
+def progress_bar(file: IO[bytes]) -> tqdm[NoReturn] | None:
+    """A bar for what is read, where somebody watches: on standard error, if a terminal."""
+    if sys.stderr is None or not sys.stderr.isatty() or file.isatty():
+        return None
+    try:
+        from tqdm import tqdm
+    except ImportError:  # the extra "cli" is not installed
+        return None
+    size = os.fstat(file.fileno()).st_size or None  # a pipe has none
+    return tqdm(total=size, unit="B", unit_scale=True, file=sys.stderr)
 
 
 # --- verbs ----------------------------------------------------------------------------------
@@ -204,17 +201,19 @@ async def put_lines(client: Client, file: IO[bytes], options: Namespace) -> int:
     lines = Lines()
     done = 0
     chunk = b"-"
-    with progress(os.fstat(file.fileno()).st_size) as bar:
+    bar = progress_bar(file)
+    # "is None" throughout: a bar for an unknown size has no truth.
+    with nullcontext() if bar is None else bar:
         while chunk:
             chunk = await read_some(file.fileno())
             bodies = lines.feed(chunk) if chunk else lines.end()
             ids, error = await put_some(client, bodies, options)
-            with bar.external_write_mode() if bar else nullcontext():
+            with nullcontext() if bar is None else bar.external_write_mode():
                 emit_ids(ids)
             if error is not None:
                 return not_all_put(error, ids, done)
             done += len(ids)
-            if bar:
+            if bar is not None:
                 bar.update(len(chunk))
     return DONE
 

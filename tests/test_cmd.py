@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import base64
 import json
+import os
 import subprocess
 import sys
 
@@ -94,8 +95,8 @@ def test_a_bad_environment_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_bar_is_for_terminals_only(capsys: pytest.CaptureFixture[str]) -> None:
-    with cmd.progress(10) as bar:
-        assert bar is None
+    with open(os.devnull, "rb") as file:
+        assert cmd.progress_bar(file) is None
     assert capsys.readouterr().err == ""
 
 

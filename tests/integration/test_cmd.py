@@ -411,6 +411,22 @@ def test_put_lines_shows_a_bar_on_a_terminal(
     assert "100%" in written
 
 
+def test_the_bar_does_without_a_size(
+    beanstalkd: Beanstalkd, spawn: Spawn, jobs: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("tqdm")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    words = ["put", "--lines", str(pipe)]
+
+    def start(stderr: int) -> subprocess.Popen[bytes]:
+        process = spawn(beanstalkd.port, *words, stderr=stderr)
+        pipe.write_bytes(Path(jobs).read_bytes())
+        return process
+
+    assert "600B" in on_terminal(start)
+
+
 def test_put_lines_does_without_a_bar(beanstalkd: Beanstalkd, spawn: Spawn, jobs: str) -> None:
     program = (
         "import sys; sys.modules['tqdm'] = None\n"
