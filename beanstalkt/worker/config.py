@@ -15,7 +15,7 @@ from ..address import DEFAULT_PORT, Address
 from . import ini, values
 from .handler import Handler, Option
 from .handlers import HANDLERS
-from .policy import BURY, RELEASE, Policy
+from .policy import BURY, RELEASE, Action, Policy
 from .retry import Backoff
 from .settings import EVERY_TUBE, Settings, TubeSettings
 
@@ -314,7 +314,7 @@ class _Loader:
             common["workers"] or 1,
             common["timeout"],
             common["kill_grace"] or 0.0,
-            _policy(common, on_exit),
+            make_policy(common, on_exit),
             tuple(exclude) if name == EVERY_TUBE else (),
         )
         if len(self.problems) == before:
@@ -383,7 +383,8 @@ class _Loader:
             return None
 
 
-def _policy(common: Mapping[str, Any], on_exit: tuple[tuple[int, Any], ...]) -> Policy:
+def make_policy(common: Mapping[str, Any], on_exit: tuple[tuple[int, Action], ...]) -> Policy:
+    """The policy that the values of the COMMON options make."""
     return Policy(
         on_timeout=common["on_timeout"],
         on_temporary_fail=common["on_temporary_fail"],

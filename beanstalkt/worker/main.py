@@ -1,0 +1,272 @@
+"""``work`` on the command line."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+from ..address import DEFAULT_PORT, Address
+from ..errors import ConnectionLost
+from . import values
+from .config import COMMON, ON_EXIT, ConfigError, Flags, load
+from .handler import CannotStart, Option
+from .handlers import HANDLERS
+from .progress import Progress
+from .report import FORMATTERS, Once, log
+from .runner import Runner, Stage
+from .settings import EVERY_TUBE, Settings
+from .signals import signals
+
+USAGE = 2
+NO_SERVER = 69  # EX_UNAVAILABLE of sysexits.h
+CANNOT_START = 2
+
+EPILOG = """\
+A job's body is the command's standard input. Exit status 0 deletes the job; 1 is a permanent
+fail, 2 a temporary one, any other an unknown one. SIGTERM or SIGINT: finish what runs, and end;
+a second time: stop what runs, and release it; a third time: kill it. SIGHUP reads the
+configuration again, SIGUSR1 pauses, SIGUSR2 goes on. Each option is also an environment
+variable, such as BEANSTALKT_MAX_ATTEMPTS; flags beat variables, which beat the file.
+
+examples:
+  beanstalkt work --tube mail:4 --exec "php send.php" --timeout 30 --on-exit 75=release:300
+  beanstalkt work --config /etc/beanstalkt.ini --log-format json
+"""
+
+_FILES_OF_A_SLOT = 6
+"""Descriptors that a slot uses at most: a connection, three pipes, a process, and one to spare."""
+
+_T = TypeVar("_T")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give the parser everything that `work` takes."""
+    parser.epilog = EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    _add_tubes(parser)
+    for handler in HANDLERS:
+        for option in handler.options:
+            _add_option(parser, "what to run", option)
+    for option in COMMON:
+        _add_option(parser, "what becomes of a job", option)
+    group = _group(parser, "what becomes of a job")
+    group.add_argument(
+        ON_EXIT.flag,
+        dest="set_" + ON_EXIT.name,
+        action="append",
+        metavar=ON_EXIT.metavar,
+        help="for this exit status; may be repeated",
+    )
+    _add_run(parser)
+
+
+def _add_tubes(parser: argparse.ArgumentParser) -> None:
+    group = _group(parser, "which tubes")
+    group.add_argument(
+        "--tube",
+        action="append",
+        default=[],
+        metavar="NAME[:WORKERS]",
+        help="a tube to take jobs from; may be repeated. With --config: only these of its tubes",
+    )
+    group.add_argument(
+        "--all-tubes",
+        action="store_true",
+        help="every tube that there is, or will be, with the options given here",
+    )
+    group.add_argument(
+        "--exclude",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="not the tubes whose names match, such as 'tmp.*'; may be repeated",
+    )
+    group.add_argument("--config", metavar="FILE", help="read the tubes and options from FILE")
+    group.add_argument(
+        "--check", action="store_true", help="say whether the configuration is right, and end"
+    )
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    group = _group(parser, "how long, and what it tells")
+    group.add_argument("--burst", action="store_true", help="end when no job is ready")
+    group.add_argument(
+        "--max-jobs",
+        type=_argument(values.whole(1)),
+        metavar="NUMBER",
+        help="end after that many jobs",
+    )
+    group.add_argument(
+        "--log-format",
+        choices=list(FORMATTERS),
+        help="text, or an object of JSON a line, on standard error (text)",
+    )
+
+
+def _group(parser: argparse.ArgumentParser, title: str) -> argparse._ArgumentGroup:
+    for group in parser._action_groups:
+        if group.title == title:
+            return group
+    return parser.add_argument_group(title)
+
+
+def _add_option(parser: argparse.ArgumentParser, group: str, option: Option) -> None:
+    # The text is read with that of the file: what is wrong anywhere is told at once.
+    dest = "set_" + option.name
+    if option.switch:
+        _group(parser, group).add_argument(
+            option.flag, dest=dest, action="store_const", const="yes", help=option.help
+        )
+    else:
+        _group(parser, group).add_argument(
+            option.flag, dest=dest, metavar=option.metavar, help=option.help
+        )
+
+
+def _argument(parse: Callable[[str], _T]) -> Callable[[str], _T]:
+    def read(text: str) -> _T:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return read
+
+
+# --- running ---------------------------------------------------------------------------------
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run the jobs; gives the exit status."""
+    flags = _flags(options)
+    try:
+        max_jobs = options.max_jobs or _variable("BEANSTALKT_MAX_JOBS", values.whole(1))
+        burst = options.burst or _variable("BEANSTALKT_BURST", values.boolean) or False
+        formats = values.one_of(FORMATTERS)
+        named = options.log_format or os.environ.get("BEANSTALKT_LOG_FORMAT") or "text"
+        formatter = formats(named)()
+        settings = load(flags, os.environ)
+    except (ConfigError, ValueError) as error:
+        for line in str(error).splitlines():
+            print(f"beanstalkt: {line}", file=sys.stderr)
+        return USAGE
+    if options.check:
+        return _check(settings)
+    progress = Progress() if burst and sys.stderr.isatty() else None
+    _log_to(progress or logging.StreamHandler(), formatter)
+    _set_process_up(settings)
+    runner = Runner(
+        settings,
+        burst=burst,
+        max_jobs=max_jobs,
+        connect_timeout=options.connect_timeout,
+        reread=(lambda: load(flags, os.environ)) if flags.config is not None else None,
+        on_ended=progress.ended if progress is not None else None,
+    )
+    status = asyncio.run(_run(runner))
+    if progress is not None:
+        progress.finish()
+    return status
+
+
+async def _run(runner: Runner) -> int:
+    last = 0
+
+    def on_stop(number: int) -> None:
+        nonlocal last
+        last = number
+
+    try:
+        with signals(runner, hangup=True, on_stop=on_stop):
+            await runner.run()
+    except ConnectionLost as error:
+        log.error("%s", error)
+        return NO_SERVER
+    except CannotStart as error:
+        log.error("%s", error)
+        return CANNOT_START
+    status = 128 + last if runner.stage is Stage.KILLING else 0
+    if runner.left:
+        # Coroutines that will not be cancelled: asyncio would wait for them for ever.
+        logging.shutdown()
+        os._exit(status)
+    return status
+
+
+def _flags(options: argparse.Namespace) -> Flags:
+    chosen: dict[str, str] = {}
+    for key, value in vars(options).items():
+        if key.startswith("set_") and value is not None:
+            chosen[key.removeprefix("set_")] = value if isinstance(value, str) else " ".join(value)
+    server = options.server
+    if options.host is not None or options.port is not None:
+        server = str(Address(options.host or "localhost", options.port or DEFAULT_PORT))
+    return Flags(
+        chosen,
+        options.tube,
+        options.all_tubes,
+        options.exclude,
+        options.config or os.environ.get("BEANSTALKT_CONFIG") or None,
+        server,
+    )
+
+
+def _variable(name: str, parse: Callable[[str], _T]) -> _T | None:
+    text = os.environ.get(name)
+    if not text:
+        return None
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}, not {text[:60]!r}") from None
+
+
+def _check(settings: Settings) -> int:
+    status = 0
+    for tube in settings.tubes:
+        handler = tube.make_handler()
+        name = "every tube" if tube.tube == EVERY_TUBE else f"tube {tube.tube}"
+        try:
+            handler.check()
+        except CannotStart as error:
+            print(f"beanstalkt: {name}: {error}", file=sys.stderr)
+            status = USAGE
+        else:
+            print(f"{name}: {tube.workers} workers, {handler.describe()}")
+    return status
+
+
+def _log_to(handler: logging.Handler, formatter: logging.Formatter) -> None:
+    handler.setFormatter(formatter)
+    handler.addFilter(Once())
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+
+
+def _set_process_up(settings: Settings) -> None:
+    # Inherited from whoever ignored it: every exit status would be lost.
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    # What this process ignores, as under nohup or behind `&`, its commands would ignore as well;
+    # what it handles is theirs to handle anew.
+    for number in (signal.SIGQUIT, signal.SIGALRM, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+    slots = sum(tube.workers for tube in settings.tubes)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = slots * _FILES_OF_A_SLOT + 64
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+        if allowed < needed:
+            log.warning(
+                "%d slots may need %d descriptors, and the limit is %d", slots, needed, hard
+            )
