@@ -73,24 +73,20 @@ class Parser(argparse.ArgumentParser):
     """
 
     def __init__(self, *, module: str | None = None, **kwargs: Any) -> None:
-        super().__init__(
-            allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            **kwargs,
-        )
+        super().__init__(allow_abbrev=False, **kwargs)
         self._module = module
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
         if self._module is not None:
-            name, self._module = self._module, None
             try:
-                module = importlib.import_module(name, __package__)
-            except ImportError as error:
+                module = importlib.import_module(self._module, __package__)
+            except ModuleNotFoundError as error:
                 self.error(f"not in this installation: {error}")
             module.add_arguments(self)
             self.set_defaults(main=module.main)
+            self._module = None
         options, rest = super().parse_known_args(args, namespace)
         if rest:  # refused here, where the usage shown is the verb's
             self.error(f"unrecognized arguments: {' '.join(rest)}")
@@ -160,19 +156,32 @@ def _checked(check: Callable[[V], T], value: V) -> T:
 
 
 def build() -> Parser:
-    """The parser. What it returns has `verb`, the options, and either `main` (of a module) or
-    `check`, a function that ends the program where options contradict each other."""
-    parser = Parser(prog="beanstalkt", description=DESCRIPTION, epilog=EPILOG)
+    """The parser. It gives the options, `verb`, `check` (a function of the options that ends
+    the program where they contradict each other, and completes them), and for the verbs of a
+    module its `main`.
+
+    After `check`, `server` is the URL that was given, or None.
+    """
+    parser = Parser(
+        prog="beanstalkt",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--version", action=Version, nargs=0, help="print the version and exit")
     _add_server(parser)
-    parser.set_defaults(server=None, host=None, port=None, connect_timeout=3.0)
+    parser.set_defaults(server=None, server_host=None, server_port=None, connect_timeout=3.0)
     verbs = parser.add_subparsers(
         dest="verb", metavar="VERB", required=True, title="verbs", parser_class=Parser
     )
 
     def verb(name: str, summary: str, **kwargs: Any) -> Parser:
-        new = verbs.add_parser(
-            name, help=summary, description=f"{summary.capitalize()}.", **kwargs
+        new: Parser = verbs.add_parser(
+            name,
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            **kwargs,
         )
         _add_server(new)
         new.set_defaults(check=partial(_check_server, new))
@@ -181,14 +190,11 @@ def build() -> Parser:
     _add_producer_verbs(verb)
     _add_worker_verbs(verb)
     _add_other_verbs(verb)
-    # "resolve": where they have an option of the same letter, theirs is meant.
-    verb("work", "run jobs", module=".worker.main", conflict_handler="resolve")
-    verb(
-        "serve",
-        "run a server in memory, for development and tests",
-        module=".server.main",
-        conflict_handler="resolve",
+    verb("work", "reserve jobs and run a handler for each", module=".worker.main")
+    serve = verbs.add_parser(
+        "serve", help="run a server in memory, for development and tests", module=".server.main"
     )
+    serve.set_defaults(check=partial(_check_serve, serve))
     return parser
 
 
@@ -202,10 +208,22 @@ def _add_server(parser: Parser) -> None:
         metavar="URL",
         help="beanstalk://host:port, beanstalks://host:port (TLS) or unix:///path",
     )
-    add("-H", "--host", help="host name or address (localhost)")
-    add("-P", "--port", type=port, help=f"TCP port ({DEFAULT_PORT})")
     add(
-        "--connect-timeout", type=seconds, metavar="SECONDS", help="how long to try to connect (3)"
+        "-H", "--host", dest="server_host", metavar="HOST", help="host name or address (localhost)"
+    )
+    add(
+        "-P",
+        "--port",
+        dest="server_port",
+        type=port,
+        metavar="PORT",
+        help=f"TCP port ({DEFAULT_PORT})",
+    )
+    add(
+        "--connect-timeout",
+        type=seconds,
+        metavar="SECONDS",
+        help="how long to try to connect (3)",
     )
 
 
@@ -361,10 +379,23 @@ def _add_action(parser: Parser) -> None:
 
 
 def _check_server(parser: Parser, options: argparse.Namespace) -> None:
-    if options.server is not None and (options.host, options.port) != (None, None):
+    host, port = options.server_host, options.server_port
+    if host is None and port is None:
+        return
+    if options.server is not None:
         parser.error("--server names the host and port already: -H and -P cannot be given too")
-    if options.host == "":
-        parser.error("argument -H/--host: a host's name cannot be empty")
+    try:
+        address = Address(
+            "localhost" if host is None else host, DEFAULT_PORT if port is None else port
+        )
+    except InvalidArgument as error:
+        parser.error(str(error))
+    options.server = str(address)
+
+
+def _check_serve(parser: Parser, options: argparse.Namespace) -> None:
+    if (options.server, options.server_host, options.server_port) != (None, None, None):
+        parser.error("serve talks to no server: where it listens is said behind the verb")
 
 
 def _check_put(parser: Parser, options: argparse.Namespace) -> None:

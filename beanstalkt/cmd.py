@@ -19,7 +19,7 @@ from contextlib import nullcontext
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from . import arguments
-from .address import DEFAULT_PORT, Address
+from .address import Address
 from .client import Client
 from .errors import (
     BeanstalkException,
@@ -88,9 +88,7 @@ async def _talk(options: Namespace) -> int:
 def connection(options: Namespace) -> Client:
     """A client for the server that the options or the environment name. Raises InvalidArgument."""
     url = options.server
-    if options.host is not None or options.port is not None:
-        url = str(Address(options.host or "localhost", options.port or DEFAULT_PORT))
-    elif url is None:
+    if url is None:
         # Also when it is set but empty, as scripts do to unset it.
         url = os.environ.get("BEANSTALKD_URL") or str(Address())
         try:

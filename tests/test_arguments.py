@@ -30,34 +30,33 @@ def error_of(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
 
 
 SERVER = {
-    ("--server", "beanstalk://h:1"): ("beanstalk://h:1", None, None, 3.0),
-    ("--server", "unix:///run/b"): ("unix:///run/b", None, None, 3.0),
-    ("-H", "h", "-P", "1", "--connect-timeout", "0.5"): (None, "h", 1, 0.5),
-    ("--host", "::1"): (None, "::1", None, 3.0),
-    ("--port", "65535"): (None, None, 65535, 3.0),
-    (): (None, None, None, 3.0),
+    ("--server", "beanstalk://h:1"): "beanstalk://h:1",
+    ("--server", "unix:///run/a%20b"): "unix:///run/a%20b",
+    ("-H", "h", "-P", "1"): "beanstalk://h:1",
+    ("--host", "::1"): "beanstalk://[::1]:11300",
+    ("--port", "65535"): "beanstalk://localhost:65535",
+    (): None,
 }
 
 
 @pytest.mark.parametrize("words", SERVER)
 def test_the_server_may_be_named_before_or_after_the_verb(words: tuple[str, ...]) -> None:
-    for argv in ([*words, "stats"], ["stats", *words]):
-        options = parse(*argv)
-        assert (
-            options.server,
-            options.host,
-            options.port,
-            options.connect_timeout,
-        ) == SERVER[words]
+    assert parse(*words, "stats").server == SERVER[words]
+    assert parse("stats", *words).server == SERVER[words]
+
+
+def test_the_time_to_connect_may_stand_before_or_after_the_verb() -> None:
+    assert parse("--connect-timeout", "0.5", "stats").connect_timeout == 0.5
+    assert parse("stats", "--connect-timeout", "0").connect_timeout == 0.0
+    assert parse("stats").connect_timeout == 3.0
 
 
 def test_the_server_named_behind_the_verb_wins() -> None:
-    assert parse("-P", "1", "stats", "-P", "2").port == 2
+    assert parse("-P", "1", "stats", "-P", "2").server == "beanstalk://localhost:2"
 
 
 def test_a_host_before_and_a_port_behind_the_verb_go_together() -> None:
-    options = parse("-H", "h", "peek", "1", "-P", "2")
-    assert (options.host, options.port) == ("h", 2)
+    assert parse("-H", "h", "peek", "1", "-P", "2").server == "beanstalk://h:2"
 
 
 def test_put_takes_its_old_letters() -> None:
@@ -169,7 +168,8 @@ WRONG = {
     ("stats", "--server", ""): "bad URL ''",
     ("stats", "--server", "beanstalk://h:1", "-P", "2"): "cannot be given too",
     ("-H", "h", "stats", "--server", "beanstalk://h:1"): "cannot be given too",
-    ("stats", "-H", ""): "cannot be empty",
+    ("stats", "-H", ""): "the host must be a name",
+    ("-P", "1", "serve"): "behind the verb",
     ("stats", "-P", "0"): "port must be from 1 to 65535",
     ("stats", "-P", "65536"): "port must be from 1 to 65535",
     ("stats", "-P", "x"): "'x' is not a whole number",
@@ -245,7 +245,6 @@ def module() -> Iterator[str]:
 
     def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--tube", required=True)
-        parser.add_argument("-P", dest="theirs")
 
     made.__dict__.update(add_arguments=add_arguments, main=lambda options: 7)
     sys.modules[name] = made
@@ -254,10 +253,8 @@ def module() -> Iterator[str]:
 
 
 def test_a_module_brings_its_arguments_and_its_main(module: str) -> None:
-    parser = arguments.Parser(module=module, conflict_handler="resolve")
-    parser.add_argument("-P", dest="ours", type=int)
-    options = parser.parse_args(["--tube", "t", "-P", "x"])
-    assert (options.tube, options.theirs) == ("t", "x")
+    options = arguments.Parser(module=module).parse_args(["--tube", "t"])
+    assert options.tube == "t"
     assert options.main(options) == 7
 
 

@@ -277,6 +277,19 @@ def test_no_verb_leaves_a_job_or_a_connection_behind(run: Run, beanstalkd: Beans
     assert counter(beanstalkd, "current-jobs-reserved") == 0
 
 
+def test_serve_runs_a_server(spawn: Spawn) -> None:
+    command = [sys.executable, "-m", "beanstalkt.cmd", "serve", "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as server:
+        try:
+            assert server.stderr
+            found = re.search(rb"//[^:]+:(\d+)", server.stderr.readline())
+            assert found
+            assert finish(spawn(int(found[1]), "put", "x")).out == "1\n"
+        finally:
+            server.terminate()
+        assert server.wait(TIMEOUT) == 0
+
+
 # --- input ----------------------------------------------------------------------------------
 
 
