@@ -22,6 +22,7 @@ from .errors import (
     BeanstalkException,
     ConnectionLost,
     DeadlineSoon,
+    NotFound,
     ReservationLost,
     TimedOut,
 )
@@ -116,6 +117,7 @@ class Client:
             ssl_options,
             Timing(reconnect_delay, max_reconnect_delay, response_timeout),
             self._set_up,
+            self._held_for,
             self._call_restored,
         )
 
@@ -553,6 +555,23 @@ class Client:
             places = [Place(row, row.encode(name), self._future()) for row, name in replay]
             connection.send_unit(places)
             await asyncio.gather(*(place.future for place in places))
+
+    async def _held_for(self, connection: Connection, jobs: set[int]) -> float:
+        """Seconds until the last of these jobs is no longer held, as far as the server tells."""
+        left = 0
+        for job_id in list(jobs):
+            place = Place(STATS_JOB, STATS_JOB.encode(job_id), self._future())
+            connection.send(place)
+            try:
+                stats: StatsJob = await place.future
+            except NotFound:
+                jobs.discard(job_id)
+                continue
+            if stats["state"] == "reserved":
+                left = max(left, stats["time-left"] + 1)
+            else:
+                jobs.discard(job_id)
+        return left
 
     def _call_restored(self) -> None:
         if self._restored is not None:

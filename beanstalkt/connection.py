@@ -337,8 +337,8 @@ class Connection:
 
     @property
     def stuck(self) -> bool:
-        """Something waits behind reserves that nobody wants, and no job is held here."""
-        if not self._waiting or self.jobs or self.ended:
+        """Something waits behind reserves that nobody wants."""
+        if not self._waiting or self.ended:
             return False
         wanted = False
         for place in self._written:

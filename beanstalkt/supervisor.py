@@ -25,6 +25,9 @@ log = logging.getLogger("beanstalkt")
 ATTEMPT_TIMEOUT = 10.0
 """Seconds for one attempt: to connect, and once more to set the connection up."""
 
+HELD_CHECK = 5.0
+"""Seconds after which a connection that seems to hold jobs is asked about."""
+
 WARNING_INTERVAL = 60.0
 """Seconds between two warnings about a server that stays away."""
 
@@ -49,6 +52,8 @@ class Supervisor:
     """Owns the connection of a client, and whatever waits for the next one.
 
     :param set_up: makes a fresh connection what the old one was; raises when it cannot
+    :param held_for: asks, on a fresh connection, for how many seconds any of these jobs may still
+        be held by the old one; 0: none is
     :param restored: called when a lost connection has been replaced, before anything else
         is written to the new one
     """
@@ -59,6 +64,7 @@ class Supervisor:
         ssl_options: ssl.SSLContext | None,
         timing: Timing,
         set_up: Callable[[Connection], Awaitable[None]],
+        held_for: Callable[[Connection, set[int]], Awaitable[float]],
         restored: Callable[[], None],
     ) -> None:
         #: None while there is none
@@ -68,9 +74,11 @@ class Supervisor:
         self._timing = timing
         self._loop: asyncio.AbstractEventLoop  # since connect()
         self._set_up = set_up
+        self._held_for = held_for
         self._restored = restored
         self._task: asyncio.Task[None] | None = None  # opens a connection
         self._move: asyncio.Task[None] | None = None  # opens one to replace one that is stuck
+        self._recheck: asyncio.TimerHandle | None = None  # of one that is stuck and holds jobs
         self._waiters: dict[asyncio.Future[None], asyncio.TimerHandle | None] = {}
         self._on_hold: list[Reserve] = []  # waiting reserves without a connection
         self._once = False  # there has been a connection
@@ -130,6 +138,7 @@ class Supervisor:
         self._reason = "the client was closed"
         tasks = [task for task in (self._task, self._move) if task is not None]
         self._task = self._move = None
+        self._cancel_recheck()
         for task in tasks:
             task.cancel()
         for future in list(self._waiters):
@@ -222,6 +231,7 @@ class Supervisor:
             # A peer that hangs up at once must not be called again at once.
             self._warn("no use of a connection to %s: %s; trying again", self.address, reason)
             delay = next(self._delays)
+        self._cancel_recheck()
         if self._move is not None:
             self._move.cancel()
             self._move = None
@@ -247,28 +257,57 @@ class Supervisor:
     # --- moving ---
 
     def _stuck(self, connection: Connection) -> None:
-        if self._move is None and connection is self.connection:
-            self._move = self._loop.create_task(self._leave(connection))
+        """Only reserves that nobody wants hold up what waits on this connection.
 
-    async def _leave(self, old: Connection) -> None:
-        """Moves all that waits behind a reserve that nobody wants to a fresh connection."""
-        while old.stuck:
+        While it holds jobs it is not left, for they would be given to others, and
+        DEADLINE_SOON ends the reserve. Only a job whose time ran out unnoticed would keep it
+        for ever, so after a while the server is asked.
+        """
+        if self._move is not None or connection is not self.connection:
+            return
+        if not connection.jobs:
+            self._start_move(connection)
+        elif self._recheck is None:
+            self._recheck = self._loop.call_later(HELD_CHECK, self._start_move, connection)
+
+    def _start_move(self, connection: Connection) -> None:
+        self._cancel_recheck()
+        if connection.stuck and self._move is None:
+            self._move = self._loop.create_task(self._move_from(connection))
+
+    def _cancel_recheck(self) -> None:
+        if self._recheck is not None:
+            self._recheck.cancel()
+            self._recheck = None
+
+    async def _move_from(self, old: Connection) -> None:
+        """Continues on a fresh connection, unless a job is held or the old one is free again."""
+        held = 0.0
+        while old.stuck and not held:
             try:
                 fresh = await self._open()
             except (OSError, BeanstalkException) as error:
                 self._warn("no second connection to %s: %s; trying again", self.address, error)
                 await asyncio.sleep(next(self._delays))
                 continue
-            if self._move is not asyncio.current_task() or not old.stuck:
-                fresh.leave()
-                break
-            self._move = None
-            self.connection = fresh
-            now = self._loop.time()
-            for place in old.leave():
-                if isinstance(place, Reserve):
-                    place.renew(fresh, now)
-                fresh.send(place)
-            return
+            try:
+                held = await self._held_for(fresh, old.jobs)
+                if not held and old.stuck and self._move is asyncio.current_task():
+                    self._replace(old, fresh)
+            except BeanstalkException:
+                pass  # lost in the middle: the next one will tell
+            finally:
+                if fresh is not self.connection:
+                    fresh.leave()
         if self._move is asyncio.current_task():
             self._move = None
+            if held:
+                self._recheck = self._loop.call_later(held, self._start_move, old)
+
+    def _replace(self, old: Connection, fresh: Connection) -> None:
+        self.connection = fresh
+        now = self._loop.time()
+        for place in old.leave():
+            if isinstance(place, Reserve):
+                place.renew(fresh, now)
+            fresh.send(place)

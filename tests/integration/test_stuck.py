@@ -1,0 +1,56 @@
+"""A cancelled reserve in the way of other commands, while the connection holds jobs."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from beanstalkt import Client, NotFound, supervisor
+
+from ..beanstalkd import Beanstalkd
+
+
+def connections(server: Beanstalkd) -> int:
+    """How many connections there have been, this one included."""
+    with server.connect() as sock, sock.makefile("rb") as replies:
+        sock.sendall(b"stats\r\n")
+        lines = replies.read(int(replies.readline().split()[1])).decode().splitlines()
+    return int(next(line for line in lines if line.startswith("total-conn")).split()[1])
+
+
+async def test_a_job_that_ran_out_of_time_unnoticed_does_not_keep_the_connection(
+    beanstalkd: Beanstalkd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "HELD_CHECK", 0.05)
+    async with Client(beanstalkd.host, beanstalkd.port) as client:
+        await client.put(b"job", ttr=1)
+        job = await client.reserve()
+        # Another worker takes it as soon as its time is over.
+        with beanstalkd.connect() as other:
+            other.sendall(b"reserve\r\n")
+            await asyncio.get_running_loop().run_in_executor(None, other.recv, 100)
+            other.sendall(b"delete %d\r\n" % job.id)
+            await asyncio.get_running_loop().run_in_executor(None, other.recv, 100)
+        reserve = client.reserve()
+        await asyncio.sleep(0)
+        reserve.cancel()
+        with pytest.raises(NotFound):
+            await asyncio.wait_for(client.stats_job(job.id), 10)
+
+
+async def test_a_job_that_is_held_is_not_given_away(
+    beanstalkd: Beanstalkd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "HELD_CHECK", 0.05)
+    async with Client(beanstalkd.host, beanstalkd.port) as client:
+        await client.put(b"job", ttr=3)
+        job = await client.reserve()
+        before = connections(beanstalkd)
+        reserve = client.reserve()
+        await asyncio.sleep(0)
+        reserve.cancel()
+        # Held until DEADLINE_SOON ends the reserve, and then still ours.
+        await asyncio.wait_for(job.delete(), 10)
+        # Asked once on another connection, and that was all.
+        assert connections(beanstalkd) <= before + 2
