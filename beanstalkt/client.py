@@ -110,6 +110,8 @@ class Client:
         self._using = DEFAULT_TUBE
         self._asked_use = DEFAULT_TUBE  # what is used when all that was sent has been done
         self._watching = {DEFAULT_TUBE: True}  # a dict, for its order
+        self._there: str | None = None  # the tube that the last tube= went to
+        self._back: Place | None = None  # the use that comes back from it
         self._restored: Callback | None = None
         self._closing: asyncio.Task[None] | None = None
         self._supervisor = Supervisor(
@@ -471,10 +473,14 @@ class Client:
     def _line_up(self, connection: Connection, place: Place, tube: str | None) -> None:
         if tube is None or tube == self._asked_use:
             connection.send(place)
-        else:
-            there = Own(USE, USE.encode(tube), vital=True)
-            back = Own(USE, USE.encode(self._asked_use), vital=True)
-            connection.send_unit([there, place, back])
+            return
+        back = Own(USE, USE.encode(self._asked_use), vital=True)
+        unit = [Own(USE, USE.encode(tube), vital=True), place, back]
+        # Straight on from one tube to the next, if nobody has come back from there yet.
+        if connection.withdraw(self._back) and self._there == tube:
+            del unit[0]
+        connection.send_unit(unit)
+        self._there, self._back = tube, back
 
     def _ask(
         self, command: Command, values: tuple[object, ...], callback: Callback | None

@@ -107,11 +107,25 @@ class Connection:
                 self._hold(place)
             return
         idle = not self._written
-        line = b"".join([self._take(place) for place in places])
+        lines = [self._take(place) for place in places]
         if idle:
-            self._stream.send(line)
+            self._stream.send(b"".join(lines))
         else:
-            self._send_later(line)
+            for line in lines:
+                self._send_later(line)
+
+    def withdraw(self, place: Place | None) -> bool:
+        """Takes the last command back, if it is that one and has not left yet."""
+        if self._held:
+            if self._held[-1] is not place:
+                return False
+            self._held.pop()
+            return True
+        if not self._out or self._written[-1] is not place:
+            return False
+        self._written.pop()
+        self._position -= len(self._out.pop())
+        return True
 
     def _take(self, place: Place) -> bytes:
         """Gives the command its place in the FIFO, and returns what is to be written."""
