@@ -50,6 +50,8 @@ Run = Callable[..., Result]
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BEANSTALKD_URL", raising=False)
+    # What is not written at once is what a closed pipe meets only at the very end.
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
 
 
 @pytest.fixture
