@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from .errors import InvalidArgument
 
@@ -20,8 +21,11 @@ class Address:
     tls: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.host, str) or not self.host:
+        # What no look-up would accept: later there would be nobody to tell.
+        if not _is_host(self.host):
             raise InvalidArgument(f"the host must be a name or an IP address, not {self.host!r}")
+        if self.path is not None and not _is_path(self.path):
+            raise InvalidArgument(f"a unix socket must be the path of a file, not {self.path!r}")
         if not isinstance(self.port, int) or isinstance(self.port, bool):
             raise InvalidArgument(f"the port must be an int, not {self.port!r}")
         if not 0 < self.port < 2**16:
@@ -60,6 +64,26 @@ class Address:
 
     def __str__(self) -> str:
         if self.path is not None:
-            return f"unix://{self.path}"
+            return f"unix://{quote(self.path)}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"beanstalk{'s' if self.tls else ''}://{host}:{self.port}"
+
+
+def _is_host(host: object) -> bool:
+    if not isinstance(host, str) or not host or "\0" in host:
+        return False
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return True
+
+
+def _is_path(path: object) -> bool:
+    if not isinstance(path, str) or not path or "\0" in path:
+        return False
+    try:
+        os.fsencode(path)
+    except UnicodeError:
+        return False
+    return True
