@@ -1,0 +1,142 @@
+"""A proxy that keeps what it passes on and can cut it off, and a look at what is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from types import TracebackType
+from typing import Any, TypeVar
+
+from .beanstalkd import HOST
+
+ProxyT = TypeVar("ProxyT", bound="Proxy")
+
+
+async def until(condition: Callable[[], object], timeout: float = 10) -> None:
+    """Waits until something is so; for what tells nobody when it changes."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout
+    while not condition():
+        assert loop.time() < deadline, "it did not come to that in time"
+        await asyncio.sleep(0.001)
+
+
+@asynccontextmanager
+async def nothing_left() -> AsyncIterator[None]:
+    """At the end there must be no more tasks, timers and descriptors than at the beginning."""
+    loop: Any = asyncio.get_running_loop()
+
+    def state() -> tuple[int, int, int]:
+        timers = [timer for timer in loop._scheduled if not timer.cancelled()]
+        return len(asyncio.all_tasks()), len(timers), len(os.listdir("/proc/self/fd"))
+
+    before = state()
+    yield
+    with suppress(AssertionError):
+        await until(lambda: all(now <= was for now, was in zip(state(), before, strict=True)), 2)
+    left = [now - was for now, was in zip(state(), before, strict=True)]
+    assert max(left) <= 0, f"left behind (tasks, timers, descriptors): {left}"
+
+
+class Way:
+    """What goes one way through the proxy, on all connections together."""
+
+    def __init__(self) -> None:
+        #: all that was passed on
+        self.passed = bytearray()
+        #: bytes that may still pass before the connection is cut; None: any number
+        self.left: int | None = None
+        #: cleared, nothing is passed on
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(2**16):
+            await self.open.wait()
+            if self.left is not None:
+                data = data[: self.left]
+                self.left -= len(data)
+            self.passed += data
+            writer.write(data)
+            await writer.drain()
+            if self.left == 0:
+                self.left = None
+                return
+
+
+class Proxy:
+    """Stands between clients and a server, with TLS towards the clients if so wanted."""
+
+    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
+        self.host = HOST
+        self.port = 0
+        self.up = Way()  # what clients say
+        self.down = Way()  # what the server says
+        self.accepted = 0
+        self._target = (host, port)
+        self._tls = tls
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self: ProxyT) -> ProxyT:
+        await self.listen()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.refuse()
+
+    async def listen(self) -> None:
+        """On the port of the last time, if there was one."""
+        self._server = await asyncio.start_server(
+            self._accept, self.host, self.port, ssl=self._tls
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def refuse(self) -> None:
+        """Cuts every connection and takes no new ones."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        await self.cut()
+
+    async def cut(self) -> None:
+        """Cuts every connection; the server has got all that was passed on."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.accepted += 1
+        task = asyncio.get_running_loop().create_task(self._stand_between(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _stand_between(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        try:
+            from_server, to_server = await asyncio.open_connection(*self._target)
+        except OSError:
+            writer.transport.abort()
+            return
+        ways = [
+            asyncio.ensure_future(self.up.carry(reader, to_server)),
+            asyncio.ensure_future(self.down.carry(from_server, writer)),
+        ]
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
+            for end in (to_server, writer):
+                end.close()
