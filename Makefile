@@ -4,7 +4,8 @@ BIN := .venv/bin
 
 .PHONY: demo test lint types unit beanstalkd bench clean
 
-demo: .venv/ready beanstalkd
+# With the beanstalkd that runs here, if one does; else with the embedded server.
+demo: .venv/ready
 	$(BIN)/python demo.py
 
 test: lint types unit

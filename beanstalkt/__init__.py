@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from .client import Client
 from .errors import (
     BadFormat,
@@ -27,6 +30,9 @@ from .job import Job
 from .protocol import DEFAULT_PRIORITY, DEFAULT_TTR
 from .stats import Stats, StatsJob, StatsTube
 
+if TYPE_CHECKING:
+    from .worker import Reject, Retry, Worker
+
 __all__ = [
     "DEFAULT_PRIORITY",
     "DEFAULT_TTR",
@@ -46,11 +52,23 @@ __all__ = [
     "NotFound",
     "NotIgnored",
     "OutOfMemory",
+    "Reject",
     "ReservationLost",
+    "Retry",
     "Stats",
     "StatsJob",
     "StatsTube",
     "TimedOut",
     "UnexpectedResponse",
     "UnknownCommand",
+    "Worker",
 ]
+
+# A program that only puts jobs does not pay for the worker.
+_LATE = {"Reject": "worker", "Retry": "worker", "Worker": "worker"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_LATE[name]}", __name__), name)
