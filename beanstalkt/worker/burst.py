@@ -48,7 +48,8 @@ class Burst:
 
     async def nothing(self, slot: object, looked: int | None) -> None:
         """It found none; comes back when it should look again, or when the burst is over."""
-        self._rest(slot)
+        if self._rest(slot):
+            return
         if looked == self._round and not self._busy:
             self._quiet.add(slot)
             self._check()
@@ -56,11 +57,14 @@ class Burst:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), LOOK_AGAIN)
 
-    def _rest(self, slot: object) -> None:
-        if slot in self._busy:
-            self._busy.remove(slot)
-            if not self._busy:
-                self._wake_all()
+    def _rest(self, slot: object) -> bool:
+        """It is no longer busy; whether it was the last one that was."""
+        if slot not in self._busy:
+            return False
+        self._busy.remove(slot)
+        if not self._busy:
+            self._wake_all()
+        return not self._busy
 
     def _check(self) -> None:
         if self._quiet >= self._slots:

@@ -95,7 +95,7 @@ COMMON = (
 """The options of every tube, whatever its handler."""
 
 ON_EXIT = Option("on_exit", values.exit_actions, "", "CODE=ACTION[:DELAY]")
-"""A flag and a variable; in the file it is ``on_exit_CODE = ACTION[:DELAY]``."""
+"""For several exit statuses; in the file there is ``on_exit_CODE = ACTION[:DELAY]`` as well."""
 
 _EXCLUDE = "exclude"
 _ON_EXIT_PREFIX = "on_exit_"
@@ -205,7 +205,7 @@ class _Loader:
             self._only_known(layer, {"server", "host", "port"})
         elif section.name == "DEFAULT":
             self.defaults = layer
-            self._only_known(layer, self.options.keys() - {ON_EXIT.name})
+            self._only_known(layer, self.options.keys())
         elif any(section.name in handler.sections for handler in self.handlers):
             self.extra[section.name] = {key: entry.value for key, entry in section.entries.items()}
         elif colon and kind in ("tube", "pool"):
@@ -214,9 +214,9 @@ class _Loader:
             self._problem(place, f"[{section.name}] is no section of this file")
 
     def _read_tube(self, tube: str, layer: _Layer, place: str) -> None:
-        known = self.options.keys() - {ON_EXIT.name}
+        known = set(self.options)
         if tube == EVERY_TUBE:
-            known = known | {_EXCLUDE}
+            known.add(_EXCLUDE)
         elif self._parse(values.tube_name, _Text(tube, place)) is None:
             return
         if tube in self.tubes:
@@ -294,35 +294,45 @@ class _Loader:
     def _tube(
         self, name: str, place: str, layers: list[_Layer], section: _Layer
     ) -> TubeSettings | None:
-        label = f"{place}: tube {name}"
-        handler = self._handler(label, layers)
+        before = len(self.problems)
+        handler = self._handler(f"{place}: tube {name}", layers)
+        defaults = handler.defaults if handler is not None else {}
+        common = self._values(COMMON, layers, defaults)
+        policy = make_policy(common, self._on_exit(layers))
         if handler is None:
             return None
-        for key in section:
-            owner = self.options[key][1] if key in self.options else None
-            if owner not in (None, handler):
-                self._problem(section[key].place, "it does not go with this tube's handler")
-        before = len(self.problems)
-        chosen = self._values(handler, layers)
-        common = {option.name: chosen.pop(option.name, None) for option in COMMON}
-        on_exit = self._on_exit(layers)
+        self._check_owners(handler, section)
+        chosen = self._values(handler.options, layers, defaults)
+        chosen = {name: value for name, value in chosen.items() if value is not None}
+        chosen.update((key, self.extra[key]) for key in handler.sections if key in self.extra)
         exclude = self.flags.exclude or section.get(_EXCLUDE, _Text("", "")).text.split()
+        if len(self.problems) > before:
+            return None
         tube = TubeSettings(
             name,
             handler,
-            {**chosen, **{key: self.extra[key] for key in handler.sections if key in self.extra}},
-            common["workers"] or 1,
+            chosen,
+            common["workers"],
             common["timeout"],
-            common["kill_grace"] or 0.0,
-            make_policy(common, on_exit),
+            common["kill_grace"],
+            policy,
             tuple(exclude) if name == EVERY_TUBE else (),
         )
-        if len(self.problems) == before:
-            try:
-                tube.make_handler()
-            except ValueError as error:
-                self._problem(label, str(error))
+        try:
+            tube.make_handler()
+        except ValueError as error:
+            self._problem(f"{place}: tube {name}", str(error))
         return tube
+
+    def _check_owners(self, handler: type[Handler], section: _Layer) -> None:
+        """No option of another handler may stand in the section, unless a flag or a variable
+        has given the tube that handler."""
+        owners = {key: self.options[key][1] for key in section if key in self.options}
+        if handler not in owners.values() and any(self.options[key][0].selects for key in owners):
+            return
+        for key, owner in owners.items():
+            if owner not in (None, handler):
+                self._problem(section[key].place, "it does not go with this tube's handler")
 
     def _handler(self, label: str, layers: list[_Layer]) -> type[Handler] | None:
         """The one that the last layer which selects any selects."""
@@ -346,16 +356,15 @@ class _Loader:
         self._problem(label, f"it does not say what to run: give {names}")
         return None
 
-    def _values(self, handler: type[Handler], layers: list[_Layer]) -> dict[str, Any]:
+    def _values(
+        self, options: Sequence[Option], layers: list[_Layer], defaults: Mapping[str, Any]
+    ) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        for option in (*COMMON, *handler.options):
-            texts = [layer[option.name] for layer in layers if option.name in layer]
-            for text in texts:  # those that are overruled must be right as well
-                value = self._parse(option.parse, text)
-            if texts:
-                found[option.name] = value
-            elif (default := handler.defaults.get(option.name, option.default)) is not None:
-                found[option.name] = default
+        for option in options:
+            found[option.name] = defaults.get(option.name, option.default)
+            for layer in layers:  # those that are overruled must be right as well
+                if option.name in layer:
+                    found[option.name] = self._parse(option.parse, layer[option.name])
         return found
 
     def _on_exit(self, layers: list[_Layer]) -> tuple[tuple[int, Any], ...]:

@@ -90,7 +90,10 @@ def _add_tubes(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--config", metavar="FILE", help="read the tubes and options from FILE")
     group.add_argument(
-        "--check", action="store_true", help="say whether the configuration is right, and end"
+        "--check",
+        dest="only_check",
+        action="store_true",
+        help="say whether the configuration is right, and end",
     )
 
 
@@ -157,7 +160,7 @@ def main(options: argparse.Namespace) -> int:
         for line in str(error).splitlines():
             print(f"beanstalkt: {line}", file=sys.stderr)
         return USAGE
-    if options.check:
+    if options.only_check:
         return _check(settings)
     progress = Progress() if burst and sys.stderr.isatty() else None
     _log_to(progress or logging.StreamHandler(), formatter)
