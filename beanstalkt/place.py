@@ -218,6 +218,8 @@ class Reserve(Place):
         if self.ends is not None:
             left = max(0, math.ceil(self.ends - now))
             self.line = RESERVE_WITH_TIMEOUT.encode(min(left, TIMEOUT.limit))
+        elif self.passes:
+            _, self.line = reserve_line(self.timeout)
 
     def expire(self) -> None:
         """The timeout is over, and there is no connection to say so."""
