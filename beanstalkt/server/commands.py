@@ -178,7 +178,11 @@ def _reserve(engine: Engine, session: Session, timeout: int | None = None) -> by
     session.worker = True
     jobs = [job for tube in session.watched if (job := tube.next_job)]
     if jobs:
-        engine.reserve(session, min(jobs, key=lambda job: (job.priority, job.id)))
+        job = min(jobs, key=lambda job: (job.priority, job.id))
+        # As if it had waited, though for no time: whose turn is next depends on it.
+        job.tube.waiting.add(session)
+        job.tube.waiting.take()
+        engine.reserve(session, job)
         return None
     if engine.deadline_is_near(session):
         return b"DEADLINE_SOON\r\n"
