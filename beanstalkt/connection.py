@@ -255,10 +255,11 @@ class Connection:
             self._pace_timer = None
 
     def _read_paced(self) -> None:
-        self._pace_timer = None
+        # `_pace` sees by the timer that it has to undo `wake_at`, so it stays until then.
+        timer = self._pace_timer
         self._stream.read_now()
-        if not self.ended:
-            self._pace()
+        if self._pace_timer is timer and not self.ended:
+            self._pace_timer = self.loop.call_later(PACE, self._read_paced)
 
     def _refused(self, place: Place, error: BeanstalkException) -> None:
         """A reply that is not the success; raises it if the stream is of no use any more."""
