@@ -15,13 +15,12 @@ from itertools import chain
 
 from .errors import BeanstalkException, UnexpectedResponse
 from .job import Job
-from .place import UNWRITTEN, Own, Place, Reserve
+from .place import UNWRITTEN, Own, Place, Priority, Reserve
 from .protocol import (
     IGNORE,
     MIN_PUT_REPLY,
     QUIT,
     RELEASE,
-    STATS_JOB,
     WATCH,
     Parser,
     refusal,
@@ -78,7 +77,8 @@ class Connection:
         self._response_timer: asyncio.TimerHandle | None = None
         self._hold_timer: asyncio.TimerHandle | None = None
         self._warned = False
-        self._pace_timer: asyncio.TimerHandle | None = None  # while replies are read in bulk
+        self._paced = False  # replies are read in bulk
+        self._pace_timer: asyncio.TimerHandle | None = None  # the next time that is done
         self._drained: asyncio.Future[None] | None = None  # while closing
         stream.start(self._receive, self._closed)
 
@@ -127,6 +127,11 @@ class Connection:
         self._position -= len(self._out.pop())
         return True
 
+    def send_behind(self, first: Place, second: Place) -> None:
+        """The same for a command that is made of the reply to `first`, which holds the line."""
+        self.send(first)
+        self._hold(second)
+
     def _take(self, place: Place) -> bytes:
         """Gives the command its place in the FIFO, and returns what is to be written."""
         line, place.line = place.line, b""
@@ -146,8 +151,8 @@ class Connection:
         return line
 
     def _begin_wait(self, place: Place) -> None:
-        assert isinstance(place, Reserve)
-        place.begin(self.loop.time())
+        if isinstance(place, Reserve):
+            place.begin(self.loop.time())
         self._waiting += 1
 
     def _send_later(self, line: bytes) -> None:
@@ -174,8 +179,9 @@ class Connection:
         held = self._held
         while held and (not self._waiting or held[0].passes):
             place = held.popleft()
-            # A reserve that was cancelled, or got its job from another one, need not be asked.
-            if not isinstance(place, Reserve) or place.live:
+            # A reserve that was cancelled, or got its job from another one, need not be asked;
+            # a command without a line turned out to be needless.
+            if place.live if isinstance(place, Reserve) else place.line:
                 self._send_later(self._take(place))
         if not held and self._hold_timer is not None:
             self._hold_timer.cancel()
@@ -224,7 +230,7 @@ class Connection:
         if not progress:
             return
         self.answered = True
-        if self._pace_timer is not None:
+        if self._paced or (written and written[0].count > 1):
             self._pace()
         if written:
             self._oldest_since = self.loop.time()
@@ -246,20 +252,22 @@ class Connection:
         """
         missing = self._written[0].missing if self._written else 1
         if missing > 1:
+            self._paced = True
             self._stream.wake_at(MIN_PUT_REPLY * (missing - 1))
             if self._pace_timer is None:
                 self._pace_timer = self.loop.call_later(PACE, self._read_paced)
-        elif self._pace_timer is not None:
+        elif self._paced:
+            self._paced = False
             self._stream.wake_at(1)
-            self._pace_timer.cancel()
-            self._pace_timer = None
+            if self._pace_timer is not None:
+                self._pace_timer.cancel()
+                self._pace_timer = None
 
     def _read_paced(self) -> None:
-        # `_pace` sees by the timer that it has to undo `wake_at`, so it stays until then.
-        timer = self._pace_timer
+        self._pace_timer = None
         self._stream.read_now()
-        if self._pace_timer is timer and not self.ended:
-            self._pace_timer = self.loop.call_later(PACE, self._read_paced)
+        if not self.ended:
+            self._pace()
 
     def _refused(self, place: Place, error: BeanstalkException) -> None:
         """A reply that is not the success; raises it if the stream is of no use any more."""
@@ -294,9 +302,8 @@ class Connection:
     def _patience(self) -> float | None:
         """Seconds that the oldest place waits for its reply; None: relies on keep-alive."""
         oldest = self._written[0]
-        if not oldest.waits:
+        if not oldest.waits or not isinstance(oldest, Reserve):
             return self._response_timeout
-        assert isinstance(oldest, Reserve)
         return None if oldest.timeout is None else self._response_timeout + oldest.timeout
 
     def _check_oldest(self) -> None:
@@ -328,13 +335,15 @@ class Connection:
         if to_anyone and self._hand_over(job):
             return
 
-        def release(stats: dict[str, int]) -> None:
+        release = Own(RELEASE, b"")
+
+        def fill(priority: int) -> None:
             if not (to_anyone and self._hand_over(job)):
-                self.send(Own(RELEASE, RELEASE.encode(job.id, stats["pri"], 0)))
+                release.line = RELEASE.encode(job.id, priority, 0)
 
         # A refusal is fine: the job ran out of time or was deleted, and is not ours to return.
         # Only the job's own statistics tell the priority that it must keep.
-        self.send(Own(STATS_JOB, STATS_JOB.encode(job.id), release))
+        self.send_behind(Priority(job.id, fill, release), release)
 
     def _hand_over(self, job: Job) -> bool:
         for place in chain(self._written, self._held):
