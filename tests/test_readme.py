@@ -1,0 +1,102 @@
+"""Every snippet of the README does what it says.
+
+Each runs against a server of its own, on a free port in the place of 11300. A ``python`` block
+is a program, or a test file for pytest if it holds tests. A ``console`` block shows commands
+behind ``$``, and after them what they print.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .beanstalkd import EXECUTABLE, Beanstalkd
+
+README = Path(__file__).parent.parent / "README.md"
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README.read_text(), re.DOTALL | re.MULTILINE)
+PYTHON = [text for language, text in BLOCKS if language == "python"]
+CONSOLE = [text for language, text in BLOCKS if language == "console"]
+
+
+@pytest.fixture
+def server() -> Iterator[Beanstalkd]:
+    if EXECUTABLE is None:
+        pytest.skip("beanstalkd is not installed")
+    server = Beanstalkd()
+    server.start()
+    yield server
+    server.stop()
+
+
+def run(server: Beanstalkd, folder: Path, *command: str) -> str:
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "BEANSTALKD_URL": server.url,
+    }
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def at(server: Beanstalkd, text: str) -> str:
+    """The snippet with the test's server in the place of the usual one."""
+    return (
+        text.replace("localhost:11300", f"127.0.0.1:{server.port}")
+        .replace('"localhost", 11300', f'"127.0.0.1", {server.port}')
+        .replace("Client()", f'Client("127.0.0.1", {server.port})')
+    )
+
+
+def test_there_are_no_other_kinds_of_snippets() -> None:
+    assert {language for language, _ in BLOCKS} <= {"python", "console", "ini"}
+    assert len(PYTHON) >= 4
+
+
+@pytest.mark.parametrize("text", PYTHON, ids=range(len(PYTHON)))
+def test_python(text: str, server: Beanstalkd, tmp_path: Path) -> None:
+    if "def test_" in text:
+        file = tmp_path / "test_snippet.py"
+        file.write_text(text)
+        run(server, tmp_path, sys.executable, "-m", "pytest", "-q", file.name)
+    else:
+        file = tmp_path / "snippet.py"
+        file.write_text(at(server, text))
+        run(server, tmp_path, sys.executable, "-W", "error", file.name)
+
+
+@pytest.mark.parametrize("text", CONSOLE, ids=range(len(CONSOLE)))
+def test_console(text: str, server: Beanstalkd, tmp_path: Path) -> None:
+    for step in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+        command, _, expected = step.partition("\n")
+        output = run(server, tmp_path, "/bin/sh", "-ec", at(server, command))
+        if expected.strip():
+            assert output == at(server, expected)
+
+
+def test_the_callback_program_prints_what_it_always_did(
+    server: Beanstalkd, tmp_path: Path
+) -> None:
+    (program,) = [text for text in PYTHON if "IOLoop.instance()" in text]
+    file = tmp_path / "program.py"
+    file.write_text(at(server, program))
+    assert run(server, tmp_path, sys.executable, file.name) == (
+        "Queued a job with id 1\n"
+        "Reserved job {'body': b'A job to work on', 'id': 1}\n"
+        "Deleted job with id 1\n"
+    )
