@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .command import CommandHandler
 from .handler import Handler
+from .http_handler import HTTPHandler
 
-HANDLERS: tuple[type[Handler], ...] = (CommandHandler,)
+HANDLERS: tuple[type[Handler], ...] = (CommandHandler, HTTPHandler)
 """Looked through in this order by the configuration and by ``--help``."""

@@ -1,0 +1,35 @@
+"""Which addresses are the public internet's: those that a name in a job may lead to."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+
+_UNICAST = IPv6Network("2000::/3")
+_TRANSLATED = IPv6Network("64:ff9b::/96")  # a gateway turns it into IPv4 (RFC 6052)
+
+
+def is_public(text: str) -> bool:
+    """Whether an address can be reached by everybody: not loopback, private, link-local,
+    multicast, unspecified, reserved, or an IPv6 form of an IPv4 address that is such."""
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(address, IPv4Address):
+        return _is_public_v4(address)
+    carried = _carried(address)
+    if carried is not None:
+        return _is_public_v4(carried)
+    # is_global alone calls whole ranges global that nobody has been given yet, or no longer has.
+    return address in _UNICAST and address.is_global
+
+
+def _is_public_v4(address: IPv4Address) -> bool:
+    return address.is_global and not address.is_multicast
+
+
+def _carried(address: IPv6Address) -> IPv4Address | None:
+    """The IPv4 address that packets to this one end at."""
+    if address in _TRANSLATED:
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour
