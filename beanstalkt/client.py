@@ -19,7 +19,6 @@ from .address import DEFAULT_PORT, Address
 from .callback import Callback, call, call_when_done, call_with_result
 from .connection import Connection
 from .errors import (
-    BeanstalkException,
     ConnectionLost,
     DeadlineSoon,
     NotFound,
@@ -28,13 +27,12 @@ from .errors import (
 )
 from .job import Job
 from .many import Chunk, PutMany
-from .place import Grant, Own, Peek, Place, Reservation, Reserve, Settle, reserve_line
+from .place import Grant, Own, Peek, Place, Priority, Reservation, Reserve, Settle, reserve_line
 from .protocol import (
     BURY,
     DEFAULT_PRIORITY,
     DEFAULT_TTR,
     DEFAULT_TUBE,
-    DELAY,
     DELETE,
     IGNORE,
     KICK,
@@ -242,6 +240,8 @@ class Client:
         """
         if tube is not None:
             USE.encode(tube)
+        else:
+            tube = self._asked_use  # what is used later is for what is put later
         many = PutMany(
             bodies, (priority, delay, ttr), self._future(), lambda chunk: self._chunk(chunk, tube)
         )
@@ -328,8 +328,7 @@ class Client:
         Raises NotFound, Buried.
         """
         if priority is None:
-            DELAY.check(delay)
-            return self._keeping_priority(RELEASE, job_id, (delay,), callback)
+            return self._settle(RELEASE, job_id, (0, delay), callback, keep_priority=True)
         return self._settle(RELEASE, job_id, (priority, delay), callback)
 
     def bury(
@@ -345,7 +344,7 @@ class Client:
         Raises NotFound.
         """
         if priority is None:
-            return self._keeping_priority(BURY, job_id, (), callback)
+            return self._settle(BURY, job_id, (0,), callback, keep_priority=True)
         return self._settle(BURY, job_id, (priority,), callback)
 
     def touch(self, job_id: int | Job, callback: Callback | None = None) -> Future[None]:
@@ -500,6 +499,7 @@ class Client:
         job: int | Job,
         values: tuple[int, ...],
         callback: Callback | None,
+        keep_priority: bool = False,
     ) -> Future[None]:
         job_id = _id(job)
         line = command.encode(job_id, *values)
@@ -515,27 +515,15 @@ class Client:
                 )
             )
             return self._called_back(place.future, callback)
+        if keep_priority and connection is not None:
+
+            def fill(priority: int) -> None:
+                place.line = command.encode(job_id, priority, *values[1:])
+
+            place.line = b""
+            connection.send_behind(Priority(job_id, fill, place), place)
+            return self._called_back(place.future, callback)
         return self._send(place, callback)
-
-    def _keeping_priority(
-        self,
-        command: Command,
-        job: int | Job,
-        values: tuple[int, ...],
-        callback: Callback | None,
-    ) -> Future[None]:
-        stats = self.stats_job(job)
-        stats.add_done_callback(lambda future: future.cancelled() or future.exception())
-
-        async def settle() -> None:
-            try:
-                priority = (await stats)["pri"]
-            except BeanstalkException as error:
-                error.command = command.verb
-                raise
-            await self._settle(command, job, (priority, *values), None)
-
-        return self._called_back(self._bound().create_task(settle()), callback)
 
     @staticmethod
     def _called_back(future: Future[Any], callback: Callback | None) -> Future[Any]:

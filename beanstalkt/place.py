@@ -10,9 +10,17 @@ import math
 from collections.abc import Callable, Generator
 from typing import Any, Protocol
 
-from .errors import BeanstalkException, ConnectionLost, TimedOut
+from .errors import BeanstalkException, ConnectionLost, TimedOut, UnexpectedResponse
 from .job import Job, Verbs
-from .protocol import RESERVE, RESERVE_JOB, RESERVE_WITH_TIMEOUT, TIMEOUT, Command
+from .protocol import (
+    PRIORITY,
+    RESERVE,
+    RESERVE_JOB,
+    RESERVE_WITH_TIMEOUT,
+    STATS_JOB,
+    TIMEOUT,
+    Command,
+)
 
 UNWRITTEN = -1
 
@@ -26,7 +34,7 @@ class Place:
     __slots__ = ("command", "future", "line", "position")
 
     waits = False
-    """a reserve that may wait at the server, and holds the line while it does"""
+    """holds the line until it is answered, as a reserve does that may wait at the server"""
     passes = False
     """may be written behind a reserve that waits"""
     vital = False
@@ -56,7 +64,9 @@ class Place:
     def lost(self, reason: str, sent: bool, cause: BaseException | None = None) -> None:
         """The connection went before the reply came."""
         error = ConnectionLost(
-            f"{self.command.verb}: the connection was lost: {reason}", command=self.command.verb, sent=sent
+            f"{self.command.verb}: the connection was lost: {reason}",
+            command=self.command.verb,
+            sent=sent,
         )
         error.__cause__ = cause
         self.failed(error)
@@ -133,6 +143,40 @@ class Settle(Place):
         # NOT_FOUND, or buried instead of released: either way it is not held here.
         self.jobs.discard(self.job_id)
         super().failed(error)
+
+
+class Priority(Place):
+    """A stats-job for the priority that the command behind it is to keep.
+
+    It holds the line, so that nothing comes between the two.
+
+    :param fill: gets the priority; makes the line of `behind`, which is not sent without one
+    """
+
+    __slots__ = ("behind", "fill")
+
+    waits = True
+
+    def __init__(self, job_id: int, fill: Callable[[int], None], behind: Place) -> None:
+        self.command = STATS_JOB
+        self.line = STATS_JOB.encode(job_id)
+        self.position = UNWRITTEN
+        self.fill = fill
+        self.behind = behind
+
+    def done(self, result: Any) -> None:
+        priority = result.get("pri")
+        if isinstance(priority, int) and 0 <= priority <= PRIORITY.limit:
+            self.fill(priority)
+        else:
+            self.failed(UnexpectedResponse("stats-job: the server told no priority"))
+
+    def failed(self, error: BeanstalkException) -> None:
+        error.command = self.behind.command.verb
+        self.behind.failed(error)
+
+    def lost(self, reason: str, sent: bool, cause: BaseException | None = None) -> None:
+        pass  # the command behind it is lost too, and was not sent
 
 
 class Holder(Protocol):
