@@ -166,6 +166,8 @@ class Supervisor:
             try:
                 connection = await self._open()
             except (OSError, BeanstalkException) as error:
+                if self._task is not asyncio.current_task():
+                    return  # as below
                 self._reason = str(error)
                 self._warn("cannot connect to %s: %s; trying again", self.address, error)
                 delay = next(self._delays)
@@ -173,7 +175,7 @@ class Supervisor:
                 if self._task is asyncio.current_task():
                     self._task = None
                     self._adopt(connection)
-                else:  # closed, while the attempt could no longer be cancelled
+                else:  # closed; wait_for swallows a cancellation that meets the end of its step
                     connection.leave()
                 return
 
@@ -283,12 +285,13 @@ class Supervisor:
     async def _move_from(self, old: Connection) -> None:
         """Continues on a fresh connection, unless a job is held or the old one is free again."""
         held = 0.0
-        while old.stuck and not held:
+        while old.stuck and not held and self._move is asyncio.current_task():
             try:
                 fresh = await self._open()
             except (OSError, BeanstalkException) as error:
-                self._warn("no second connection to %s: %s; trying again", self.address, error)
-                await asyncio.sleep(next(self._delays))
+                if self._move is asyncio.current_task():
+                    self._warn("no second connection to %s: %s; trying again", self.address, error)
+                    await asyncio.sleep(next(self._delays))
                 continue
             try:
                 held = await self._held_for(fresh, old.jobs)
