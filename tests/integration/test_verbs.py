@@ -292,7 +292,9 @@ async def test_the_ttr_runs_out(beanstalkd: Beanstalkd) -> None:
         await client.put(b"x", ttr=1)
         job = await client.reserve()
         taken = None
-        while taken is None:  # the server is not exact about it
+        while taken is None:
+            # beanstalkd 1.12 may let a connection that says nothing keep its job for ever.
+            await client.list_tubes()
             with suppress(beanstalkt.TimedOut):
                 taken = await other.reserve(1)
         assert taken.id == job.id
