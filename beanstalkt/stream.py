@@ -73,7 +73,8 @@ class _Direct(_Base):
 
     def read_now(self) -> None:
         """Takes in what has come already."""
-        self._handle_events(self.fileno(), IOLoop.READ)
+        if not self.closed():
+            self._handle_events(self.fileno(), IOLoop.READ)
 
     def reason(self) -> str:
         """Why the stream is closed."""
@@ -114,7 +115,7 @@ class Stream(_Direct, IOStream):
             except BlockingIOError:
                 count = 0
             except OSError as error:
-                self.close(exc_info=error)
+                self.io_loop.add_callback(self._break, error)
                 return
             self.handed += count
             if count == len(data):
@@ -122,25 +123,45 @@ class Stream(_Direct, IOStream):
             data = data[count:]
         self.write(data)
 
+    def write_to_fd(self, data: memoryview) -> int:
+        try:
+            return super().write_to_fd(data)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            self.io_loop.add_callback(self._break, error)
+            raise BlockingIOError from error
+
+    def _break(self, error: OSError) -> None:
+        """Ends the stream that cannot be written to, once the replies that came are read."""
+        while not self.closed() and self._read():
+            pass
+        self.close(exc_info=error)
+
     def wake_at(self, count: int) -> None:
         if not self.closed():
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
 
     def _handle_events(self, fd: Any, events: int) -> None:
-        if events != IOLoop.READ or self._connecting:
+        if events == IOLoop.READ and not self._connecting:
+            self._read()
+        else:
             super()._handle_events(fd, events)
-            return
+
+    def _read(self) -> bool:
+        """Reads once; False if there was nothing, or the stream has ended."""
         try:
             data = self.socket.recv(READ_SIZE)
         except BlockingIOError:
-            return
+            return False
         except OSError as error:
             self.close(exc_info=error)
-            return
+            return False
         if data:
             self._receive(data)
         else:
             self.close()
+        return bool(data)
 
 
 class TLSStream(_Direct, SSLIOStream):
