@@ -12,7 +12,7 @@ class Bag(Generic[T]):
     """A set that adds, removes and takes in O(1).
 
     The last item moves to the place of one that is removed. This order shows: in the lists of
-    tubes (section 6.5), and in which of many waiting connections is next (section 4.1).
+    tubes (section 5.4), and in whose turn it is of many that wait (section 2.2).
     """
 
     __slots__ = ("_items", "_places", "_turn")

@@ -96,7 +96,7 @@ def execute(engine: Engine, session: Session, line: bytes) -> bytes | None:
 def _by_prefix(line: bytes) -> Row | None:
     """The command of a line that has no space, or none behind a verb.
 
-    The verbs that take nothing, and pause-tube, are known by how the line begins (section 8.1);
+    The verbs that take nothing, and pause-tube, are known by how the line begins (section 1.2);
     all others only with the space behind them.
     """
     for verb in _PREFIXES:

@@ -19,7 +19,7 @@ MAX_JOB_SIZE = 65535
 """Bytes; the default of ``max-job-size`` (section 3.1)."""
 
 SAFETY_MARGIN = 1.0
-"""Seconds before the end of a ttr in which a reserve is answered DEADLINE_SOON (section 4.1)."""
+"""Seconds before the end of a ttr in which a reserve is answered DEADLINE_SOON (section 8.3)."""
 
 
 class Engine:
@@ -36,7 +36,7 @@ class Engine:
         self.max_job_size = max_job_size
         self.clock = clock
         self.started = self.now = clock()
-        #: no new jobs (section 3.1)
+        #: no new jobs (section 8.6)
         self.draining = False
         #: tells one server from the next
         self.id = secrets.token_hex(8)
@@ -75,7 +75,8 @@ class Engine:
         self.resume(session)
 
     def half_close(self, session: Session) -> None:
-        """The client sends no more: a reserve that waits is answered TIMED_OUT (section 1.5)."""
+        """The client sends no more: a reserve that waits is answered TIMED_OUT (section 8.4)."""
+        self.tick()
         session.half_closed = True
         if session.waiting:
             self.stop_waiting(session)
@@ -83,9 +84,10 @@ class Engine:
         self.resume(session)
 
     def close(self, session: Session) -> None:
-        """The connection is gone: what it had reserved is ready again (section 1.5)."""
+        """The connection is gone: what it had reserved is ready again (section 8.4)."""
         if session not in self.sessions:
             return
+        self.tick()
         self.sessions.remove(session)
         session.closing = True
         if session.incoming:

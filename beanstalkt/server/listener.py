@@ -137,7 +137,7 @@ class Server(TCPServer):
     # --- running --------------------------------------------------------------------------
 
     def drain(self) -> None:
-        """Take no more jobs: every put is answered DRAINING from now on (section 3.1)."""
+        """Take no more jobs: every put is answered DRAINING from now on (section 8.6)."""
         self.engine.draining = True
 
     def pause_replies(self) -> None:

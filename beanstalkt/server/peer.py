@@ -24,7 +24,7 @@ class Peer:
 
     The loop's handlers are used as they are, not an IOStream: that gives up writing as soon as
     the other side ends its half, and then a waiting reserve could not be answered TIMED_OUT
-    (section 1.5).
+    (section 8.4).
     """
 
     def __init__(

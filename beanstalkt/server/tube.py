@@ -74,7 +74,7 @@ class Tube:
 
     @property
     def next_job(self) -> Job | None:
-        """The job that a reserve would get: none while the tube is paused (section 5.3)."""
+        """The job that a reserve would get: none while the tube is paused (section 2.6)."""
         return None if self.pause else self.ready.first()
 
     @property
@@ -84,5 +84,5 @@ class Tube:
 
     @property
     def unused(self) -> bool:
-        """Whether nothing refers to it any more (section 2.2)."""
+        """Whether nothing refers to it any more (section 2.5)."""
         return not (self.jobs or self.using or self.watching)
