@@ -111,7 +111,6 @@ class Client:
         self._there: str | None = None  # the tube that the last tube= went to
         self._back: Place | None = None  # the use that comes back from it
         self._restored: Callback | None = None
-        self._closing: asyncio.Task[None] | None = None
         self._supervisor = Supervisor(
             self.address,
             ssl_options,
@@ -157,11 +156,10 @@ class Client:
         reserve is not waited for. May be called at any time, also twice. The callback gets no
         argument.
         """
-        if self._closing is None or self._closing.done():
-            self._closing = self._bound().create_task(self._supervisor.close())
+        closing = self._supervisor.close(self._bound())
         if callback is not None:
-            call_when_done(self._closing, callback)
-        return self._closing
+            call_when_done(closing, callback)
+        return closing
 
     def closed(self) -> bool:
         """Whether there is no connection now: not yet, not any more, or not at the moment."""

@@ -60,7 +60,7 @@ class Connection:
         self.ended = False
         #: ids of the jobs that the server holds for this connection
         self.jobs: set[int] = set()
-        #: replies were read: whoever is at the other end does talk
+        #: a reply was read: whoever is at the other end does talk
         self.answered = False
         self.opened = loop.time()
         self._stream = stream
@@ -409,7 +409,11 @@ class Connection:
             self._flush()
             self._stream.send(QUIT)
         finally:
-            self._end("the client was closed", keep_reserves=False)
+            self.give_up()
+
+    def give_up(self) -> None:
+        """Ends the connection now; what still waits fails with ConnectionLost."""
+        self._end("the client was closed", keep_reserves=False)
 
     def _check_drained(self) -> None:
         if self._drained is None or self._drained.done():

@@ -10,14 +10,13 @@ import asyncio
 import logging
 import random
 import ssl
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from .address import Address
 from .connection import Connection
 from .errors import BeanstalkException, ConnectionLost
-from .place import Reserve
+from .place import UNWRITTEN, Reserve
 from .stream import open_stream
 
 log = logging.getLogger("beanstalkt")
@@ -79,6 +78,7 @@ class Supervisor:
         self._task: asyncio.Task[None] | None = None  # opens a connection
         self._move: asyncio.Task[None] | None = None  # opens one to replace one that is stuck
         self._recheck: asyncio.TimerHandle | None = None  # of one that is stuck and holds jobs
+        self._closing: asyncio.Task[None] | None = None  # takes leave of the last connection
         self._waiters: dict[asyncio.Future[None], asyncio.TimerHandle | None] = {}
         self._on_hold: list[Reserve] = []  # waiting reserves without a connection
         self._once = False  # there has been a connection
@@ -102,6 +102,8 @@ class Supervisor:
         if self._task is None:
             self._loop = loop
             self._once = False
+            self._delays = self._timing.delays()
+            self._next_warning = 0.0
             self._reason = "not connected yet"
             self._task = loop.create_task(self._open_until_it_works(0))
         timer = None
@@ -130,16 +132,21 @@ class Supervisor:
             self._task.cancel()
             self._task = None
 
-    def close(self) -> Coroutine[Any, Any, None]:
+    def close(self, loop: asyncio.AbstractEventLoop) -> asyncio.Task[None]:
         """Ends everything at once, but for the farewell that is returned.
 
         What still waits fails with ConnectionLost.
         """
+        before = self._closing
+        if before is not None and before.done():
+            before = None
+        if before is not None and not self.active:
+            return before
         self._reason = "the client was closed"
-        tasks = [task for task in (self._task, self._move) if task is not None]
+        opening = [task for task in (self._task, self._move) if task is not None]
         self._task = self._move = None
         self._cancel_recheck()
-        for task in tasks:
+        for task in opening:
             task.cancel()
         for future in list(self._waiters):
             if not future.done():
@@ -147,9 +154,14 @@ class Supervisor:
         on_hold, self._on_hold = self._on_hold, []
         for place in on_hold:
             self._take_off_hold(place)
-            place.lost(self._reason, sent=False)
+            place.lost(self._reason, sent=place.position != UNWRITTEN)
         connection, self.connection = self.connection, None
-        return self._farewell(connection, tasks)
+        tasks = opening if before is None else [*opening, before]
+        self._closing = loop.create_task(self._farewell(connection, tasks))
+        if connection is not None:
+            # A task that is cancelled before its first step takes none at all.
+            self._closing.add_done_callback(lambda _: connection.give_up())
+        return self._closing
 
     @staticmethod
     async def _farewell(connection: Connection | None, tasks: list[asyncio.Task[None]]) -> None:
@@ -194,6 +206,7 @@ class Supervisor:
             raise
         if connection.ended:
             raise OSError("connected, and lost again at once")
+        connection.answered = False  # to a user of it
         return connection
 
     def _adopt(self, connection: Connection) -> None:
@@ -202,6 +215,8 @@ class Supervisor:
         if again:
             log.info("connected to %s again", self.address)
             self._restored()
+            if self.connection is not connection:
+                return  # closed by it
         on_hold, self._on_hold = self._on_hold, []
         now = self._loop.time()
         for place in on_hold:
@@ -217,7 +232,10 @@ class Supervisor:
 
     def _ended(self, connection: Connection, reason: str, on: list[Reserve]) -> None:
         if connection is not self.connection:
-            return  # it was being set up, or has been left
+            # It was being set up, or the client is closed: nobody will repeat what waits.
+            for place in on:
+                place.lost(reason, sent=place.position != UNWRITTEN)
+            return
         self.connection = None
         self._reason = reason
         now = self._loop.time()
