@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from types import TracebackType
 
-from ..beanstalkd import HOST, Beanstalkd
+from ..beanstalkd import HOST, Beanstalkd, free_port
 
 
 class Proxy:
@@ -17,8 +17,6 @@ class Proxy:
         self.port = 0
         #: the connections that are open, oldest first
         self.lines: list[Line] = []
-        #: new connections are closed at once
-        self.refusing = False
         self._listener: asyncio.Server | None = None
 
     @property
@@ -26,10 +24,21 @@ class Proxy:
         return f"beanstalk://{HOST}:{self.port}"
 
     async def __aenter__(self) -> Proxy:
-        loop = asyncio.get_running_loop()
-        self._listener = await loop.create_server(lambda: Line(self), HOST, 0)
-        self.port = self._listener.sockets[0].getsockname()[1]
+        self.port = free_port()
+        await self.accept()
         return self
+
+    async def accept(self) -> None:
+        """Let clients connect, again."""
+        loop = asyncio.get_running_loop()
+        self._listener = await loop.create_server(lambda: Line(self), HOST, self.port)
+
+    def refuse(self) -> None:
+        """Break all connections, and accept no new one."""
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+        self.cut()
 
     async def __aexit__(
         self,
@@ -37,9 +46,7 @@ class Proxy:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        assert self._listener is not None
-        self._listener.close()
-        self.cut()
+        self.refuse()
         await asyncio.sleep(0)
 
     def cut(self) -> None:
@@ -62,9 +69,6 @@ class Line(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._client = transport
-        if self._proxy.refusing:
-            transport.abort()
-            return
         self._proxy.lines.append(self)
         self._task = asyncio.get_running_loop().create_task(self._connect())
 

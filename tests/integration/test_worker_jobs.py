@@ -253,7 +253,7 @@ async def test_a_burst_waits_for_what_jobs_put_into_other_tubes(
         "if tube != 'c':\n"
         f"    sock = socket.create_connection(({beanstalkd.host!r}, {beanstalkd.port}))\n"
         "    sock.sendall(b'use %c\\r\\nput 0 0 9 0\\r\\n\\r\\nquit\\r\\n' % (ord(tube) + 1))\n"
-                "    while sock.recv(100): pass\n"
+        "    while sock.recv(100): pass\n"
     )
     options = {"command": f"{sys.executable} {script}"}
     async with Client.from_url(beanstalkd.url) as client:
