@@ -1,0 +1,36 @@
+"""Python functions as jobs: scheduling them, tables of them, and a web handler that runs them.
+
+:func:`schedule_function` puts a job that says which function to call, and with what. The runner
+(``work --call package.module:TABLE``) or :class:`DispatcherHandler` looks the name up in a
+dispatch table, ``name → module.path.to.function``, and calls it. :class:`SafeTask` is a function
+with a time limit and hooks.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .safetask import SafeTask, Stopped, TaskTimeout
+from .schedule import Scheduled, schedule_function
+
+if TYPE_CHECKING:
+    from .web import DispatcherHandler
+
+__all__ = [
+    "DispatcherHandler",
+    "SafeTask",
+    "Scheduled",
+    "Stopped",
+    "TaskTimeout",
+    "schedule_function",
+]
+
+
+def __getattr__(name: str) -> object:
+    # tornado.web is large, and neither a program that only schedules nor a child that only
+    # runs functions needs it.
+    if name == "DispatcherHandler":
+        from .web import DispatcherHandler
+
+        return DispatcherHandler
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,133 @@
+"""A call of a function as the body of a job: ``{"function": …, "args": […], "kwargs": {…}}``."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from ..errors import InvalidArgument
+
+
+class BadCall(ValueError):
+    """A body that calls nothing, and never will; the message says why."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """What to call, and with what.
+
+    :ivar function: its name in the dispatch table; None: the body names none
+    """
+
+    function: str | None
+    args: list[Any]
+    kwargs: dict[str, Any]
+
+
+# --- writing ---------------------------------------------------------------------------------
+
+
+def encode(function: str, args: Iterable[Any], kwargs: Mapping[str, Any]) -> bytes:
+    """The body of a job that calls it.
+
+    Raises InvalidArgument for whatever would not arrive as it was sent: it takes None, bool,
+    int, finite float, str, list, and dict with keys that are str.
+    """
+    if not isinstance(function, str) or not function:
+        raise InvalidArgument(f"the name of a function must be a str, not {function!r}")
+    arguments = {f"args[{index}]": value for index, value in enumerate(args)}
+    arguments.update(kwargs)
+    for place, value in arguments.items():
+        try:
+            _check(value)
+        except _NotJSON as error:
+            raise InvalidArgument(f"{function}: {place}: {error}") from None
+        except RecursionError:
+            raise InvalidArgument(
+                f"{function}: {place}: it holds itself, or is nested too deeply for JSON"
+            ) from None
+    call = {"function": function, "args": list(args), "kwargs": dict(kwargs)}
+    try:
+        return json.dumps(call, allow_nan=False).encode()
+    except (ValueError, RecursionError) as error:  # an int of more digits than Python writes
+        raise InvalidArgument(f"{function}: {error}") from None
+
+
+class _NotJSON(Exception):
+    pass
+
+
+def _check(value: object) -> None:
+    # json.dumps would turn a tuple into a list, the key 1 into "1", and NaN into what no other
+    # language reads: the function would get something else than it was sent.
+    if value is None or isinstance(value, str | int):
+        return
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise _NotJSON(f"{value} is not JSON")
+    elif isinstance(value, list):
+        for item in value:
+            _check(item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise _NotJSON(f"a key must be a str in JSON, not {_kind(key)}")
+            _check(item)
+    else:
+        hint = ": it would arrive as a list" if isinstance(value, tuple) else ""
+        raise _NotJSON(f"{_kind(value)} is not JSON{hint}")
+
+
+def _kind(value: object) -> str:
+    return type(value).__qualname__
+
+
+# --- reading ---------------------------------------------------------------------------------
+
+
+def decode(body: bytes) -> Call:
+    """The call that a body says, plain or in base64. Raises BadCall."""
+    try:
+        call = json.loads(_text(body), parse_constant=_refuse)
+    except BadCall:
+        raise
+    except RecursionError:
+        raise BadCall("the body is nested too deeply") from None
+    except ValueError as error:
+        raise BadCall(f"the body is no JSON: {error}") from None
+    if not isinstance(call, dict):
+        raise BadCall("the body is no JSON object")
+    function = call.get("function")
+    if "function" in call and not isinstance(function, str):
+        raise BadCall("function must be a string")
+    args = _part(call, "args", list, "an array")
+    kwargs = _part(call, "kwargs", dict, "an object")
+    return Call(function, args, kwargs)
+
+
+def _text(body: bytes) -> str:
+    text = body.strip()
+    # No base64 begins with a brace.
+    if not text.startswith(b"{"):
+        try:
+            text = base64.b64decode(b"".join(text.split()), validate=True)
+        except binascii.Error:
+            raise BadCall("the body is neither a JSON object nor base64 of one") from None
+    return text.decode()  # a UnicodeDecodeError is a ValueError
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise BadCall(f"{constant} is not JSON")
+
+
+def _part(call: dict[str, Any], key: str, kind: type, name: str) -> Any:
+    if key not in call:
+        raise BadCall(f"{key} is missing")
+    if not isinstance(call[key], kind):
+        raise BadCall(f"{key} must be {name}")
+    return call[key]

@@ -1,0 +1,92 @@
+"""The web handler that calls the function a request says."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from tornado.web import RequestHandler
+
+from .call import BadCall, decode
+from .perform import perform_async
+from .safetask import SafeTask
+from .table import Entry, NotATask, Unlocated, brief, make_entry
+
+log = logging.getLogger("beanstalkt.dispatch")
+
+NO_TABLE = "no table configured"
+MISSING_ARGUMENT = "missing argument"
+NOT_FOUND = "function not found"
+UNLOCATED = "unable to locate"
+NOT_A_TASK = "not a SafeTask"
+
+
+class DispatcherHandler(RequestHandler):
+    """Answers a POST whose body is that of a scheduled job (plain or base64) by calling it::
+
+        (r"/beanstalk_dispatch/dispatcher", DispatcherHandler, {"table": TABLE})
+
+    200 when the task succeeded; 500 when it failed, so that the sender tries again; 400 with
+    ``{"message", "error"}`` for a request that can never succeed, where ``message`` is one of
+    five: no table configured, missing argument (also for a body that cannot be read, or arguments
+    that the function does not take), function not found, unable to locate, not a SafeTask.
+
+    A coroutine function runs on the loop, a plain one in a thread. That cannot be stopped: past
+    the limit (``timeout_timedelta``; 2 min for a function) the answer is 500 all the same.
+
+    :param table: from name to path, function or SafeTask; None: the application's setting
+        ``dispatch_table``
+    """
+
+    def initialize(self, table: Mapping[str, object] | None = None) -> None:
+        self.table = self.settings.get("dispatch_table") if table is None else table
+
+    def check_xsrf_cookie(self) -> None:
+        """None is wanted: it is no browser that posts here."""
+
+    async def post(self) -> None:
+        """Call the function."""
+        if not self.table:
+            self._refuse(NO_TABLE, "the application has no dispatch table")
+            return
+        try:
+            call = decode(self.request.body)
+            if call.function is None:
+                raise BadCall("function is missing")
+        except BadCall as error:
+            self._refuse(MISSING_ARGUMENT, str(error))
+            return
+        name = call.function
+        if name not in self.table:
+            self._refuse(NOT_FOUND, f"there is no function {name[:200]!r} in the table")
+            return
+        try:
+            entry = make_entry(name, self.table[name], SafeTask.timeout_timedelta)
+            entry.check(call)
+        except Unlocated as error:
+            self._refuse(UNLOCATED, str(error))
+        except NotATask as error:
+            self._refuse(NOT_A_TASK, str(error))
+        except BadCall as error:
+            self._refuse(MISSING_ARGUMENT, str(error))
+        else:
+            await self._call(entry, call.args, call.kwargs)
+
+    async def _call(self, entry: Entry, args: list[Any], kwargs: dict[str, Any]) -> None:
+        in_thread = not entry.asynchronous
+        failure = await perform_async(entry.make(), args, kwargs, in_thread)
+        if failure is None:
+            self.write({})
+            return
+        if isinstance(failure, asyncio.CancelledError):
+            raise failure
+        log.error("%s has failed", entry.name, exc_info=failure)
+        self.set_status(500)
+        self.write({"message": "the task failed", "error": brief(failure)})
+
+    def _refuse(self, message: str, error: str) -> None:
+        log.warning("%s: %s", message, error)
+        self.set_status(400)
+        self.write({"message": message, "error": error})
