@@ -33,6 +33,9 @@ log = logging.getLogger("beanstalkt")
 HOLD_WARNING = 5.0
 """Seconds that a command is held behind a waiting reserve before a warning says so."""
 
+LAST_CHANCE = 1.0
+"""Seconds that a reply may be late, with the loop running; a loop that was blocked is to blame."""
+
 PACE = 0.001
 """Seconds between two reads of the replies to put_many."""
 
@@ -74,6 +77,7 @@ class Connection:
         self._out: list[bytes] = []  # what leaves at the end of this turn
         self._position = 0  # of the next byte to be written
         self._oldest_since = 0.0  # when the oldest place became the oldest
+        self._doubted = 0.0  # the value of that for which a reply was found to be late
         self._response_timer: asyncio.TimerHandle | None = None
         self._hold_timer: asyncio.TimerHandle | None = None
         self._warned = False
@@ -315,11 +319,17 @@ class Connection:
             self._stream.read_now()
         if self.ended or not self._written or self._response_timer is not None:
             return
-        if self._overdue():
+        if not self._overdue():
+            self._watch_oldest()
+        elif self._doubted != self._oldest_since:
+            # Where user code has blocked the loop, the command may not even be written yet.
+            self._doubted = self._oldest_since
+            self._response_timer = self.loop.call_later(
+                min(LAST_CHANCE, self._response_timeout), self._check_oldest
+            )
+        else:
             verb = self._written[0].command.verb
             self._end(f"no reply to {verb} within {self._patience():g} s")
-        else:
-            self._watch_oldest()
 
     def _overdue(self) -> bool:
         patience = self._patience()

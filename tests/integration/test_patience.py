@@ -1,0 +1,198 @@
+"""response_timeout: how long a reply may take, and what does not count."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from beanstalkt import Client, ConnectionLost, TimedOut
+
+from ..beanstalkd import Beanstalkd
+from ..peer import Line, Peer
+from ..proxy import Proxy, nothing_left, until
+
+PATIENCE = 0.2  # seconds
+
+
+def client_of(server: Beanstalkd | Peer | Proxy, **options: Any) -> Client:
+    options = {"reconnect_delay": 0.02, "response_timeout": PATIENCE, **options}
+    return Client(server.host, server.port, **options)
+
+
+VERBS: list[Callable[[Client], Awaitable[Any]]] = [
+    lambda client: client.put(b"job"),
+    lambda client: client.put_many([b"job"] * 2000),
+    lambda client: client.use("x"),
+    lambda client: client.reserve(0),
+    lambda client: client.reserve_job(1),
+    lambda client: client.delete(1),
+    lambda client: client.stats(),
+]
+
+
+async def test_a_frozen_server_is_noticed(beanstalkd: Beanstalkd) -> None:
+    async with nothing_left(), client_of(beanstalkd) as client:
+        for verb in VERBS:
+            await until(lambda: not client.closed())
+            beanstalkd.freeze()
+            begin = time.monotonic()
+            with pytest.raises(ConnectionLost, match="within") as error:
+                await asyncio.wait_for(verb(client), 10)
+            assert time.monotonic() - begin > 0.9 * PATIENCE
+            assert error.value.sent
+            beanstalkd.thaw()
+        await until(lambda: not client.closed())
+        await client.put(b"job")
+
+
+async def test_a_peer_that_drips_is_noticed() -> None:
+    async def script(line: Line) -> None:
+        await line.command()
+        line.send(b"OK 100000\r\n")
+        while True:
+            line.send(b"-")
+            await asyncio.sleep(PATIENCE / 20)
+
+    async with Peer(script) as peer, client_of(peer) as client:
+        with pytest.raises(ConnectionLost, match="within"):
+            await asyncio.wait_for(client.stats(), 10)
+
+
+async def test_it_counts_only_while_a_place_is_the_oldest() -> None:
+    async def script(line: Line) -> None:
+        for number in range(8):
+            await line.command()
+            await asyncio.sleep(PATIENCE / 3)
+            line.send(b"INSERTED %d\r\n" % number)
+        await line.end()
+
+    async with Peer(script) as peer, client_of(peer) as client:
+        puts = [client.put(b"job") for _ in range(8)]
+        assert await asyncio.gather(*puts) == list(range(8))
+        assert len(peer.lines) == 1
+
+
+async def test_an_idle_connection_is_left_alone(beanstalkd: Beanstalkd) -> None:
+    async with Proxy(beanstalkd.host, beanstalkd.port) as proxy, client_of(proxy) as client:
+        await client.put(b"job")
+        await asyncio.sleep(3 * PATIENCE)
+        await client.put(b"job")
+        assert proxy.accepted == 1
+
+
+async def test_a_reserve_may_take_its_own_timeout_besides(beanstalkd: Beanstalkd) -> None:
+    async with Proxy(beanstalkd.host, beanstalkd.port) as proxy, client_of(proxy) as client:
+        with pytest.raises(TimedOut, match="TIMED_OUT"):
+            await client.reserve(1)
+        assert proxy.accepted == 1
+
+
+async def test_a_reserve_that_nobody_answers_after_its_timeout(beanstalkd: Beanstalkd) -> None:
+    async with Proxy(beanstalkd.host, beanstalkd.port) as proxy, client_of(proxy) as client:
+        begin = time.monotonic()
+        reserve = client.reserve(1)
+        await until(lambda: proxy.up.passed)
+        proxy.down.open.clear()
+        with pytest.raises(TimedOut, match="lost"):
+            await reserve
+        assert time.monotonic() - begin > 0.9 * (1 + PATIENCE)
+        proxy.down.open.set()
+        await until(lambda: not client.closed())
+        await client.put(b"job")
+        assert proxy.accepted == 2
+
+
+async def test_a_plain_reserve_waits_for_ever(beanstalkd: Beanstalkd) -> None:
+    async with Proxy(beanstalkd.host, beanstalkd.port) as proxy, client_of(proxy) as client:
+        reserve, held = client.reserve(), client.put(b"held")
+        await asyncio.sleep(4 * PATIENCE)
+        assert not reserve.done()
+        async with client_of(beanstalkd) as other:
+            await other.put(b"job")
+        assert (await reserve).body == b"job"
+        assert await held == 2
+        assert proxy.accepted == 1
+        # From here on the count runs again.
+        proxy.down.open.clear()
+        with pytest.raises(ConnectionLost, match="within"):
+            await asyncio.wait_for(client.put(b"job"), 10)
+        proxy.down.open.set()
+
+
+async def test_behind_a_plain_reserve_the_count_begins_with_its_reply() -> None:
+    async def script(line: Line) -> None:
+        if len(peer.lines) == 1:
+            await line.expect(b"put 2147483648 0 120 0\r\n", b"reserve")
+            line.send(b"INSERTED 1\r\n")
+            await asyncio.sleep(2 * PATIENCE)
+            line.send(b"RESERVED 1 0\r\n\r\n")
+            await line.expect(b"touch 1")
+        await line.end()
+
+    async with Peer(script) as peer, client_of(peer) as client:
+        put, reserve, touch = client.put(b""), client.reserve(), client.touch(1)
+        assert await put == 1
+        assert (await reserve).id == 1
+        begin = time.monotonic()
+        with pytest.raises(ConnectionLost, match="within"):
+            await touch
+        assert time.monotonic() - begin > 0.9 * PATIENCE
+
+
+# --- a loop that is blocked by the user's code ---
+
+
+async def test_what_came_while_the_loop_was_blocked_came_in_time(beanstalkd: Beanstalkd) -> None:
+    async with client_of(beanstalkd) as client:
+        for _ in range(3):
+            puts = [client.put(b"job") for _ in range(1000)]
+            await asyncio.sleep(0)
+            time.sleep(2 * PATIENCE)
+            await asyncio.gather(*puts)
+
+
+async def test_what_was_held_is_not_late_when_the_loop_is_blocked(beanstalkd: Beanstalkd) -> None:
+    """It is let go in the turn that wakes the user's code, which blocks before it is written."""
+    async with (
+        Proxy(beanstalkd.host, beanstalkd.port) as proxy,
+        client_of(proxy) as client,
+        client_of(beanstalkd) as other,
+    ):
+        reserve, held = client.reserve(), client.put(b"held")
+        await other.put(b"job")
+        await reserve
+        time.sleep(2 * PATIENCE)
+        assert await held == 2
+
+
+async def test_a_big_body_is_not_late_when_the_loop_is_blocked() -> None:
+    server = Beanstalkd("-z", "50000000")
+    server.start()
+    try:
+        async with client_of(server, response_timeout=0.5) as client:
+            put = client.put(bytes(20_000_000))
+            await asyncio.sleep(0)
+            time.sleep(0.7)
+            assert await put == 1
+    finally:
+        server.stop()
+
+
+async def test_a_loop_that_is_blocked_all_the_time_notices_a_frozen_server(
+    beanstalkd: Beanstalkd,
+) -> None:
+    async with client_of(beanstalkd) as client:
+        await client.put(b"job")
+        beanstalkd.freeze()
+        put = client.put(b"job")
+        for _ in range(100):
+            await asyncio.sleep(0)
+            time.sleep(PATIENCE / 4)
+            if put.done():
+                break
+        assert isinstance(put.exception(), ConnectionLost)
+        beanstalkd.thaw()
