@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tornado.ioloop import IOLoop
-from tornado.netutil import bind_unix_socket
 from tornado.tcpserver import TCPServer
 
 from .engine import MAX_JOB_SIZE, Engine
@@ -23,6 +22,9 @@ log = logging.getLogger(__name__)
 
 MAX_JOB_SIZE_LIMIT = 2**30
 """Bytes; no beanstalkd takes larger jobs."""
+
+BACKLOG = 1024
+"""Connections that may wait to be accepted."""
 
 ACCEPT_PAUSE = 1.0
 """Seconds without new connections after file descriptors have run out."""
@@ -76,14 +78,7 @@ class Server(TCPServer):
 
         Raises OSError: the path cannot be used, or a server still listens there (EADDRINUSE).
         """
-        with socket.socket(socket.AF_UNIX) as probe:
-            try:
-                probe.connect(str(path))
-            except OSError:
-                pass
-            else:
-                raise OSError(errno.EADDRINUSE, "a server listens there already", str(path))
-        self.add_socket(bind_unix_socket(str(path), mode))
+        self.add_socket(_listen_unix(str(path), mode))
 
     @property
     def address(self) -> tuple[str, int]:
@@ -208,8 +203,29 @@ class Server(TCPServer):
             self._accept_again = None
 
 
+def _listen_unix(path: str, mode: int) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        if _is_socket(path):
+            with socket.socket(socket.AF_UNIX) as probe:
+                if probe.connect_ex(path) == 0:
+                    raise OSError(errno.EADDRINUSE, "a server listens there already", path)
+            os.unlink(path)
+        sock.bind(path)
+        os.chmod(path, mode)
+        sock.listen(BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _is_socket(path: str) -> bool:
+    return os.path.exists(path) and stat.S_ISSOCK(os.stat(path).st_mode)
+
+
 def _close_listening(sock: socket.socket) -> None:
     path = sock.getsockname() if sock.family == socket.AF_UNIX else None
     sock.close()
-    if path and os.path.exists(path) and stat.S_ISSOCK(os.stat(path).st_mode):
+    if path and _is_socket(path):
         os.unlink(path)

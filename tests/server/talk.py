@@ -60,11 +60,11 @@ class Line:
 
     def hear(self) -> bytes:
         """What has come since."""
-        replies = self.session.take()
+        replies = [self.session.take()]
         while self.session.stalled:
             self.engine.resume(self.session)
-            replies += self.session.take()
-        return replies
+            replies.append(self.session.take())
+        return b"".join(replies)
 
     def put(
         self, body: bytes = b"", *, priority: int = 0, delay: int = 0, ttr: int = 100
