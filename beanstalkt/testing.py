@@ -14,6 +14,7 @@ Fixtures:
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, TypeVar, cast
@@ -119,7 +120,8 @@ class EmbeddedServer:
         from beanstalkt.server import Server
 
         server = Server(self.max_job_size)
-        server.listen(self.port, self.host)
+        # Not listen(): where the port is taken, Tornado's own leaves a socket to be warned of.
+        server.add_socket(socket.create_server((self.host, self.port)))
         self.port = server.address[1]
         self._server = server
 
