@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types unit beanstalkd bench clean
+.PHONY: demo test lint types unit soak beanstalkd bench clean
 
 # With the beanstalkd that runs here, if one does; else with the embedded server.
 demo: .venv/ready
@@ -19,6 +19,12 @@ types: .venv/ready
 
 unit: .venv/ready beanstalkd
 	$(BIN)/python -m pytest
+
+# The long tests, SOAK times as long as in make test: make soak SOAK=1000
+SOAK ?= 20
+
+soak: .venv/ready beanstalkd
+	SOAK=$(SOAK) $(BIN)/python -m pytest -m soak
 
 bench: .venv/ready beanstalkd
 	$(BIN)/pip install --quiet --editable '.[bench]'
