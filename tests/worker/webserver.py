@@ -25,6 +25,7 @@ class Web:
         #: requests under way, and the most that ever were
         self.now = self.most = 0
         self.connections: set[object] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
         self.url = ""
 
     async def handle(self, handler: RequestHandler) -> None:
@@ -32,13 +33,16 @@ class Web:
         # Only its address: the connection itself would be kept alive by us.
         connection = handler.request.connection
         self.connections.add(id(connection.stream))  # type: ignore[union-attr]
+        task = asyncio.current_task()
+        assert task is not None
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
         self.now += 1
         self.most = max(self.most, self.now)
         try:
-            if self.answer is not None:
-                result = self.answer(handler)
-                if result is not None:
-                    await result
+            result = None if self.answer is None else self.answer(handler)
+            if result is not None:
+                await result
         finally:
             self.now -= 1
 
@@ -64,6 +68,10 @@ async def serving(
         yield web
     finally:
         server.stop()
+        # Those whose answer nobody waits for any more.
+        for task in web.tasks:
+            task.cancel()
+        await asyncio.gather(*web.tasks, return_exceptions=True)
         await server.close_all_connections()
 
 
