@@ -21,7 +21,7 @@ from beanstalkt.server.session import Session
 from ..beanstalkd import Beanstalkd
 from ..embedded import Embedded
 from .differences import Difference, known, replies
-from .sequences import CONNECTIONS, Close, Send, Step
+from .sequences import AUDIT, CONNECTIONS, Close, Send, Step
 
 Server = Beanstalkd | Embedded
 
@@ -68,8 +68,8 @@ class Contest:
         for server in servers:
             if isinstance(server, Embedded):
                 server.connect().close()
-        self._sessions: list[Session | None] = [None] * CONNECTIONS
-        self._sockets: list[list[socket.socket]] = [[] for _ in range(CONNECTIONS)]
+        self._sessions: list[Session | None] = [None] * (CONNECTIONS + 1)
+        self._sockets: list[list[socket.socket]] = [[] for _ in range(CONNECTIONS + 1)]
         self._engine.connect()
         self._controls = [self._connect(server) for server in servers]
         self._expected: dict[int, bytes] = {}
@@ -83,8 +83,10 @@ class Contest:
                 self._close(step.connection)
             else:
                 self._half_close(step.connection)
+        self._send(AUDIT)
         for number in range(CONNECTIONS):
             self._half_close(number)
+        self._send(AUDIT)
 
     # --- steps ----------------------------------------------------------------------------
 

@@ -52,7 +52,7 @@ DELAY = st.sampled_from([b"0", b"0"]) | LONG
 TTR = st.sampled_from([b"0", b"1"]) | LONG | LONG
 PRIORITY = st.sampled_from([b"0", b"0", b"1", b"1023", b"1024", b"2147483648", b"4294967295"])
 ID = st.integers(1, 9).map(b"%d".__mod__)
-TUBE = st.sampled_from([b"default", b"a", b"a", b"b", b"c-1", b"1.5", b"x" * 200])
+TUBE = st.sampled_from([b"default", b"a", b"a", b"a", b"b", b"c-1", b"1.5", b"x" * 200])
 
 BAD_NUMBER = st.sampled_from(
     [
@@ -128,6 +128,7 @@ GOOD = st.one_of(
     _line(b"bury", ID, PRIORITY),
     _line(b"touch", ID),
     _line(b"kick", ID),
+    _line(b"kick", st.sampled_from([b"4294967296", b"4294967297", b"-1", b"+2", b"2x"])),
     _line(b"kick-job", ID),
     _line(b"peek", ID),
     _line(st.sampled_from([b"peek-ready", b"peek-delayed", b"peek-buried"])),
@@ -196,7 +197,7 @@ BAD = st.one_of(
     st.binary(max_size=300),
 )
 
-COMMAND = st.integers(0, 5).flatmap(lambda n: GOOD if n else BAD)
+COMMAND = st.integers(0, 9).flatmap(lambda n: GOOD if n else BAD)
 CONNECTION = st.integers(0, CONNECTIONS - 1)
 
 SEND = st.builds(
@@ -214,4 +215,43 @@ STEP: st.SearchStrategy[Step] = st.integers(0, 14).flatmap(
     lambda n: ENDS[n] if n < len(ENDS) else SEND
 )
 
-SEQUENCE = st.lists(STEP, min_size=1, max_size=25)
+# What random commands seldom come to: one that holds several jobs, and several that wait.
+HOLD: st.SearchStrategy[list[Step]] = st.builds(
+    lambda connection, puts: [
+        Send(connection, (b"watch a\r\n", *puts)),
+        Send(connection, (b"reserve-with-timeout 0\r\n",) * len(puts)),
+    ],
+    CONNECTION,
+    st.lists(PUT, min_size=2, max_size=4),
+)
+WAIT: st.SearchStrategy[list[Step]] = st.permutations(range(CONNECTIONS)).map(
+    lambda numbers: [
+        Send(number, (b"watch a\r\n", b"reserve\r\n")) for number in numbers[: CONNECTIONS - 1]
+    ]
+)
+BURY: st.SearchStrategy[list[Step]] = st.builds(
+    lambda connection, jobs: [
+        Send(connection, tuple(b"reserve-job %d\r\nbury %d %d\r\n" % (n, n, n) for n in jobs))
+    ],
+    CONNECTION,
+    st.permutations(range(1, 7)),
+)
+
+SCENE: st.SearchStrategy[list[Step]] = st.integers(0, 19).flatmap(
+    lambda n: (HOLD, HOLD, WAIT, BURY)[n] if n < 4 else STEP.map(lambda step: [step])
+)
+
+SEQUENCE = st.lists(SCENE, min_size=1, max_size=25).map(
+    lambda scenes: [step for scene in scenes for step in scene]
+)
+
+AUDIT = Send(
+    CONNECTIONS,
+    (
+        b"stats\r\n",
+        b"list-tubes\r\n",
+        *(b"stats-job %d\r\n" % number for number in range(1, 25)),
+        *(b"stats-tube %b\r\n" % name for name in (b"default", b"a", b"b", b"c-1", b"1.5")),
+    ),
+)
+"""Asks for all there is to know; on a connection of its own."""
