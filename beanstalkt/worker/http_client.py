@@ -116,7 +116,9 @@ def _late(timeout: float | None) -> str:
 
 
 def _text(error: BaseException) -> str:
-    return str(error)[:SHOWN] or type(error).__name__
+    # As a str it would hold the whole URL, with its query.
+    said = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
+    return said[:SHOWN] or type(error).__name__
 
 
 class CheckedResolver(AbstractResolver):

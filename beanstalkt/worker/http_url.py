@@ -134,6 +134,8 @@ def read_host(text: str) -> str:
 
 
 def _to_ascii(name: str) -> str:
+    if len(name) > 253:  # before work that grows faster than the name
+        raise ValueError("a host's name of more than 253 letters")
     try:
         import idna
     except ImportError:

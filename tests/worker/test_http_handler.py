@@ -425,6 +425,29 @@ async def test_an_answer_that_is_none_is_a_lost_connection(data: bytes) -> None:
     assert len(outcome.error) < 2000
 
 
+async def test_what_is_wrong_is_said_without_the_query() -> None:
+    async with scripted(after(b"garbage\r\n\r\n")) as url:
+        outcome = await post(f"{url}/?key=secret")
+        assert "secret" not in outcome.error
+        outcome = await post(f"http://127.0.0.1:{free_port()}/?key=secret")
+        assert "secret" not in outcome.error
+
+
+async def test_a_connection_that_becomes_something_else_is_closed() -> None:
+    over = asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head(reader)
+        writer.write(b"HTTP/1.1 101 X\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nhello")
+        await reader.read()
+        over.set()
+
+    async with scripted(script) as url, handling(http=url) as handler:
+        outcome = await asyncio.wait_for(handler.run(make_work()), 5)
+        assert outcome.kind is Kind.PERMANENT_FAIL
+        await asyncio.wait_for(over.wait(), 5)
+
+
 async def test_a_connection_that_is_reset_in_the_answer() -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await head(reader)

@@ -103,6 +103,7 @@ REFUSED = {
     ],
     "too long": [f"http://{'a' * 64}/", f"http://{'a.' * 127}aa/", "http://h/" + "a" * MAX_LENGTH],
     "no name in other letters": [
+        "http://" + "é" * 254 + "/",
         "http://a℀b/",
         "http://é..b/",
         "http://\u200d/",
