@@ -96,7 +96,7 @@ async def test_a_single_function_needs_no_name(tmp_path: Path) -> None:
     assert (tmp_path / "out").read_text() == "done\n" * 2
 
 
-NEVER = [
+NEVER: list[tuple[bytes, str]] = [
     (b"", "no JSON"),
     (b"hello", "neither"),
     (b"\xff\xfe", "neither"),
@@ -554,7 +554,7 @@ def test_every_path_is_checked_and_all_is_told_at_once() -> None:
     for reason in (
         "missing: tests.worker.functions has no no_such_function",
         "module: cannot import no.such.module: ModuleNotFoundError: No module named 'no'",
-        "number: tests.worker.functions.leaked is neither a function nor a SafeTask, but a list",
+        "number: tests.worker.functions.leaked is neither a function nor a SafeTask: it is a list",
         "class: tests.worker.functions.Unpicklable is neither a function nor a SafeTask",
         "generator: tests.worker.functions.generator is a generator",
         "path: 'nothing' is no path",
