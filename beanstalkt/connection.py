@@ -21,6 +21,7 @@ from .protocol import (
     MIN_PUT_REPLY,
     QUIT,
     RELEASE,
+    RESERVE,
     WATCH,
     Parser,
     refusal,
@@ -81,6 +82,7 @@ class Connection:
         self._response_timer: asyncio.TimerHandle | None = None
         self._hold_timer: asyncio.TimerHandle | None = None
         self._warned = False
+        self._unwanted = False  # a reserve that nobody wants may be among the written ones
         self._paced = False  # replies are read in bulk
         self._pace_timer: asyncio.TimerHandle | None = None  # the next time that is done
         self._drained: asyncio.Future[None] | None = None  # while closing
@@ -94,9 +96,12 @@ class Connection:
         A server answers nothing before it has answered a waiting reserve (protocol section
         4.1), so until then only further reserves are written. What is held leaves in order.
         """
-        if self._waiting and (self._held or not place.passes):
-            self._hold(place)
-            return
+        if self._waiting:
+            if self._held or not place.passes:
+                self._hold(place)
+                return
+            if self._unwanted and self._take_over(place):
+                return
         idle = not self._written
         line = self._take(place)
         if idle:
@@ -133,8 +138,20 @@ class Connection:
 
     def send_behind(self, first: Place, second: Place) -> None:
         """The same for a command that is made of the reply to `first`, which holds the line."""
-        self.send(first)
-        self._hold(second)
+        if self._waiting:
+            self._held.append(first)
+            self._hold(second)
+        else:
+            self._send_pair(first, second)
+
+    def _send_pair(self, first: Place, second: Place) -> None:
+        """Has two such commands go in front of all that is held."""
+        self._held.appendleft(second)
+        if self._waiting:
+            self._held.appendleft(first)
+        else:
+            self.send(first)
+        self._holding()
 
     def _take(self, place: Place) -> bytes:
         """Gives the command its place in the FIFO, and returns what is to be written."""
@@ -173,9 +190,12 @@ class Connection:
     # --- holding ---
 
     def _hold(self, place: Place) -> None:
-        if not self._held and not self._warned:
-            self._hold_timer = self.loop.call_later(HOLD_WARNING, self._warn_of_hold)
         self._held.append(place)
+        self._holding()
+
+    def _holding(self) -> None:
+        if self._hold_timer is None and not self._warned:
+            self._hold_timer = self.loop.call_later(HOLD_WARNING, self._warn_of_hold)
         self._check_stuck()
 
     def _let_go(self) -> None:
@@ -352,8 +372,9 @@ class Connection:
                 release.line = RELEASE.encode(job.id, priority, 0)
 
         # A refusal is fine: the job ran out of time or was deleted, and is not ours to return.
-        # Only the job's own statistics tell the priority that it must keep.
-        self.send_behind(Priority(job.id, fill, release), release)
+        # Only the job's own statistics tell the priority that it must keep. Not behind what is
+        # held: a reserve may be there that waits for just this job.
+        self._send_pair(Priority(job.id, fill, release), release)
 
     def _hand_over(self, job: Job) -> bool:
         for place in chain(self._written, self._held):
@@ -362,27 +383,61 @@ class Connection:
             if isinstance(place, Reserve) and place.live and place.passes:
                 self.jobs.add(job.id)
                 place.future.set_result(job)
+                self._unwanted = True
                 return True
         return False
 
     def abandoned(self) -> None:
         """A reserve was cancelled."""
+        self._unwanted = True
         self._check_stuck()
+
+    def _take_over(self, place: Place) -> bool:
+        """Has a plain reserve wait in the place of one that was cancelled, with nothing written.
+
+        Were it written, each reserve that was given up after a while would leave one more at
+        the server, and when a job comes at last, its settling would be held behind them all.
+        Those in between move up; a reserve with another timeout is not passed.
+        """
+        if place.command is not RESERVE:
+            return False
+        assert isinstance(place, Reserve)
+        plain: list[Reserve] = []
+        for each in reversed(self._written):
+            if not isinstance(each, Reserve) or (each.live and each.command is not RESERVE):
+                break
+            if each.command is RESERVE:
+                plain.append(each)
+        live = [each.future for each in reversed(plain) if each.live]
+        dead = [each.future for each in plain if not each.live]
+        if not dead:
+            self._unwanted = any(isinstance(e, Reserve) and not e.live for e in self._written)
+            return False
+        live.append(place.future)
+        for each, future in zip(reversed(plain), [*live, *dead[1:]], strict=True):
+            each.future = future
+        return True
 
     @property
     def stuck(self) -> bool:
-        """Something waits behind reserves that nobody wants."""
+        """Something waits behind reserves that nobody wants, or a job that nobody wants does."""
         if not self._waiting or self.ended:
             return False
+        job_waits = bool(self._held) and _gives_back(self._held[0])
         wanted = False
         for place in self._written:
             if not isinstance(place, Reserve) or not place.passes:
                 return False  # its reply is on the way
             if place.live:
-                if place.waits:
+                if place.waits and not job_waits:
                     return False
                 wanted = True
         return wanted or any(not isinstance(place, Reserve) or place.live for place in self._held)
+
+    @property
+    def quiet_since(self) -> float:
+        """Nothing was answered since then: another time is another state."""
+        return self._oldest_since
 
     def _check_stuck(self) -> None:
         if self.stuck:
@@ -396,7 +451,9 @@ class Connection:
     def leave(self) -> list[Place]:
         """Ends the connection; returns what may be sent on another one in its stead, in order."""
         pending = [
-            place for place in self._pending() if not isinstance(place, Reserve) or place.live
+            place
+            for place in self._pending()
+            if (place.live if isinstance(place, Reserve) else not _gives_back(place))
         ]
         self._written.clear()
         self._held.clear()
@@ -462,3 +519,10 @@ class Connection:
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
         self._stream.close()
+
+
+def _gives_back(place: Place) -> bool:
+    """One of the two commands that return a job, as the end of the connection does too."""
+    if isinstance(place, Priority):
+        place = place.behind
+    return isinstance(place, Own) and place.command is RELEASE

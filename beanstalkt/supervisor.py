@@ -304,6 +304,7 @@ class Supervisor:
         """Continues on a fresh connection, unless a job is held or the old one is free again."""
         held = 0.0
         while old.stuck and not held and self._move is asyncio.current_task():
+            since = old.quiet_since
             try:
                 fresh = await self._open()
             except (OSError, BeanstalkException) as error:
@@ -313,7 +314,9 @@ class Supervisor:
                 continue
             try:
                 held = await self._held_for(fresh, old.jobs)
-                if not held and old.stuck and self._move is asyncio.current_task():
+                # Free in between, the old one may have changed its tubes: set up another then.
+                same = old.stuck and old.quiet_since == since
+                if same and not held and self._move is asyncio.current_task():
                     self._replace(old, fresh)
             except BeanstalkException:
                 pass  # lost in the middle: the next one will tell
