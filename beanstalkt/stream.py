@@ -23,6 +23,9 @@ T = TypeVar("T")
 
 READ_SIZE = 2**16
 
+RECORD_SIZE = 2**14
+"""Bytes; the longest that TLS has. What has not come to its end cannot be read."""
+
 KEEPALIVE = {
     "TCP_KEEPIDLE": 60,  # seconds
     "TCP_KEEPINTVL": 15,  # seconds
@@ -166,6 +169,18 @@ class Stream(_Direct, IOStream):
 
 class TLSStream(_Direct, SSLIOStream):
     """Over TLS."""
+
+    _offered = 0  # bytes of a record that did not go out to its end
+
+    def write_to_fd(self, data: memoryview) -> int:
+        # A record at a time: offered more, OpenSSL may send a part of it and then say that
+        # nothing was taken, and commands that the server has carried out would count as unsent.
+        # A record that is under way must be offered again as it was, though there is more now.
+        self._offered = self._offered or min(len(data), RECORD_SIZE)
+        count = super().write_to_fd(data[: self._offered])
+        if count:
+            self._offered = 0
+        return count
 
     def _decrypted(self) -> int:
         sock: Any = self.socket
