@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -13,7 +14,7 @@ from ..beanstalkd import EXECUTABLE, Beanstalkd
 from ..embedded import Embedded
 from ..soak import FACTOR
 from .contest import play
-from .sequences import SEQUENCE, Step
+from .sequences import CONNECTIONS, SEQUENCE, Close, Send, Step
 
 pytestmark = pytest.mark.skipif(EXECUTABLE is None, reason="beanstalkd is not installed")
 
@@ -57,3 +58,41 @@ def test_random_sequences_get_the_replies_of_a_real_server(
         play(steps, [real, embedded], version)
 
     sequences()
+
+
+EDGES = [*range(218, 232), *range(444, 456), 700]
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_lines_of_about_the_length_of_a_window(
+    real: Beanstalkd, embedded: Embedded, version: str, cut: bool
+) -> None:
+    steps: list[Step] = []
+    for number, size in enumerate(EDGES):
+        for line in (b"l" * size, b"l" * (size - 20) + b"\r" + b"l" * 20, b"use " + b"a" * size):
+            connection = number % CONNECTIONS
+            steps.append(Send(connection, (line + b"\r\n", *NEXT), (0.3, 0.9) if cut else ()))
+            # Whatever a connection is stuck in is not for the next.
+            steps.append(Close(connection))
+    play(steps, [real, embedded], version)
+
+
+NEXT = (b"use next\r\n", b"list-tube-used\r\n", b"list-tube-used\r\n")
+
+
+def test_drain_mode(real: Beanstalkd, embedded: Embedded) -> None:
+    puts = (
+        b"put 0 0 1 1\r\nx\r\n"
+        b"put 0 0 1 1\r\nxyz"
+        b"put 0 0 1 65536\r\n" + b"x" * 65536 + b"yz"
+        b"put 0 0 1\r\nquit\r\n"
+    )
+    heard = []
+    for server in (real, embedded):
+        server.restart()
+        server.signal(signal.SIGUSR1)
+        with server.connect() as sock, sock.makefile("rb") as replies:
+            sock.sendall(puts)
+            heard.append(replies.read())
+    assert heard[0] == heard[1]
+    assert heard[0] == b"DRAINING\r\nEXPECTED_CRLF\r\nJOB_TOO_BIG\r\nBAD_FORMAT\r\n"
