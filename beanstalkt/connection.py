@@ -62,6 +62,8 @@ class Connection:
     ) -> None:
         self.loop = loop
         self.ended = False
+        #: why it ended by itself
+        self.reason = ""
         #: ids of the jobs that the server holds for this connection
         self.jobs: set[int] = set()
         #: a reply was read: whoever is at the other end does talk
@@ -496,6 +498,7 @@ class Connection:
     ) -> None:
         if self.ended:
             return
+        self.reason = reason
         pending = list(self._pending())
         self._stop()
         on: list[Reserve] = []

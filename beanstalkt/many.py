@@ -44,6 +44,11 @@ class Chunk(Place):
         if not self.missing:
             self._many.chunk_done()
 
+    def lost(self, reason: str, sent: bool, cause: BaseException | None = None) -> None:
+        # Written, it stands in the FIFO once for each reply; held, it stands there once.
+        while self.missing:
+            super().lost(reason, sent, cause)
+
 
 class PutMany:
     """One call of put_many.

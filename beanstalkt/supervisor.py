@@ -205,7 +205,7 @@ class Supervisor:
             connection.leave()
             raise
         if connection.ended:
-            raise OSError("connected, and lost again at once")
+            raise OSError(f"connected, and lost again at once: {connection.reason}")
         connection.answered = False  # to a user of it
         return connection
 
