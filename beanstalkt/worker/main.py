@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable
 from typing import TypeVar
 
-from ..address import DEFAULT_PORT, Address
 from ..errors import ConnectionLost
 from . import values
 from .config import COMMON, ON_EXIT, ConfigError, Flags, load
@@ -208,16 +207,13 @@ def _flags(options: argparse.Namespace) -> Flags:
     for key, value in vars(options).items():
         if key.startswith("set_") and value is not None:
             chosen[key.removeprefix("set_")] = value if isinstance(value, str) else " ".join(value)
-    server = options.server
-    if options.host is not None or options.port is not None:
-        server = str(Address(options.host or "localhost", options.port or DEFAULT_PORT))
     return Flags(
         chosen,
         options.tube,
         options.all_tubes,
         options.exclude,
         options.config or os.environ.get("BEANSTALKT_CONFIG") or None,
-        server,
+        options.server,
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from ..client import Client
-from ..errors import BeanstalkException
+from ..errors import BeanstalkException, ConnectionLost
 from .burst import Burst
 from .config import ConfigError
 from .handler import CannotStart, Handler
@@ -24,7 +24,7 @@ from .slot import MAX_RECONNECT_DELAY, Slot
 LOOK = 5.0
 """Seconds between two looks for tubes that have appeared or are no longer used."""
 
-LAST_WAIT = 5.0
+LAST_WAIT = 3.0
 """Seconds that slots may take to end after they were killed."""
 
 
@@ -72,6 +72,7 @@ class Runner:
         self._discovered: set[str] = set()  # tubes that only EVERY_TUBE has brought
         self._watcher: asyncio.Task[None] | None = None  # looks for new tubes
         self._last: asyncio.TimerHandle | None = None
+        self._first: Client | None = None  # while it looks for the server
         self._over: asyncio.Event | None = None  # no pool is left, and none will come
 
     # --- what a slot asks ---
@@ -118,6 +119,8 @@ class Runner:
                 slot.stop()
             else:
                 slot.kill()
+        if self._first is not None:
+            self._first.close()
         if stage is Stage.KILLING and self._over is not None:
             # A coroutine that cannot be cancelled must not keep the process.
             loop = asyncio.get_running_loop()
@@ -168,7 +171,11 @@ class Runner:
         and CannotStart when a handler cannot run any job."""
         self._over = asyncio.Event()
         made = _make(self._settings)
-        await self._first_look()
+        try:
+            await self._first_look()
+        except ConnectionLost:
+            if self.stage is Stage.RUNNING:
+                raise
         if self.stage is not Stage.RUNNING:  # by a signal, meanwhile
             return
         self._apply(self._settings, made)
@@ -190,11 +197,13 @@ class Runner:
     async def _first_look(self) -> None:
         """Whether there is a server; and, where all tubes are wanted, which there are."""
         client = Client.from_url(self.server, connect_timeout=self._connect_timeout)
+        self._first = client
         try:
             await client.connect()
             if self._every() is not None:
                 self._discovered = set(await client.list_tubes())
         finally:
+            self._first = None
             await client.close()
 
     async def _wait(self) -> None:

@@ -1,0 +1,469 @@
+"""``work`` as a process: signals, exit statuses, and what it writes."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import resource
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from ..beanstalkd import Beanstalkd, free_port
+
+PATIENCE = 20.0
+
+
+class Work:
+    """``beanstalkt work …`` under way."""
+
+    def __init__(
+        self, server: Beanstalkd | None, *arguments: str, stderr: int | IO[bytes] | None = None
+    ) -> None:
+        where = () if server is None else ("--server", server.url)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "beanstalkt.cmd", *where, "work", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE if stderr is None else stderr,
+        )
+        self.output = b""
+
+    def until(self, text: str) -> str:
+        """Read standard error until this stands in it; everything so far."""
+        return read_until(self, lambda: text in self.output.decode())
+
+    def signal(self, *numbers: int) -> None:
+        for number in numbers:
+            self.process.send_signal(number)
+            # Two of a kind that wait at once would be one.
+            time.sleep(0.05)
+
+    def wait(self) -> int:
+        """The exit status; what it has written to standard error is in `output`."""
+        if self.process.stderr is not None:
+            read_until(self, lambda: False)
+        return self.process.wait(PATIENCE)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()
+
+
+def read_until(work: Work, condition: Callable[[], bool]) -> str:
+    assert work.process.stderr is not None
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert select.select([work.process.stderr], [], [], deadline - time.monotonic())[0], (
+            work.output.decode()
+        )
+        data = os.read(work.process.stderr.fileno(), 65536)
+        if not data:
+            break
+        work.output += data
+    return work.output.decode()
+
+
+@contextmanager
+def work(server: Beanstalkd | None, *arguments: str) -> Iterator[Work]:
+    running = Work(server, *arguments)
+    try:
+        yield running
+    finally:
+        running.close()
+
+
+def put(server: Beanstalkd, body: bytes = b"", ttr: int = 100, tube: bytes = b"mail") -> int:
+    reply = server.ask(b"use %b\r\nput 9 0 %d %d\r\n%b\r\n" % (tube, ttr, len(body), body))
+    assert reply.startswith(b"USING")
+    return 0
+
+
+def stats(server: Beanstalkd, job_id: int) -> dict[str, str] | None:
+    """What ``stats-job`` says; None: there is no such job."""
+    with server.connect() as sock, sock.makefile("rb") as replies:
+        sock.sendall(b"stats-job %d\r\n" % job_id)
+        status = replies.readline().split()
+        if status[0] != b"OK":
+            return None
+        text = replies.read(int(status[1])).decode()
+    return dict(line.split(": ", 1) for line in text.splitlines()[1:])
+
+
+def until(condition: Callable[[], object], what: str = "") -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"not in time: {what}"
+        time.sleep(0.01)
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def command(path: Path, trap: str = "") -> str:
+    """Writes its pid and runs until it may end."""
+    script = f"{trap} echo $$ >>{path}/pids; until [ -e {path}/open ]; do sleep 0.01; done; exit 0"
+    return f'sh -c "{script}"'
+
+
+def pids(path: Path) -> list[int]:
+    file = path / "pids"
+    return [int(word) for word in file.read_text().split()] if file.exists() else []
+
+
+# --- signals ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_idle(beanstalkd: Beanstalkd, number: int) -> None:
+    with work(beanstalkd, "--tube", "mail:3", "--exec", "cat") as runner:
+        runner.until("ready")
+        runner.signal(number)
+        assert runner.wait() == 0
+
+
+def test_a_signal_lets_what_runs_finish(beanstalkd: Beanstalkd, tmp_path: Path) -> None:
+    with work(beanstalkd, "--tube", "mail:3", "--exec", command(tmp_path)) as runner:
+        put(beanstalkd)
+        until(lambda: pids(tmp_path))
+        runner.signal(signal.SIGTERM)
+        runner.until("stopping how=draining running=1")
+        (tmp_path / "open").touch()
+        assert runner.wait() == 0
+        assert b"outcome=success action=delete" in runner.output
+    assert stats(beanstalkd, 1) is None
+
+
+def test_a_second_signal_ends_the_command_and_releases_its_job(
+    beanstalkd: Beanstalkd, tmp_path: Path
+) -> None:
+    with work(beanstalkd, "--tube", "mail", "--exec", command(tmp_path)) as runner:
+        put(beanstalkd)
+        until(lambda: pids(tmp_path))
+        runner.signal(signal.SIGTERM, signal.SIGTERM)
+        assert runner.wait() == 0
+        assert b"outcome=stopped action=release:0" in runner.output
+    job = stats(beanstalkd, 1)
+    assert job is not None
+    assert (job["state"], job["pri"]) == ("ready", "9")
+    assert gone(pids(tmp_path)[0])
+
+
+def test_a_third_signal_kills(beanstalkd: Beanstalkd, tmp_path: Path) -> None:
+    stubborn = command(tmp_path, trap="trap : TERM;")
+    arguments = ("--tube", "mail", "--exec", stubborn, "--kill-grace", "1000")
+    with work(beanstalkd, *arguments) as runner:
+        put(beanstalkd)
+        until(lambda: pids(tmp_path))
+        runner.signal(signal.SIGTERM, signal.SIGTERM)
+        runner.until("how=stopping")
+        assert runner.process.poll() is None
+        runner.signal(signal.SIGTERM)
+        assert runner.wait() == 128 + signal.SIGTERM
+    assert (stats(beanstalkd, 1) or {})["state"] == "ready"
+    assert gone(pids(tmp_path)[0])
+
+
+def test_a_signal_while_the_server_is_away(beanstalkd: Beanstalkd) -> None:
+    with work(beanstalkd, "--tube", "mail:3", "--exec", "cat") as runner:
+        runner.until("ready")
+        beanstalkd.stop()
+        runner.until("cannot connect")
+        runner.signal(signal.SIGTERM)
+        assert runner.wait() == 0
+        # Three slots, one message.
+        assert runner.output.count(b"cannot connect") == 1
+
+
+def test_a_signal_before_it_is_connected() -> None:
+    server = Beanstalkd()
+    server.start()
+    server.freeze()
+    arguments = ("--connect-timeout", "60", "--tube", "mail", "--exec", "cat")
+    try:
+        with work(server, *arguments) as runner:
+            time.sleep(0.5)
+            runner.signal(signal.SIGTERM, signal.SIGTERM, signal.SIGTERM)
+            assert runner.wait() in (0, 128 + signal.SIGTERM, -signal.SIGTERM)
+    finally:
+        server.stop()
+
+
+def test_pausing_and_going_on(beanstalkd: Beanstalkd) -> None:
+    with work(beanstalkd, "--tube", "mail:3", "--exec", "cat") as runner:
+        runner.until("ready")
+        runner.signal(signal.SIGUSR1)
+        runner.until("paused")
+        until(lambda: b"current-workers: 0" in workers(beanstalkd))
+        put(beanstalkd)
+        assert (stats(beanstalkd, 1) or {})["state"] == "ready"
+        runner.signal(signal.SIGUSR2)
+        runner.until("outcome=success")
+        runner.signal(signal.SIGUSR1, signal.SIGTERM)
+        assert runner.wait() == 0
+
+
+def workers(server: Beanstalkd) -> bytes:
+    with server.connect() as sock, sock.makefile("rb") as replies:
+        sock.sendall(b"stats\r\n")
+        return replies.read(int(replies.readline().split()[1]))
+
+
+def test_a_hangup_reads_the_file_again(beanstalkd: Beanstalkd, tmp_path: Path) -> None:
+    file = tmp_path / "work.ini"
+    file.write_text("[tube:a]\ncommand=cat\n")
+    with work(beanstalkd, "--config", str(file)) as runner:
+        runner.until("ready")
+        file.write_text("[tube:a]\ncomand=cat\n")
+        runner.signal(signal.SIGHUP)
+        assert f"{file}:2: comand: unknown key" in runner.until("the old one is kept")
+        put(beanstalkd, tube=b"a")
+        runner.until("job tube=a")
+        file.write_text("[tube:b]\ncommand=cat\n")
+        runner.signal(signal.SIGHUP)
+        runner.until("reloaded tubes=1")
+        put(beanstalkd, tube=b"b")
+        runner.until("job tube=b")
+
+
+def test_a_hangup_without_a_file(beanstalkd: Beanstalkd) -> None:
+    with work(beanstalkd, "--tube", "mail", "--exec", "cat") as runner:
+        runner.until("ready")
+        runner.signal(signal.SIGHUP)
+        runner.until("there is no configuration file")
+        runner.signal(signal.SIGTERM)
+        assert runner.wait() == 0
+
+
+def test_a_runner_that_stood_still_for_longer_than_the_ttr(
+    beanstalkd: Beanstalkd, tmp_path: Path
+) -> None:
+    arguments = ("--tube", "mail", "--timeout", "60", "--exec", command(tmp_path))
+    with work(beanstalkd, *arguments) as runner:
+        put(beanstalkd, ttr=1)
+        until(lambda: pids(tmp_path))
+        runner.signal(signal.SIGSTOP)
+        # Not asked all the time: a server that is kept busy does not look at its clock.
+        while beanstalkd.ask(b"delete 1\r\n") != b"DELETED\r\n":
+            time.sleep(0.5)
+        runner.signal(signal.SIGCONT)
+        assert "action=none" in runner.until("outcome=lost")
+        until(lambda: gone(pids(tmp_path)[0]))
+
+
+def test_a_job_that_kills_its_runner_is_buried_in_the_end(beanstalkd: Beanstalkd) -> None:
+    arguments = ("--tube", "mail", "--max-attempts", "3", "--exec", 'sh -c "kill -9 $PPID"')
+    put(beanstalkd)
+    for _ in range(3):
+        with work(beanstalkd, *arguments) as runner:
+            assert runner.wait() == -signal.SIGKILL
+    with work(beanstalkd, *arguments, "--burst") as runner:
+        assert runner.wait() == 0
+        assert b"outcome=exhausted action=bury" in runner.output
+    assert (stats(beanstalkd, 1) or {})["state"] == "buried"
+
+
+def test_commands_get_default_signal_handlers(beanstalkd: Beanstalkd, tmp_path: Path) -> None:
+    script = f"grep -E SigIgn /proc/self/status >{tmp_path}/seen"
+    put(beanstalkd)
+    # As a shell does with what runs in the background, and nohup with everything.
+    ignored = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
+    old = {number: signal.signal(number, signal.SIG_IGN) for number in ignored}
+    try:
+        with work(
+            beanstalkd, "--tube", "mail", "--burst", "--exec", f"sh -c '{script}'"
+        ) as runner:
+            assert runner.wait() == 0
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+    assert int((tmp_path / "seen").read_text().split()[1], 16) == 0
+
+
+def test_a_signal_while_it_looks_for_a_server() -> None:
+    url = f"beanstalk://127.0.0.1:{free_port()}"
+    arguments = ("--server", url, "--connect-timeout", "60", "--tube", "mail", "--exec", "cat")
+    with work(None, *arguments) as runner:
+        runner.until("cannot connect")
+        runner.signal(signal.SIGTERM)
+        assert runner.wait() == 0
+
+
+# --- exit statuses ---------------------------------------------------------------------------
+
+
+def test_no_server() -> None:
+    url = f"beanstalk://127.0.0.1:{free_port()}"
+    arguments = ("--server", url, "--connect-timeout", "0.2", "--tube", "mail", "--exec", "cat")
+    with work(None, *arguments) as runner:
+        assert runner.wait() == 69
+        assert url.encode() in runner.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--tube", "mail"), "it does not say what to run"),
+        (("--exec", "cat"), "no tube"),
+        (("--tube", "mail", "--exec", "/no/such"), "the command /no/such cannot be found"),
+        (("--tube", "mail", "--exec", "cat", "--timeout", "x"), "--timeout: a number of seconds"),
+        (("--tube", "mail", "--exec", "cat", "--max-jobs", "0"), "--max-jobs: a whole number"),
+        (("--tube", "mail", "--exec", "cat", "--nonsense"), "unrecognized arguments: --nonsense"),
+        (("--config", "/no/such/file"), "/no/such/file: No such file"),
+    ],
+)
+def test_wrong_usage(arguments: tuple[str, ...], message: str) -> None:
+    with work(None, *arguments) as runner:
+        assert runner.wait() == 2
+        assert message in runner.output.decode()
+
+
+def test_check(tmp_path: Path) -> None:
+    file = tmp_path / "work.ini"
+    file.write_text("[tube:a]\ncommand=cat\nworkers=2\n[tube:*]\ncommand=/no/such\n")
+    with work(None, "--config", str(file), "--check") as runner:
+        assert runner.wait() == 2
+        assert b"every tube: the command /no/such cannot be found" in runner.output
+        assert runner.process.stdout is not None
+        assert runner.process.stdout.read() == b"tube a: 2 workers, command cat\n"
+    file.write_text("[tube:a]\ncommand=cat\n")
+    with work(None, "--config", str(file), "--check") as runner:
+        assert runner.wait() == 0
+
+
+def test_help_is_grouped_and_has_two_examples() -> None:
+    with work(None, "--help") as runner:
+        assert runner.wait() == 0
+        assert runner.process.stdout is not None
+        text = runner.process.stdout.read().decode()
+    for flag in (
+        *("--tube", "--exec", "--workers", "--config", "--check", "--timeout", "--kill-grace"),
+        *("--max-attempts", "--on-timeout", "--on-temporary-fail", "--on-permanent-fail"),
+        *("--on-unknown-fail", "--on-exit", "--delay", "--backoff", "--max-delay", "--pass-tube"),
+        *("--all-tubes", "--exclude", "--burst", "--max-jobs", "--log-format"),
+    ):
+        assert flag in text
+    assert text.count("\n  beanstalkt work ") == 2
+    assert "what becomes of a job:" in text
+
+
+# --- output ----------------------------------------------------------------------------------
+
+
+def test_lines_of_json(beanstalkd: Beanstalkd) -> None:
+    put(beanstalkd)
+    script = "sh -c 'echo bad >&2; exit 1'"
+    arguments = ("--tube", "mail:2", "--exec", script, "--burst", "--log-format", "json")
+    with work(beanstalkd, *arguments) as runner:
+        assert runner.wait() == 0
+        lines = [json.loads(line) for line in runner.output.splitlines()]
+    tube, ready, job = lines[:3]
+    assert (tube["event"], tube["tube"], tube["workers"]) == ("tube", "mail", 2)
+    assert tube["handler"].startswith("command sh -c")
+    assert tube["on_temporary_fail"] == "bury"
+    assert ready["event"] == "ready"
+    assert job["event"] == "job"
+    assert {"tube", "id", "outcome", "action", "seconds", "attempt"} <= job.keys()
+    assert job["error"] == "bad"
+
+
+def test_progress_on_a_terminal(beanstalkd: Beanstalkd) -> None:
+    for _ in range(5):
+        put(beanstalkd)
+    put(beanstalkd, b"fail")
+    ours, theirs = pty.openpty()
+    script = "sh -c 'read x; test \"$x\" != fail'"
+    arguments = ("--tube", "mail:2", "--exec", script, "--burst")
+    runner = Work(beanstalkd, *arguments, stderr=theirs)
+    os.close(theirs)
+    seen = b""
+    try:
+        while True:
+            try:
+                data = os.read(ours, 1000)
+            except OSError:  # it has been closed on the other side
+                break
+            seen += data
+        assert runner.wait() == 0
+    finally:
+        runner.close()
+        os.close(ours)
+    text = seen.decode()
+    assert "outcome=success" not in text
+    assert "outcome=permanent-fail" in text
+    assert re.search(r"\r\x1b\[K6 jobs, 1 failed, \d+ jobs/s\r\n$", text)
+
+
+def test_systemd_is_told(
+    beanstalkd: Beanstalkd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(str(tmp_path / "notify"))
+        sock.settimeout(PATIENCE)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        file = tmp_path / "work.ini"
+        file.write_text("[tube:a]\ncommand=cat\n")
+        with work(beanstalkd, "--config", str(file)) as runner:
+            assert sock.recv(1000).startswith(b"READY=1\n")
+            runner.signal(signal.SIGHUP)
+            assert sock.recv(1000).startswith(b"RELOADING=1\nMONOTONIC_USEC=")
+            assert sock.recv(1000) == b"READY=1"
+            runner.signal(signal.SIGTERM)
+            assert sock.recv(1000) == b"STOPPING=1"
+            assert runner.wait() == 0
+
+
+# --- what it costs ---------------------------------------------------------------------------
+
+
+def test_200_idle_slots_cost_little(beanstalkd: Beanstalkd) -> None:
+    tubes = [word for number in range(20) for word in ("--tube", f"t{number}:10")]
+    with work(beanstalkd, *tubes, "--exec", "cat") as runner:
+        runner.until("slots=200")
+        pid = runner.process.pid
+        before = cpu(pid)
+        time.sleep(2)
+        assert cpu(pid) - before <= 1  # hundredths of a second
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        assert pages * resource.getpagesize() < 60_000_000
+
+
+def cpu(pid: int) -> int:
+    """Clock ticks that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def test_more_slots_than_the_limit_of_descriptors(beanstalkd: Beanstalkd) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (128, hard))
+    try:
+        runner = Work(beanstalkd, "--tube", "mail:100", "--exec", "sleep 0.3", "--burst")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    try:
+        for _ in range(100):
+            put(beanstalkd)
+        assert runner.wait() == 0
+        assert b"not-started" not in runner.output
+    finally:
+        runner.close()
