@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import secrets
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 
 from ..protocol import DEFAULT_TUBE
@@ -56,7 +56,7 @@ class Engine:
         self._reserved: Heap[Job] = Heap()
         self._paused: Heap[Tube] = Heap()
         self._waiting: Heap[Session] = Heap()
-        self._answered: list[Session] = []
+        self._answered: deque[Session] = deque()
         self.default_tube = self.open_tube(DEFAULT_TUBE.encode())
 
     # --- connections ----------------------------------------------------------------------
@@ -111,7 +111,7 @@ class Engine:
     def _go_on(self) -> None:
         # Not from where the reply was given: that is in the middle of another's command.
         while self._answered:
-            self._answered.pop(0).run()
+            self._answered.popleft().run()
 
     # --- tubes ----------------------------------------------------------------------------
 

@@ -70,6 +70,8 @@ class Server(TCPServer):
         self._loop = IOLoop.current()
         for sock in sockets:
             sock.setblocking(False)
+            # Tornado's own backlog is short: of many that connect at once, some wait a second.
+            sock.listen(BACKLOG)
             self._listening.append(sock)
             self._loop.add_handler(sock, self._on_connection, IOLoop.READ)
 
@@ -213,7 +215,6 @@ def _listen_unix(path: str, mode: int) -> socket.socket:
             os.unlink(path)
         sock.bind(path)
         os.chmod(path, mode)
-        sock.listen(BACKLOG)
     except BaseException:
         sock.close()
         raise
