@@ -19,7 +19,7 @@ from ..errors import (
 from ..job import Job
 from ..stats import StatsJob
 from .policy import Action, Verb
-from .report import log
+from .report import log, tell
 
 PARKED = 15
 """Seconds that a job is put off when another slot of ours got it while it was running here: more
@@ -55,6 +55,9 @@ class Settled(enum.Enum):
     """How an attempt to settle a job ended."""
 
     DONE = "done"
+    #: the answer got lost with the connection, and the job is where it would be then; another
+    #: worker may have had it in between, and have done the same
+    PRESUMED = "presumed"
     #: the server had no memory for the release
     BURIED = "buried by the server"
     #: the server refused; it has the job, and nobody can reach it before a restart of the server
@@ -185,6 +188,8 @@ class Reservation:
             if state == "delayed" and not self._parked:
                 return Fate.DELAYED
             if state != "reserved" and await self._reserve_again(job_id):
+                # Another worker may have had it meanwhile, and lost it too.
+                tell("taken-back", {"tube": self.tube, "id": job_id})
                 return Fate.OURS
             await asyncio.sleep(TRY_PAUSE)
         return Fate.TAKEN
@@ -225,7 +230,7 @@ class Reservation:
                 return Settled.REFUSED
             fate = await self._recover()
             if sent and fate is _FATES.get(action.verb):
-                return Settled.DONE
+                return Settled.PRESUMED
             if fate is not Fate.OURS:
                 self._lose(fate)
         return Settled.LOST

@@ -332,6 +332,8 @@ class Slot:
             "attempt": attempt,
             **outcome.details,
         }
+        if settled is Settled.PRESUMED:
+            fields["answer"] = "lost"
         if outcome.error:
             fields["error"] = outcome.error
         tell("job", fields, level)
@@ -362,6 +364,6 @@ def time_limit(timeout: float | None, ttr: int, began: float, now: float) -> flo
 
 
 def _action(action: Action | None, settled: Settled) -> str:
-    if settled is Settled.DONE and action is not None:
+    if settled in (Settled.DONE, Settled.PRESUMED) and action is not None:
         return str(action)
     return "none" if settled is Settled.LOST else settled.value

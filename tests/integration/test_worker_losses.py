@@ -191,6 +191,7 @@ async def test_a_reply_to_the_settling_that_got_lost(beanstalkd: Beanstalkd, gat
             gate.open()
             job = await running.job()
             assert (job["id"], job["outcome"], job["action"]) == (job_id, "success", "delete")
+            assert job["answer"] == "lost"
         assert await state(client, job_id) is None
 
 
