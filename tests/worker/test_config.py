@@ -170,6 +170,7 @@ def test_wrong_values_of_a_tube(file: Path) -> None:
         "FILE:5: exclude: unknown key",
         "FILE:2: workers: a whole number from 1 to 10000 is expected, not 'many'",
         "FILE:4: on_exit_0: an exit status from 1 to 255 is expected, not '0'",
+        "FILE:6: on_exit: CODE=ACTION is expected, such as 75=release:300, not '3'",
         'FILE:3: command: No closing quotation, not "\'x"',
     ]
 

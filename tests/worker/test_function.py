@@ -265,10 +265,9 @@ async def test_without_stdin_a_child_is_not_used_again(tmp_path: Path) -> None:
 async def test_an_alarm_that_a_function_leaves_behind_is_stopped(tmp_path: Path) -> None:
     async with handling() as handler:
         await call(handler, "sets_an_alarm")
-        await asyncio.sleep(0.5)
-        await call(handler, "pid", str(tmp_path / "out"))
-        await call(handler, "pid", str(tmp_path / "out"))
-        assert len(handler._ending) == 1
+        child = handler._children[1]
+        await asyncio.wait({child.ended}, timeout=0.6)
+        assert child.usable
 
 
 async def test_what_a_function_prints_comes_out(capfd: pytest.CaptureFixture[str]) -> None:
@@ -402,8 +401,10 @@ async def stopped(
 @pytest.mark.parametrize("function", ["cleans_up", "cleans_up_async"])
 async def test_a_function_that_is_stopped_can_clean_up(function: str, tmp_path: Path) -> None:
     async with handling() as handler:
-        outcome = await stopped(handler, function, tmp_path / "out", 20)
+        outcome = await stopped(handler, function, tmp_path / "out", 100)
         assert outcome is None or outcome.kind is Kind.UNKNOWN_FAIL
+        for child in list(handler._ending):  # and is not kept until the grace is over
+            await child.ended
         assert (tmp_path / "out").read_text() == "began\ncleaned up\n"
         assert (await call(handler, "pid", str(tmp_path / "out"))).kind is Kind.SUCCESS
 
