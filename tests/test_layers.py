@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "beanstalkt"
 LAYERS = [
     {"errors", "stats", "protocol", "job", "address"},
     {"callback", "stream", "place", "many"},
+    {"fifo", "patience"},
     {"connection"},
     {"supervisor"},
     {"client"},
