@@ -196,23 +196,39 @@ async def open_stream(
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout
-    targets = await _within(timeout, _resolve(address))
+    targets = await within(timeout, _resolve(address))
     failure: OSError = OSError(f"{address.host} has no address")
     for tried, (family, target) in enumerate(targets):
         # One address that swallows packets must not use up the time of the others.
         share = (deadline - loop.time()) / (len(targets) - tried)
         try:
-            return await _within(share, _connect(address, family, target, ssl_options))
+            return await within(share, _connect(address, family, target, ssl_options), _close)
         except OSError as error:
             failure = error
     raise failure
 
 
-async def _within(timeout: float, step: Coroutine[Any, Any, T]) -> T:
+async def within(
+    timeout: float, step: Coroutine[Any, Any, T], undo: Callable[[T], object] | None = None
+) -> T:
+    """The result of `step`, which may take `timeout` seconds; raises OSError past them.
+
+    Not asyncio.wait_for, which until Python 3.12 swallows a cancellation that meets the end of
+    the step: whoever tries again after a failure would then go on for ever.
+
+    :param undo: called with a result that came when the caller had been cancelled
+    """
+    task = asyncio.ensure_future(step)
     try:
-        return await asyncio.wait_for(step, timeout)
-    except asyncio.TimeoutError:
-        raise OSError(f"no answer within {timeout:.3g} s") from None
+        await asyncio.wait([task], timeout=timeout)
+    except asyncio.CancelledError:
+        if not task.cancel() and task.exception() is None and undo is not None:
+            undo(task.result())
+        raise
+    if task.done():
+        return task.result()
+    task.cancel()
+    raise OSError(f"no answer within {timeout:.3g} s")
 
 
 async def _resolve(address: Address) -> list[tuple[int, Any]]:
@@ -242,6 +258,10 @@ async def _connect(
         stream.close()
         raise
     return stream
+
+
+def _close(stream: Stream | TLSStream) -> None:
+    stream.close()
 
 
 def _tune(sock: socket.socket) -> None:

@@ -10,14 +10,15 @@ import asyncio
 import logging
 import random
 import ssl
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from .address import Address
 from .connection import Connection
 from .errors import BeanstalkException, ConnectionLost
 from .place import UNWRITTEN, Reserve
-from .stream import open_stream
+from .stream import open_stream, within
 
 log = logging.getLogger("beanstalkt")
 
@@ -62,7 +63,7 @@ class Supervisor:
         address: Address,
         ssl_options: ssl.SSLContext | None,
         timing: Timing,
-        set_up: Callable[[Connection], Awaitable[None]],
+        set_up: Callable[[Connection], Coroutine[Any, Any, None]],
         held_for: Callable[[Connection, set[int]], Awaitable[float]],
         restored: Callable[[], None],
     ) -> None:
@@ -178,17 +179,12 @@ class Supervisor:
             try:
                 connection = await self._open()
             except (OSError, BeanstalkException) as error:
-                if self._task is not asyncio.current_task():
-                    return  # as below
                 self._reason = str(error)
                 self._warn("cannot connect to %s: %s; trying again", self.address, error)
                 delay = next(self._delays)
             else:
-                if self._task is asyncio.current_task():
-                    self._task = None
-                    self._adopt(connection)
-                else:  # closed; wait_for swallows a cancellation that meets the end of its step
-                    connection.leave()
+                self._task = None
+                self._adopt(connection)
                 return
 
     async def _open(self) -> Connection:
@@ -197,10 +193,7 @@ class Supervisor:
             stream, self._loop, self._timing.response_timeout, self._ended, self._stuck
         )
         try:
-            await asyncio.wait_for(self._set_up(connection), ATTEMPT_TIMEOUT)
-        except asyncio.TimeoutError:
-            connection.leave()
-            raise OSError(f"connected, but no answer within {ATTEMPT_TIMEOUT:g} s") from None
+            await within(ATTEMPT_TIMEOUT, self._set_up(connection))
         except BaseException:
             connection.leave()
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable
 from typing import Any
 
@@ -204,7 +205,7 @@ async def test_while_reconnecting(turns: int) -> None:
             await all_fail([client.put(b"")])
         else:
             peer.lines[0].reset()
-            await until(client.closed)
+            await until(lambda: client.closed() or len(peer.lines) == 2)
         for _ in range(turns):
             await asyncio.sleep(0)
         await asyncio.wait_for(client.close(), 5)
@@ -419,3 +420,19 @@ async def test_it_does_not_connect_again_by_itself(
         await client.close()
         await asyncio.sleep(3 * DELAY)
         assert proxy.accepted == 1
+
+
+@pytest.mark.parametrize("turns", range(0, 40, 3))
+def test_a_client_that_nobody_closed_does_not_keep_the_loop(turns: int) -> None:
+    """asyncio.run cancels what is left, and waits for it."""
+
+    async def main() -> None:
+        client = Client("127.0.0.1", free_port(), reconnect_delay=0.0001)
+        client.connect().add_done_callback(lambda future: future.cancelled() or future.exception())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+
+    thread = threading.Thread(target=asyncio.run, args=[main()], daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive()
