@@ -10,6 +10,7 @@ import pytest
 from tornado.ioloop import IOLoop
 
 from .beanstalkd import EXECUTABLE, Beanstalkd
+from .embedded import AnyServer, Embedded
 
 TEST_TIMEOUT = 30  # seconds; a test that takes longer hangs
 
@@ -56,6 +57,18 @@ def beanstalkd() -> Iterator[Beanstalkd]:
     if EXECUTABLE is None:
         pytest.skip("beanstalkd is not installed")
     server = Beanstalkd()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["beanstalkd", "embedded"])
+def server(request: pytest.FixtureRequest) -> Iterator[AnyServer]:
+    """A real server and the embedded one, each fresh for the test."""
+    if request.param == "beanstalkd":
+        yield request.getfixturevalue("beanstalkd")
+        return
+    server = Embedded()
     server.start()
     yield server
     server.stop()

@@ -8,6 +8,8 @@ import threading
 
 from beanstalkt.testing import EmbeddedServer
 
+from .beanstalkd import Beanstalkd
+
 
 class Embedded(EmbeddedServer):
     """One server, in a thread of its own. Its port stays the same when it is restarted."""
@@ -52,3 +54,6 @@ class Embedded(EmbeddedServer):
         with self.connect() as sock, sock.makefile("rb") as replies:
             sock.sendall(command)
             return replies.readline()
+
+
+AnyServer = Beanstalkd | Embedded

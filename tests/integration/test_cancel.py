@@ -13,11 +13,12 @@ import pytest
 
 import beanstalkt
 from beanstalkt import Client, Job
-from tests.beanstalkd import Beanstalkd, free_port
+from tests.beanstalkd import free_port
+from tests.embedded import AnyServer
 from tests.peer import Line, Peer
 
 
-def to(server: Beanstalkd | Peer, **options: Any) -> Client:
+def to(server: AnyServer | Peer, **options: Any) -> Client:
     return Client(server.host, server.port, connect_timeout=10, **options)
 
 
@@ -59,9 +60,9 @@ async def taking(awaitable: Awaitable[Any]) -> Any:
 
 
 @pytest.mark.gen_test(timeout=120)
-async def test_ten_thousand_of_fifty_thousand(beanstalkd: Beanstalkd) -> None:
+async def test_ten_thousand_of_fifty_thousand(server: AnyServer) -> None:
     chance = random.Random(2)
-    client, other = to(beanstalkd), to(beanstalkd)
+    client, other = to(server), to(server)
     async with client, other:
         count = 5000
         assert await client.put_many([b"%d" % n for n in range(1, count + 1)]) == [
@@ -122,12 +123,12 @@ async def test_ten_thousand_of_fifty_thousand(beanstalkd: Beanstalkd) -> None:
         assert (await client.list_tube_used()) == client.using
 
 
-async def test_waiting_reserves_at_random(beanstalkd: Beanstalkd) -> None:
+async def test_waiting_reserves_at_random(server: AnyServer) -> None:
     """Each job goes to exactly one reserve that wants it."""
     chance = random.Random(5)
-    async with to(beanstalkd) as other:
+    async with to(server) as other:
         for _ in range(50):
-            client = to(beanstalkd)
+            client = to(server)
             await client.connect()
             got: list[int] = []
 
@@ -161,26 +162,26 @@ async def test_waiting_reserves_at_random(beanstalkd: Beanstalkd) -> None:
 # --- a reserve in each state ----------------------------------------------------------------
 
 
-async def priority_is_kept(beanstalkd: Beanstalkd, job_id: int, priority: int) -> None:
-    async with to(beanstalkd) as fresh:
+async def priority_is_kept(server: AnyServer, job_id: int, priority: int) -> None:
+    async with to(server) as fresh:
         await nothing_reserved(fresh)
         job = await soon(fresh.reserve(0))
         assert job.id == job_id
         assert (await job.stats())["pri"] == priority
 
 
-async def test_a_reserve_cancelled_before_it_was_written(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client:
+async def test_a_reserve_cancelled_before_it_was_written(server: AnyServer) -> None:
+    async with to(server) as client:
         job_id = await client.put(b"x", 123)
         busy, reserve = client.list_tubes(), client.reserve()
         reserve.cancel()
         await busy
         await soon(client.list_tubes())
-        await priority_is_kept(beanstalkd, job_id, 123)
+        await priority_is_kept(server, job_id, 123)
 
 
-async def test_a_reserve_cancelled_while_it_is_held(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client, to(beanstalkd) as other:
+async def test_a_reserve_cancelled_while_it_is_held(server: AnyServer) -> None:
+    async with to(server) as client, to(server) as other:
         first, use, held = client.reserve(), client.use("a"), client.reserve()
         await asyncio.sleep(0)
         held.cancel()
@@ -190,19 +191,17 @@ async def test_a_reserve_cancelled_while_it_is_held(beanstalkd: Beanstalkd) -> N
         job_id = await other.put(b"2", 7)
         await soon(client.list_tubes())  # nothing waits in front of it
         await client.delete(1)
-        await priority_is_kept(beanstalkd, job_id, 7)
+        await priority_is_kept(server, job_id, 7)
 
 
 @pytest.mark.parametrize("timeout", [None, 100])
-async def test_a_reserve_cancelled_while_it_waits(
-    beanstalkd: Beanstalkd, timeout: int | None
-) -> None:
-    async with to(beanstalkd) as client, to(beanstalkd) as other:
+async def test_a_reserve_cancelled_while_it_waits(server: AnyServer, timeout: int | None) -> None:
+    async with to(server) as client, to(server) as other:
         task = asyncio.ensure_future(taking(client.reserve(timeout)))
         await reserving(other, 1)
         task.cancel()
         job_id = await other.put(b"x", 55)
-        await priority_is_kept(beanstalkd, job_id, 55)
+        await priority_is_kept(server, job_id, 55)
         with pytest.raises(CancelledError):
             await task
         assert await soon(client.put(b"y")) == 2
@@ -226,8 +225,8 @@ def cancelled_in_the_turn_of_its_reply(client: Client) -> asyncio.Task[Job]:
     return task
 
 
-async def test_a_reserve_cancelled_in_the_turn_of_its_reply(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client, to(beanstalkd) as other:
+async def test_a_reserve_cancelled_in_the_turn_of_its_reply(server: AnyServer) -> None:
+    async with to(server) as client, to(server) as other:
         for priority in (3, 4):
             task = cancelled_in_the_turn_of_its_reply(client)
             await reserving(other, 1)
@@ -240,8 +239,8 @@ async def test_a_reserve_cancelled_in_the_turn_of_its_reply(beanstalkd: Beanstal
             await other.delete(job_id)
 
 
-async def test_a_job_of_the_same_turn_goes_to_the_next_reserve(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client, to(beanstalkd) as other:
+async def test_a_job_of_the_same_turn_goes_to_the_next_reserve(server: AnyServer) -> None:
+    async with to(server) as client, to(server) as other:
         task = cancelled_in_the_turn_of_its_reply(client)
         following = client.reserve()
         await reserving(other, 1)
@@ -253,12 +252,12 @@ async def test_a_job_of_the_same_turn_goes_to_the_next_reserve(beanstalkd: Beans
             await task
 
 
-async def test_a_reserve_job_cancelled_in_each_state(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client:
+async def test_a_reserve_job_cancelled_in_each_state(server: AnyServer) -> None:
+    async with to(server) as client:
         job_id = await client.put(b"x", 9)
         asked = client.reserve_job(job_id)
         asked.cancel()
-        await priority_is_kept(beanstalkd, job_id, 9)
+        await priority_is_kept(server, job_id, 9)
         # Its job is no good to a reserve of another tube.
         await client.watch("a")
         await client.ignore("default")
@@ -266,11 +265,11 @@ async def test_a_reserve_job_cancelled_in_each_state(beanstalkd: Beanstalkd) -> 
         asked.cancel()
         with pytest.raises(beanstalkt.TimedOut):
             await reserve
-        await priority_is_kept(beanstalkd, job_id, 9)
+        await priority_is_kept(server, job_id, 9)
         asked, reserve = client.reserve_job(job_id), client.reserve()
         asked.cancel()
-        await priority_is_kept(beanstalkd, job_id, 9)
-        async with to(beanstalkd) as other:
+        await priority_is_kept(server, job_id, 9)
+        async with to(server) as other:
             wanted = await other.put(b"y", tube="a")
             assert (await soon(reserve)).id == wanted
 
@@ -278,8 +277,8 @@ async def test_a_reserve_job_cancelled_in_each_state(beanstalkd: Beanstalkd) -> 
 # --- what becomes of the job ----------------------------------------------------------------
 
 
-async def test_a_job_goes_to_the_next_reserve_that_waits(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client, to(beanstalkd) as other:
+async def test_a_job_goes_to_the_next_reserve_that_waits(server: AnyServer) -> None:
+    async with to(server) as client, to(server) as other:
         first, second, third = client.reserve(), client.reserve(100), client.reserve()
         await reserving(other, 1)
         first.cancel()
@@ -289,8 +288,8 @@ async def test_a_job_goes_to_the_next_reserve_that_waits(beanstalkd: Beanstalkd)
         assert (stats["state"], stats["releases"], stats["reserves"]) == ("reserved", 0, 1)
 
 
-async def test_the_caller_may_settle_a_job_that_was_handed_over(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client, to(beanstalkd) as other:
+async def test_the_caller_may_settle_a_job_that_was_handed_over(server: AnyServer) -> None:
+    async with to(server) as client, to(server) as other:
         first, second = client.reserve(), client.reserve()
         await reserving(other, 1)
         first.cancel()
@@ -301,8 +300,8 @@ async def test_the_caller_may_settle_a_job_that_was_handed_over(beanstalkd: Bean
             await other.peek(job.id)
 
 
-async def test_a_loop_of_short_waits_gets_its_job_and_settles_it(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client, to(beanstalkd) as other:
+async def test_a_loop_of_short_waits_gets_its_job_and_settles_it(server: AnyServer) -> None:
+    async with to(server) as client, to(server) as other:
         for number in range(3):
             for _ in range(5):
                 with pytest.raises(asyncio.TimeoutError):
@@ -318,8 +317,8 @@ async def test_a_loop_of_short_waits_gets_its_job_and_settles_it(beanstalkd: Bea
         assert (await other.stats())["current-jobs-reserved"] == 0
 
 
-async def test_two_loops_of_short_waits(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client, to(beanstalkd) as other:
+async def test_two_loops_of_short_waits(server: AnyServer) -> None:
+    async with to(server) as client, to(server) as other:
         got: list[int] = []
 
         async def consume() -> None:
@@ -339,10 +338,10 @@ async def test_two_loops_of_short_waits(beanstalkd: Beanstalkd) -> None:
 
 
 async def test_a_job_back_in_its_tube_is_there_for_the_next_reserve(
-    beanstalkd: Beanstalkd,
+    server: AnyServer,
 ) -> None:
     """Also when the client changes what it watches in between."""
-    async with to(beanstalkd) as client, to(beanstalkd) as other:
+    async with to(server) as client, to(server) as other:
         first = client.reserve()
         await reserving(other, 1)
         blocker = await other.put(b"held by us", 0)
@@ -365,9 +364,9 @@ async def test_a_job_back_in_its_tube_is_there_for_the_next_reserve(
 
 
 async def test_a_cancelled_reserve_that_blocks_others_is_left_at_once(
-    beanstalkd: Beanstalkd,
+    server: AnyServer,
 ) -> None:
-    async with to(beanstalkd) as client, to(beanstalkd) as other:
+    async with to(server) as client, to(server) as other:
         await client.use("mine")
         await client.watch("a")
         await client.watch("b")
@@ -394,8 +393,8 @@ async def test_a_cancelled_reserve_that_blocks_others_is_left_at_once(
         assert restored == []  # nothing was lost
 
 
-async def test_held_units_move_as_units(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client, to(beanstalkd) as other:
+async def test_held_units_move_as_units(server: AnyServer) -> None:
+    async with to(server) as client, to(server) as other:
         reserve = client.reserve()
         await reserving(other, 1)
         puts = [client.put(b"%d" % n, tube=f"t{n % 3}") for n in range(30)]
@@ -408,8 +407,8 @@ async def test_held_units_move_as_units(beanstalkd: Beanstalkd) -> None:
         assert (await other.stats_tube("many"))["total-jobs"] == 2000
 
 
-async def test_it_stays_while_it_holds_a_job(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client, to(beanstalkd) as other:
+async def test_it_stays_while_it_holds_a_job(server: AnyServer) -> None:
+    async with to(server) as client, to(server) as other:
         await client.put(b"x", ttr=3)
         job = await client.reserve()
         reserve = client.reserve()
@@ -423,9 +422,9 @@ async def test_it_stays_while_it_holds_a_job(beanstalkd: Beanstalkd) -> None:
 
 
 async def test_a_reserve_that_others_still_wait_behind_is_not_left(
-    beanstalkd: Beanstalkd,
+    server: AnyServer,
 ) -> None:
-    async with to(beanstalkd) as client, to(beanstalkd) as other:
+    async with to(server) as client, to(server) as other:
         first, second = client.reserve(), client.reserve()
         put = client.put(b"held")
         await reserving(other, 1)
@@ -520,9 +519,8 @@ def every_verb(client: Client) -> list[Callable[[], Awaitable[Any]]]:
     ]
 
 
-async def test_a_timeout_around_every_verb(beanstalkd: Beanstalkd) -> None:
-    beanstalkd_is_slow = to(beanstalkd)
-    async with beanstalkd_is_slow as client, to(beanstalkd) as other:
+async def test_a_timeout_around_every_verb(server: AnyServer) -> None:
+    async with to(server) as client, to(server) as other:
         await client.put(b"first")
         job = await client.reserve()
         await job.release()
@@ -543,8 +541,8 @@ async def test_a_timeout_around_every_verb(beanstalkd: Beanstalkd) -> None:
         assert set(await soon(client.list_tubes_watched())) == client.watching
 
 
-async def test_a_cancelled_command_is_carried_out_all_the_same(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client:
+async def test_a_cancelled_command_is_carried_out_all_the_same(server: AnyServer) -> None:
+    async with to(server) as client:
         first, put, use = client.list_tubes(), client.put(b"x", 6), client.use("a")
         put.cancel()
         use.cancel()
@@ -558,8 +556,8 @@ async def test_a_cancelled_command_is_carried_out_all_the_same(beanstalkd: Beans
         assert (stats["state"], stats["pri"]) == ("ready", 6)
 
 
-async def test_cancelling_put_many(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client:
+async def test_cancelling_put_many(server: AnyServer) -> None:
+    async with to(server) as client:
         taken = 0
 
         def bodies() -> Any:
@@ -581,13 +579,13 @@ async def test_cancelling_put_many(beanstalkd: Beanstalkd) -> None:
         assert taken == when
 
 
-async def test_cancelling_connect(beanstalkd: Beanstalkd) -> None:
+async def test_cancelling_connect(server: AnyServer) -> None:
     nowhere = Client("127.0.0.1", free_port())
     with pytest.raises(asyncio.TimeoutError):
         await asyncio.wait_for(nowhere.connect(), 0.05)
     await nowhere.close()
 
-    client = to(beanstalkd)
+    client = to(server)
     for delay in (0, 0, 0.0001, 0.001):
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(client.connect(), delay)
@@ -599,14 +597,14 @@ async def test_cancelling_connect(beanstalkd: Beanstalkd) -> None:
 
 
 @pytest.mark.parametrize("turns", [0, 1, 2, 5])
-async def test_cancelling_close(beanstalkd: Beanstalkd, turns: int) -> None:
+async def test_cancelling_close(server: AnyServer, turns: int) -> None:
     """The connection ends all the same, and nobody waits for ever."""
-    async with to(beanstalkd) as other:
-        client = to(beanstalkd)
+    async with to(server) as other:
+        client = to(server)
         await client.connect()
         await client.put(b"x")
         await client.reserve()
-        beanstalkd.freeze()
+        server.freeze()
         try:
             pending = client.stats()
             task = asyncio.ensure_future(taking(client.close()))
@@ -620,7 +618,7 @@ async def test_cancelling_close(beanstalkd: Beanstalkd, turns: int) -> None:
                 closing.cancel()
                 await closing
         finally:
-            beanstalkd.thaw()
+            server.thaw()
         with suppress(beanstalkt.ConnectionLost):
             await soon(pending)
         await soon(client.close())
@@ -633,12 +631,12 @@ async def test_cancelling_close(beanstalkd: Beanstalkd, turns: int) -> None:
         assert (await other.stats())["current-jobs-ready"] == 1
 
 
-async def test_a_timeout_around_the_whole_client(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as other:
+async def test_a_timeout_around_the_whole_client(server: AnyServer) -> None:
+    async with to(server) as other:
         for delay in (0, 0.0005, 0.002, 0.05):
 
             async def session() -> None:
-                async with to(beanstalkd) as client:
+                async with to(server) as client:
                     async for job in client.jobs():
                         await job.delete()
 

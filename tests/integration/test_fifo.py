@@ -15,11 +15,11 @@ import pytest
 
 import beanstalkt
 from beanstalkt import Client, connection
-from tests.beanstalkd import Beanstalkd
+from tests.embedded import AnyServer
 from tests.peer import Line, Peer
 
 
-def to(server: Beanstalkd | Peer, **options: Any) -> Client:
+def to(server: AnyServer | Peer, **options: Any) -> Client:
     return Client(server.host, server.port, connect_timeout=10, **options)
 
 
@@ -50,10 +50,10 @@ class Writes:
 
 
 async def test_on_an_idle_connection_a_command_leaves_at_once(
-    beanstalkd: Beanstalkd, monkeypatch: pytest.MonkeyPatch
+    server: AnyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with to(beanstalkd) as client:
-        writes = Writes(beanstalkd.port, monkeypatch)
+    async with to(server) as client:
+        writes = Writes(server.port, monkeypatch)
         put = client.put(b"x")
         assert writes.take() == [PUT_X]  # before the loop turns
         await put
@@ -64,10 +64,10 @@ async def test_on_an_idle_connection_a_command_leaves_at_once(
 
 
 async def test_what_one_turn_issues_leaves_in_one_write(
-    beanstalkd: Beanstalkd, monkeypatch: pytest.MonkeyPatch
+    server: AnyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with to(beanstalkd) as client:
-        writes = Writes(beanstalkd.port, monkeypatch)
+    async with to(server) as client:
+        writes = Writes(server.port, monkeypatch)
         busy = client.list_tubes()
         assert writes.take() == [b"list-tubes\r\n"]
         puts = [client.put(b"%d" % number) for number in range(1000)]
@@ -81,10 +81,10 @@ async def test_what_one_turn_issues_leaves_in_one_write(
 
 
 async def test_two_hundred_tasks_share_their_writes(
-    beanstalkd: Beanstalkd, monkeypatch: pytest.MonkeyPatch
+    server: AnyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with to(beanstalkd) as client:
-        writes = Writes(beanstalkd.port, monkeypatch)
+    async with to(server) as client:
+        writes = Writes(server.port, monkeypatch)
 
         async def put_ten() -> list[int]:
             return [await client.put(b"x") for _ in range(10)]
@@ -97,10 +97,10 @@ async def test_two_hundred_tasks_share_their_writes(
 # --- in what order ---
 
 
-async def test_each_reply_goes_to_its_own_caller(beanstalkd: Beanstalkd) -> None:
+async def test_each_reply_goes_to_its_own_caller(server: AnyServer) -> None:
     """Commands of all kinds, pipelined: the reply tells which one it belongs to."""
     chance = random.Random(3)
-    async with to(beanstalkd) as client:
+    async with to(server) as client:
         ids = await client.put_many(b"%d" % number for number in range(200))
         expected: list[object] = []
         calls: list[asyncio.Future[Any]] = []
@@ -131,8 +131,8 @@ async def test_each_reply_goes_to_its_own_caller(beanstalkd: Beanstalkd) -> None
                 assert reply == wanted
 
 
-async def test_two_tasks_that_put_into_different_tubes_never_mix(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client:
+async def test_two_tasks_that_put_into_different_tubes_never_mix(server: AnyServer) -> None:
+    async with to(server) as client:
         await client.use("own")
 
         async def put_all(tube: str, count: int) -> None:
@@ -156,10 +156,10 @@ async def test_two_tasks_that_put_into_different_tubes_never_mix(beanstalkd: Bea
 
 
 async def test_a_waiting_reserve_holds_the_line_and_keeps_the_order(
-    beanstalkd: Beanstalkd, monkeypatch: pytest.MonkeyPatch
+    server: AnyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with to(beanstalkd) as client, to(beanstalkd) as other:
-        writes = Writes(beanstalkd.port, monkeypatch)
+    async with to(server) as client, to(server) as other:
+        writes = Writes(server.port, monkeypatch)
         reserve = client.reserve()
         held: list[asyncio.Future[Any]] = [client.use("a"), client.put(b"1"), client.use("b")]
         behind = client.reserve(30)  # it may not overtake what is held
@@ -181,10 +181,10 @@ async def test_a_waiting_reserve_holds_the_line_and_keeps_the_order(
 
 
 async def test_further_reserves_pass_a_waiting_one(
-    beanstalkd: Beanstalkd, monkeypatch: pytest.MonkeyPatch
+    server: AnyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with to(beanstalkd) as client, to(beanstalkd) as other:
-        writes = Writes(beanstalkd.port, monkeypatch)
+    async with to(server) as client, to(server) as other:
+        writes = Writes(server.port, monkeypatch)
         reserves = [client.reserve(), client.reserve(60), client.reserve(50), client.reserve()]
         await asyncio.sleep(0)
         assert b"".join(writes.take()) == (
@@ -195,10 +195,10 @@ async def test_further_reserves_pass_a_waiting_one(
 
 
 async def test_reserve_0_and_reserve_job_hold_nothing(
-    beanstalkd: Beanstalkd, monkeypatch: pytest.MonkeyPatch
+    server: AnyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with to(beanstalkd) as client:
-        writes = Writes(beanstalkd.port, monkeypatch)
+    async with to(server) as client:
+        writes = Writes(server.port, monkeypatch)
         calls: list[asyncio.Future[Any]] = [client.list_tubes(), client.reserve(0)]
         calls += [client.reserve_job(1), client.put(b"x")]
         await asyncio.gather(*calls, return_exceptions=True)
@@ -211,9 +211,9 @@ async def test_reserve_0_and_reserve_job_hold_nothing(
 
 
 async def test_a_tube_switch_behind_a_waiting_reserve_stays_one_unit(
-    beanstalkd: Beanstalkd,
+    server: AnyServer,
 ) -> None:
-    async with to(beanstalkd) as client, to(beanstalkd) as other:
+    async with to(server) as client, to(server) as other:
         reserve = client.reserve()
         puts = [client.put(b"1", tube="a"), client.put(b"2"), client.put(b"3", tube="b")]
         await other.put(b"go")
@@ -223,10 +223,10 @@ async def test_a_tube_switch_behind_a_waiting_reserve_stays_one_unit(
 
 
 async def test_a_warning_says_once_what_holds_a_command(
-    beanstalkd: Beanstalkd, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    server: AnyServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(connection, "HOLD_WARNING", 0.05)
-    async with to(beanstalkd) as client, to(beanstalkd) as other:
+    async with to(server) as client, to(server) as other:
         for _ in range(2):
             reserve, put = client.reserve(), client.put(b"held")
             while not caplog.records:
@@ -244,10 +244,10 @@ async def test_a_warning_says_once_what_holds_a_command(
 
 
 async def test_a_short_hold_is_not_worth_a_warning(
-    beanstalkd: Beanstalkd, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    server: AnyServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(connection, "HOLD_WARNING", 0.3)
-    async with to(beanstalkd) as client, to(beanstalkd) as other:
+    async with to(server) as client, to(server) as other:
         for _ in range(3):
             reserve, put = client.reserve(), client.put(b"held")
             await other.put(b"go", 0)
@@ -266,7 +266,7 @@ def bodies(count: int) -> Iterator[bytes]:
 
 
 @pytest.mark.gen_test(timeout=120)
-async def test_put_many_takes_a_huge_generator_in_bounded_memory(beanstalkd: Beanstalkd) -> None:
+async def test_put_many_takes_a_huge_generator_in_bounded_memory(server: AnyServer) -> None:
     taken = 0
     answered = 0
     most = 0
@@ -309,16 +309,16 @@ async def test_put_many_takes_a_huge_generator_in_bounded_memory(beanstalkd: Bea
     assert peak < 10_000_000
 
 
-async def test_put_many_into_a_real_server(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client:
+async def test_put_many_into_a_real_server(server: AnyServer) -> None:
+    async with to(server) as client:
         ids = await client.put_many(bodies(100_000), ttr=5)
         assert ids == list(range(1, 100_001))
         assert (await client.peek(ids[77_777])).body == b"77777"
         assert (await client.stats())["current-jobs-ready"] == 100_000
 
 
-async def test_others_get_their_turn_beside_put_many(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client:
+async def test_others_get_their_turn_beside_put_many(server: AnyServer) -> None:
+    async with to(server) as client:
         many = client.put_many(bodies(50_000), tube="many")
         turns = 0
         while not many.done():
@@ -331,16 +331,16 @@ async def test_others_get_their_turn_beside_put_many(beanstalkd: Beanstalkd) -> 
         assert (await client.stats_tube("few"))["total-jobs"] == turns
 
 
-async def test_put_many_of_large_bodies(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client:
+async def test_put_many_of_large_bodies(server: AnyServer) -> None:
+    async with to(server) as client:
         ids = await client.put_many(bytes([number]) * 65535 for number in range(200))
         for number in (0, 99, 199):
             assert (await client.peek(ids[number])).body == bytes([number]) * 65535
 
 
 @pytest.mark.parametrize("index", [0, 1, 700, 1999])
-async def test_put_many_says_which_ones_went_in(beanstalkd: Beanstalkd, index: int) -> None:
-    async with to(beanstalkd) as client:
+async def test_put_many_says_which_ones_went_in(server: AnyServer, index: int) -> None:
+    async with to(server) as client:
         some = [b"x"] * 2000
         some[index] = b"x" * 65536
         with pytest.raises(beanstalkt.JobTooBig) as caught:
@@ -359,8 +359,8 @@ async def test_put_many_says_which_ones_went_in(beanstalkd: Beanstalkd, index: i
 
 
 @pytest.mark.parametrize("index", [0, 1, 700, 1999])
-async def test_put_many_with_a_body_that_is_none(beanstalkd: Beanstalkd, index: int) -> None:
-    async with to(beanstalkd) as client:
+async def test_put_many_with_a_body_that_is_none(server: AnyServer, index: int) -> None:
+    async with to(server) as client:
         some: list[Any] = [b"x"] * 2000
         some[index] = 5
         with pytest.raises(beanstalkt.InvalidArgument, match=f"{index} went in") as caught:
@@ -369,20 +369,20 @@ async def test_put_many_with_a_body_that_is_none(beanstalkd: Beanstalkd, index: 
         assert (await client.stats())["total-jobs"] == index
 
 
-async def test_put_many_with_a_generator_that_raises(beanstalkd: Beanstalkd) -> None:
+async def test_put_many_with_a_generator_that_raises(server: AnyServer) -> None:
     def broken() -> Iterator[bytes]:
         yield from bodies(1500)
         raise ZeroDivisionError
 
-    async with to(beanstalkd) as client:
+    async with to(server) as client:
         with pytest.raises(ZeroDivisionError):
             await client.put_many(broken())
         assert (await client.stats())["total-jobs"] == 1500
         assert await client.put(b"next") == 1501
 
 
-async def test_put_many_that_waits_behind_a_reserve(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client, to(beanstalkd) as other:
+async def test_put_many_that_waits_behind_a_reserve(server: AnyServer) -> None:
+    async with to(server) as client, to(server) as other:
         reserve = client.reserve()
         many = client.put_many(bodies(3000), 5000, tube="t")
         put = client.put(b"y")
@@ -393,8 +393,8 @@ async def test_put_many_that_waits_behind_a_reserve(beanstalkd: Beanstalkd) -> N
         assert (await client.stats_job(await put))["tube"] == "default"
 
 
-async def test_several_put_many_at_once(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client:
+async def test_several_put_many_at_once(server: AnyServer) -> None:
+    async with to(server) as client:
         calls = [client.put_many(bodies(3000), tube=f"t{number}") for number in range(5)]
         results = await asyncio.gather(*calls)
         assert sorted(chain.from_iterable(results)) == list(range(1, 15_001))

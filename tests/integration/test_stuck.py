@@ -8,10 +8,10 @@ import pytest
 
 from beanstalkt import Client, NotFound, supervisor
 
-from ..beanstalkd import Beanstalkd
+from ..embedded import AnyServer
 
 
-def connections(server: Beanstalkd) -> int:
+def connections(server: AnyServer) -> int:
     """How many connections there have been, this one included."""
     with server.connect() as sock, sock.makefile("rb") as replies:
         sock.sendall(b"stats\r\n")
@@ -20,14 +20,14 @@ def connections(server: Beanstalkd) -> int:
 
 
 async def test_a_job_that_ran_out_of_time_unnoticed_does_not_keep_the_connection(
-    beanstalkd: Beanstalkd, monkeypatch: pytest.MonkeyPatch
+    server: AnyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor, "HELD_CHECK", 0.05)
-    async with Client(beanstalkd.host, beanstalkd.port) as client:
+    async with Client(server.host, server.port) as client:
         await client.put(b"job", ttr=1)
         job = await client.reserve()
         # Another worker takes it as soon as its time is over.
-        with beanstalkd.connect() as other:
+        with server.connect() as other:
             other.sendall(b"reserve\r\n")
             await asyncio.get_running_loop().run_in_executor(None, other.recv, 100)
             other.sendall(b"delete %d\r\n" % job.id)
@@ -40,17 +40,17 @@ async def test_a_job_that_ran_out_of_time_unnoticed_does_not_keep_the_connection
 
 
 async def test_a_job_that_is_held_is_not_given_away(
-    beanstalkd: Beanstalkd, monkeypatch: pytest.MonkeyPatch
+    server: AnyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor, "HELD_CHECK", 0.05)
-    async with Client(beanstalkd.host, beanstalkd.port) as client:
+    async with Client(server.host, server.port) as client:
         await client.put(b"job", ttr=3)
         job = await client.reserve()
-        before = connections(beanstalkd)
+        before = connections(server)
         reserve = client.reserve()
         await asyncio.sleep(0)
         reserve.cancel()
         # Held until DEADLINE_SOON ends the reserve, and then still ours.
         await asyncio.wait_for(job.delete(), 10)
         # Asked once on another connection, and that was all.
-        assert connections(beanstalkd) <= before + 2
+        assert connections(server) <= before + 2

@@ -19,10 +19,10 @@ from tornado.ioloop import IOLoop
 
 import beanstalkt
 from beanstalkt import Client, Job
-from tests.beanstalkd import Beanstalkd
+from tests.embedded import AnyServer
 
 
-def to(server: Beanstalkd) -> Client:
+def to(server: AnyServer) -> Client:
     return Client(server.host, server.port, connect_timeout=10)
 
 
@@ -33,8 +33,8 @@ async def gives_none(awaitable: Awaitable[object]) -> None:
 # --- producing ------------------------------------------------------------------------------
 
 
-async def test_put_gives_the_id_and_the_numbers_arrive(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client:
+async def test_put_gives_the_id_and_the_numbers_arrive(server: AnyServer) -> None:
+    async with to(server) as client:
         assert await client.put(b"one") == 1
         job_id = await client.put(b"two", 7, 8, 9)
         assert type(job_id) is int
@@ -46,8 +46,8 @@ async def test_put_gives_the_id_and_the_numbers_arrive(beanstalkd: Beanstalkd) -
         assert (stats["pri"], stats["delay"], stats["ttr"]) == (2**31, 0, 120)
 
 
-async def test_the_limits_of_the_numbers_are_taken(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client:
+async def test_the_limits_of_the_numbers_are_taken(server: AnyServer) -> None:
+    async with to(server) as client:
         top = 2**32 - 1
         job_id = await client.put(b"", top, 10**8, top)
         stats = await client.stats_job(job_id)
@@ -76,18 +76,16 @@ async def test_the_limits_of_the_numbers_are_taken(beanstalkd: Beanstalkd) -> No
     ],
     ids=range(12),
 )
-async def test_a_body_comes_back_as_bytes(
-    beanstalkd: Beanstalkd, given: Any, stored: bytes
-) -> None:
-    async with to(beanstalkd) as client:
+async def test_a_body_comes_back_as_bytes(server: AnyServer, given: Any, stored: bytes) -> None:
+    async with to(server) as client:
         job_id = await client.put(given)
         for job in (await client.peek(job_id), await client.reserve()):
             assert job.body == stored
             assert type(job.body) is bytes
 
 
-async def test_a_body_may_change_once_put_has_returned(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client:
+async def test_a_body_may_change_once_put_has_returned(server: AnyServer) -> None:
+    async with to(server) as client:
         body = bytearray(b"before")
         first, put = client.put(b"busy"), client.put(body)
         body[:] = b"behind"
@@ -96,9 +94,9 @@ async def test_a_body_may_change_once_put_has_returned(beanstalkd: Beanstalkd) -
 
 
 async def test_a_body_too_big_is_refused_and_the_connection_goes_on(
-    beanstalkd: Beanstalkd,
+    server: AnyServer,
 ) -> None:
-    async with to(beanstalkd) as client:
+    async with to(server) as client:
         puts = [client.put(b"x" * 65536), client.put("y" * 100_000), client.put(b"z")]
         for put in puts[:2]:
             with pytest.raises(beanstalkt.JobTooBig) as caught:
@@ -109,10 +107,10 @@ async def test_a_body_too_big_is_refused_and_the_connection_goes_on(
         assert (await client.peek(await puts[2])).body == b"z"
 
 
-async def test_a_draining_server_refuses_puts_and_gives_jobs(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client:
+async def test_a_draining_server_refuses_puts_and_gives_jobs(server: AnyServer) -> None:
+    async with to(server) as client:
         await client.put(b"before")
-        beanstalkd.signal(signal.SIGUSR1)
+        server.signal(signal.SIGUSR1)
         while not (await client.stats())["draining"]:
             pass
         with pytest.raises(beanstalkt.Draining, match="no new jobs") as caught:
@@ -124,8 +122,8 @@ async def test_a_draining_server_refuses_puts_and_gives_jobs(beanstalkd: Beansta
         assert (await client.reserve()).body == b"before"
 
 
-async def test_use_and_using(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client:
+async def test_use_and_using(server: AnyServer) -> None:
+    async with to(server) as client:
         assert client.using == "default"
         assert await client.use("a-tube;+/.$_()") == "a-tube;+/.$_()"
         assert client.using == "a-tube;+/.$_()" == await client.list_tube_used()
@@ -137,8 +135,8 @@ async def test_use_and_using(beanstalkd: Beanstalkd) -> None:
 # --- consuming ------------------------------------------------------------------------------
 
 
-async def test_a_job_from_put_to_delete(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client:
+async def test_a_job_from_put_to_delete(server: AnyServer) -> None:
+    async with to(server) as client:
         await client.put(b"A job to work on")
         job = await client.reserve()
         assert isinstance(job, Job)
@@ -153,8 +151,8 @@ async def test_a_job_from_put_to_delete(beanstalkd: Beanstalkd) -> None:
         assert (error.command, error.status, error.values) == ("delete", "NOT_FOUND", ())
 
 
-async def test_the_methods_of_a_job(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client:
+async def test_the_methods_of_a_job(server: AnyServer) -> None:
+    async with to(server) as client:
         await client.put(b"x", 5)
         job = await client.reserve()
         await gives_none(job.touch())
@@ -173,8 +171,8 @@ async def test_the_methods_of_a_job(beanstalkd: Beanstalkd) -> None:
         await job.delete()
 
 
-async def test_a_job_is_taken_wherever_an_id_is(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client:
+async def test_a_job_is_taken_wherever_an_id_is(server: AnyServer) -> None:
+    async with to(server) as client:
         await client.put(b"x")
         job = await client.peek_ready()
         assert await client.peek(job) == job
@@ -188,8 +186,8 @@ async def test_a_job_is_taken_wherever_an_id_is(beanstalkd: Beanstalkd) -> None:
         await client.delete(job)
 
 
-async def test_a_pickled_job_is_a_bare_one(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client:
+async def test_a_pickled_job_is_a_bare_one(server: AnyServer) -> None:
+    async with to(server) as client:
         await client.put(b"x")
         job = await client.reserve()
         copy = pickle.loads(pickle.dumps(job))
@@ -199,8 +197,8 @@ async def test_a_pickled_job_is_a_bare_one(beanstalkd: Beanstalkd) -> None:
         await client.delete(copy)
 
 
-async def test_reserve_with_a_timeout(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client:
+async def test_reserve_with_a_timeout(server: AnyServer) -> None:
+    async with to(server) as client:
         for timeout in (0, 1):
             with pytest.raises(beanstalkt.TimedOut) as caught:
                 await client.reserve(timeout)
@@ -213,8 +211,8 @@ async def test_reserve_with_a_timeout(beanstalkd: Beanstalkd) -> None:
         assert (await client.reserve(2**31 - 1)).id == 2
 
 
-async def test_deadline_soon(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client:
+async def test_deadline_soon(server: AnyServer) -> None:
+    async with to(server) as client:
         await client.put(b"x", ttr=1)
         await client.put(b"y")
         job = await client.reserve()
@@ -227,8 +225,8 @@ async def test_deadline_soon(beanstalkd: Beanstalkd) -> None:
         await job.delete()
 
 
-async def test_reserve_job(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client, to(beanstalkd) as other:
+async def test_reserve_job(server: AnyServer) -> None:
+    async with to(server) as client, to(server) as other:
         ready = await client.put(b"ready", tube="elsewhere")
         delayed = await client.put(b"delayed", delay=100)
         await client.pause_tube("elsewhere", 100)
@@ -244,8 +242,8 @@ async def test_reserve_job(beanstalkd: Beanstalkd) -> None:
         await job.delete()
 
 
-async def test_priority_none_keeps_the_present_one(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client:
+async def test_priority_none_keeps_the_present_one(server: AnyServer) -> None:
+    async with to(server) as client:
         for give in ("release", "bury"):
             job_id = await client.put(b"x", 1234)
             await client.reserve()
@@ -262,8 +260,8 @@ async def test_priority_none_keeps_the_present_one(beanstalkd: Beanstalkd) -> No
         assert (await client.peek_buried()).id == job_id
 
 
-async def test_priority_none_of_a_job_that_is_not_ours(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client:
+async def test_priority_none_of_a_job_that_is_not_ours(server: AnyServer) -> None:
+    async with to(server) as client:
         job_id = await client.put(b"x")
         for call, verb in ((client.release, "release"), (client.bury, "bury")):
             for missing in (job_id, 99):
@@ -273,9 +271,9 @@ async def test_priority_none_of_a_job_that_is_not_ours(beanstalkd: Beanstalkd) -
 
 
 async def test_what_is_called_after_priority_none_goes_out_after_it(
-    beanstalkd: Beanstalkd,
+    server: AnyServer,
 ) -> None:
-    async with to(beanstalkd) as client:
+    async with to(server) as client:
         await client.put(b"x", 9)
         job = await client.reserve()
         release, again = client.release(job, None), client.reserve()
@@ -287,8 +285,8 @@ async def test_what_is_called_after_priority_none_goes_out_after_it(
         assert (await client.stats_job(job))["pri"] == 9
 
 
-async def test_the_ttr_runs_out(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client, to(beanstalkd) as other:
+async def test_the_ttr_runs_out(server: AnyServer) -> None:
+    async with to(server) as client, to(server) as other:
         await client.put(b"x", ttr=1)
         job = await client.reserve()
         taken = None
@@ -304,8 +302,8 @@ async def test_the_ttr_runs_out(beanstalkd: Beanstalkd) -> None:
         assert (await taken.stats())["timeouts"] == 1
 
 
-async def test_watch_and_ignore(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client:
+async def test_watch_and_ignore(server: AnyServer) -> None:
+    async with to(server) as client:
         assert client.watching == {"default"}
         assert await client.watch("a") == 2
         assert await client.watch("a") == 2
@@ -321,8 +319,8 @@ async def test_watch_and_ignore(beanstalkd: Beanstalkd) -> None:
         assert (await client.reserve()).id == job_id
 
 
-async def test_jobs_yields_until_none_comes(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client:
+async def test_jobs_yields_until_none_comes(server: AnyServer) -> None:
+    async with to(server) as client:
         ids = await client.put_many(str(number) for number in range(5))
         found: list[int] = []
         async for job in client.jobs(timeout=0):
@@ -332,8 +330,8 @@ async def test_jobs_yields_until_none_comes(beanstalkd: Beanstalkd) -> None:
         assert found == ids
 
 
-async def test_jobs_goes_on_after_deadline_soon(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client:
+async def test_jobs_goes_on_after_deadline_soon(server: AnyServer) -> None:
+    async with to(server) as client:
         await client.put(b"x", ttr=1)
         held = await client.reserve()
         # DEADLINE_SOON first; then its time is over, and it is ready again.
@@ -342,8 +340,8 @@ async def test_jobs_goes_on_after_deadline_soon(beanstalkd: Beanstalkd) -> None:
             break
 
 
-async def test_jobs_ends_when_the_client_is_closed(beanstalkd: Beanstalkd) -> None:
-    client = to(beanstalkd)
+async def test_jobs_ends_when_the_client_is_closed(server: AnyServer) -> None:
+    client = to(server)
     await client.connect()
 
     async def consume() -> None:
@@ -360,8 +358,8 @@ async def test_jobs_ends_when_the_client_is_closed(beanstalkd: Beanstalkd) -> No
 # --- looking and moving ---------------------------------------------------------------------
 
 
-async def test_the_peeks(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client:
+async def test_the_peeks(server: AnyServer) -> None:
+    async with to(server) as client:
         for verb in (client.peek_ready, client.peek_delayed, client.peek_buried):
             with pytest.raises(beanstalkt.NotFound):
                 await verb()
@@ -382,8 +380,8 @@ async def test_the_peeks(beanstalkd: Beanstalkd) -> None:
             await client.peek(ready)
 
 
-async def test_the_kicks(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client:
+async def test_the_kicks(server: AnyServer) -> None:
+    async with to(server) as client:
         await client.put_many([b"x"] * 4, delay=100)
         await client.put(b"y", 0)
         await client.bury(await client.reserve())
@@ -398,8 +396,8 @@ async def test_the_kicks(beanstalkd: Beanstalkd) -> None:
         assert (await client.stats_job(job))["kicks"] == 1
 
 
-async def test_the_lists_and_pause(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client:
+async def test_the_lists_and_pause(server: AnyServer) -> None:
+    async with to(server) as client:
         names = ["007", "1.5", "null", "yes", "1_000", "2020-01-01"]
         for name in names:
             await client.watch(name)
@@ -418,8 +416,8 @@ async def test_the_lists_and_pause(beanstalkd: Beanstalkd) -> None:
             await client.pause_tube("missing", 1)
 
 
-async def test_the_statistics(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client:
+async def test_the_statistics(server: AnyServer) -> None:
+    async with to(server) as client:
         await client.put(b"x", 3)
         stats = await client.stats()
         assert type(stats["version"]) is str
@@ -447,8 +445,8 @@ async def test_the_statistics(beanstalkd: Beanstalkd) -> None:
 # --- tube= ----------------------------------------------------------------------------------
 
 
-async def test_tube_is_for_one_command(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client:
+async def test_tube_is_for_one_command(server: AnyServer) -> None:
+    async with to(server) as client:
         await client.use("mine")
         there = await client.put(b"there", tube="theirs")
         here = await client.put(b"here")
@@ -469,8 +467,8 @@ async def test_tube_is_for_one_command(beanstalkd: Beanstalkd) -> None:
         assert client.using == "mine" == await client.list_tube_used()
 
 
-async def test_tube_after_a_refused_command_is_still_ours(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client:
+async def test_tube_after_a_refused_command_is_still_ours(server: AnyServer) -> None:
+    async with to(server) as client:
         with pytest.raises(beanstalkt.NotFound):
             await client.peek_ready(tube="a")
         with pytest.raises(beanstalkt.JobTooBig):
@@ -478,8 +476,8 @@ async def test_tube_after_a_refused_command_is_still_ours(beanstalkd: Beanstalkd
         assert await client.list_tube_used() == "default" == client.using
 
 
-async def test_use_and_tube_in_one_turn(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client:
+async def test_use_and_tube_in_one_turn(server: AnyServer) -> None:
+    async with to(server) as client:
         use_a = client.use("a")
         puts = [client.put(b"1"), client.put(b"2", tube="b"), client.put(b"3", tube="a")]
         use_b = client.use("b")
@@ -490,9 +488,9 @@ async def test_use_and_tube_in_one_turn(beanstalkd: Beanstalkd) -> None:
 
 
 async def test_put_many_goes_to_the_tube_that_was_used_when_it_was_called(
-    beanstalkd: Beanstalkd,
+    server: AnyServer,
 ) -> None:
-    async with to(beanstalkd) as client:
+    async with to(server) as client:
         many = client.put_many([b"x"] * 3000)
         use = client.use("later")
         put = client.put(b"y")
@@ -504,8 +502,8 @@ async def test_put_many_goes_to_the_tube_that_was_used_when_it_was_called(
 # --- put_many -------------------------------------------------------------------------------
 
 
-async def test_put_many_gives_the_ids_in_order(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client:
+async def test_put_many_gives_the_ids_in_order(server: AnyServer) -> None:
+    async with to(server) as client:
         assert await client.put_many([]) == []
         assert await client.put_many(iter(["a"])) == [1]
         bodies = [b"%d" % number for number in range(3000)]
@@ -519,8 +517,8 @@ async def test_put_many_gives_the_ids_in_order(beanstalkd: Beanstalkd) -> None:
 
 
 @pytest.mark.parametrize("bodies", [b"abc", "abc", bytearray(b"x"), 5, None])
-async def test_put_many_takes_an_iterable_of_bodies(beanstalkd: Beanstalkd, bodies: Any) -> None:
-    async with to(beanstalkd) as client:
+async def test_put_many_takes_an_iterable_of_bodies(server: AnyServer, bodies: Any) -> None:
+    async with to(server) as client:
         with pytest.raises(beanstalkt.InvalidArgument):
             client.put_many(bodies)
         assert (await client.stats())["cmd-put"] == 0
@@ -536,8 +534,8 @@ async def called(start: Callable[[Callable[[Any], None]], object]) -> Any:
     return await asyncio.wait_for(got, 10)
 
 
-async def test_every_verb_takes_its_callback_last(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as c:
+async def test_every_verb_takes_its_callback_last(server: AnyServer) -> None:
+    async with to(server) as c:
         assert await called(lambda cb: c.put(b"x", 1, 0, 100, cb)) == 1
         assert await called(lambda cb: c.put_many([b"y"], 2, 0, 100, cb)) == [2]
         assert await called(lambda cb: c.use("default", cb)) == "default"
@@ -571,8 +569,8 @@ async def test_every_verb_takes_its_callback_last(beanstalkd: Beanstalkd) -> Non
         assert await called(lambda cb: c.delete(2, cb)) is None
 
 
-async def test_an_error_comes_to_the_callback_as_a_value(beanstalkd: Beanstalkd) -> None:
-    client = to(beanstalkd)
+async def test_an_error_comes_to_the_callback_as_a_value(server: AnyServer) -> None:
+    client = to(server)
     assert isinstance(await called(lambda cb: client.put(b"", callback=cb)), OSError)
     assert isinstance(await called(lambda cb: client.reserve(callback=cb)), OSError)
     async with client:
@@ -589,7 +587,7 @@ async def test_an_error_comes_to_the_callback_as_a_value(beanstalkd: Beanstalkd)
 
 
 async def test_a_callback_that_raises_is_reported_and_breaks_nothing(
-    beanstalkd: Beanstalkd,
+    server: AnyServer,
 ) -> None:
     reported: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
@@ -600,7 +598,7 @@ async def test_a_callback_that_raises_is_reported_and_breaks_nothing(
     async def bad_later(value: object) -> None:
         raise ZeroDivisionError(value)
 
-    client = to(beanstalkd)
+    client = to(server)
     await client.connect(bad)
     puts = [client.put(b"x", callback=bad), client.put(b"y", callback=bad_later)]
     assert await asyncio.gather(*puts) == [1, 2]
@@ -609,8 +607,8 @@ async def test_a_callback_that_raises_is_reported_and_breaks_nothing(
     assert [type(each["exception"]) for each in reported] == [ZeroDivisionError] * 4
 
 
-async def test_an_async_callback_is_run(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client:
+async def test_an_async_callback_is_run(server: AnyServer) -> None:
+    async with to(server) as client:
         seen: asyncio.Future[Job] = asyncio.get_running_loop().create_future()
 
         async def look(job_id: int) -> None:
@@ -620,16 +618,16 @@ async def test_an_async_callback_is_run(beanstalkd: Beanstalkd) -> None:
         assert (await asyncio.wait_for(seen, 10)).id == 1
 
 
-async def test_a_callback_may_return_anything(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client:
+async def test_a_callback_may_return_anything(server: AnyServer) -> None:
+    async with to(server) as client:
         for value in (5, "text", [], [1], {}, {"a": 1}, Job(1, b""), object()):
             client.put(b"x", callback=lambda _, value=value: value)
         client.put(b"x", callback=lambda _: client.put(b"y"))
         await client.stats()
 
 
-async def test_the_callbacks_of_connect_and_close_get_nothing(beanstalkd: Beanstalkd) -> None:
-    client = to(beanstalkd)
+async def test_the_callbacks_of_connect_and_close_get_nothing(server: AnyServer) -> None:
+    client = to(server)
     for verb in (client.connect, client.connect, client.close, client.close):
         done: asyncio.Future[tuple[object, ...]] = asyncio.get_running_loop().create_future()
         verb(lambda *values, done=done: done.set_result(values))
@@ -637,10 +635,8 @@ async def test_the_callbacks_of_connect_and_close_get_nothing(beanstalkd: Beanst
     assert client.closed()
 
 
-def test_callbacks_may_be_given_before_the_loop_runs(
-    beanstalkd: Beanstalkd, io_loop: IOLoop
-) -> None:
-    client = to(beanstalkd)
+def test_callbacks_may_be_given_before_the_loop_runs(server: AnyServer, io_loop: IOLoop) -> None:
+    client = to(server)
     seen: list[object] = []
 
     def connected() -> None:
@@ -697,10 +693,10 @@ ioloop.start()
 """
 
 
-def test_a_program_of_callbacks_runs_unchanged(beanstalkd: Beanstalkd, tmp_path: Path) -> None:
+def test_a_program_of_callbacks_runs_unchanged(server: AnyServer, tmp_path: Path) -> None:
     # Only the port differs: 11300 may be somebody's.
     program = tmp_path / "program.py"
-    program.write_text(PROGRAM.replace("Client()", f"Client(port={beanstalkd.port})"))
+    program.write_text(PROGRAM.replace("Client()", f"Client(port={server.port})"))
     done = subprocess.run(
         [sys.executable, "-W", "error::RuntimeWarning", str(program)],
         cwd=Path(__file__).parents[2],
@@ -786,9 +782,9 @@ def refused(client: Client) -> Iterator[Call]:
 
 
 async def test_bad_arguments_are_refused_by_the_call_and_take_no_place(
-    beanstalkd: Beanstalkd,
+    server: AnyServer,
 ) -> None:
-    async with to(beanstalkd) as client:
+    async with to(server) as client:
         first = client.put(b"first")  # the connection is not idle meanwhile
         for call, args, options in refused(client):
             with pytest.raises(beanstalkt.InvalidArgument):
@@ -807,26 +803,26 @@ def test_bad_arguments_are_refused_without_a_connection_too(io_loop: IOLoop) -> 
             call(*args, **options)
 
 
-async def test_a_bad_timeout_of_jobs_is_refused(beanstalkd: Beanstalkd) -> None:
-    async with to(beanstalkd) as client:
+async def test_a_bad_timeout_of_jobs_is_refused(server: AnyServer) -> None:
+    async with to(server) as client:
         for bad in (-1, 1.0, True):
             with pytest.raises(beanstalkt.InvalidArgument):
                 async for _ in client.jobs(bad):  # type: ignore[arg-type]
                     pass
 
 
-async def test_an_int_of_another_class_is_an_int(beanstalkd: Beanstalkd) -> None:
+async def test_an_int_of_another_class_is_an_int(server: AnyServer) -> None:
     class Urgency(enum.IntEnum):
         HIGH = 3
 
-    async with to(beanstalkd) as client:
+    async with to(server) as client:
         job_id = await client.put(b"", Urgency.HIGH)
         assert (await client.stats_job(job_id))["pri"] == 3
 
 
 @pytest.mark.parametrize("text", ["é" * 40_000, "x" * 65_536])
-async def test_the_size_is_that_of_the_bytes(beanstalkd: Beanstalkd, text: str) -> None:
-    async with to(beanstalkd) as client:
+async def test_the_size_is_that_of_the_bytes(server: AnyServer, text: str) -> None:
+    async with to(server) as client:
         with pytest.raises(beanstalkt.JobTooBig):
             await client.put(text)
         assert await client.list_tubes() == ["default"]
@@ -835,8 +831,8 @@ async def test_the_size_is_that_of_the_bytes(beanstalkd: Beanstalkd, text: str) 
 # --- making a client ------------------------------------------------------------------------
 
 
-async def test_from_url(beanstalkd: Beanstalkd) -> None:
-    async with Client.from_url(beanstalkd.url, connect_timeout=5) as client:
+async def test_from_url(server: AnyServer) -> None:
+    async with Client.from_url(server.url, connect_timeout=5) as client:
         assert await client.put(b"x") == 1
         assert not client.closed()
     assert client.closed()
@@ -854,8 +850,8 @@ async def test_a_unix_socket(tmp_path: Path) -> None:
         process.wait(10)
 
 
-async def test_async_with_closes_after_an_error(beanstalkd: Beanstalkd) -> None:
-    client = to(beanstalkd)
+async def test_async_with_closes_after_an_error(server: AnyServer) -> None:
+    client = to(server)
     with pytest.raises(ZeroDivisionError):
         async with client:
             raise ZeroDivisionError
@@ -866,8 +862,8 @@ async def test_async_with_closes_after_an_error(beanstalkd: Beanstalkd) -> None:
         assert await client.put(b"x") == 1
 
 
-async def test_a_client_that_is_not_connected_fails_each_command(beanstalkd: Beanstalkd) -> None:
-    client = to(beanstalkd)
+async def test_a_client_that_is_not_connected_fails_each_command(server: AnyServer) -> None:
+    client = to(server)
     assert client.closed()
     calls: list[Call] = [
         (client.put, (b"x",), {}),
