@@ -31,6 +31,7 @@ from .protocol import DEFAULT_PRIORITY, DEFAULT_TTR
 from .stats import Stats, StatsJob, StatsTube
 
 if TYPE_CHECKING:
+    from .dispatch import SafeTask
     from .worker import Reject, Retry, Worker
 
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "Reject",
     "ReservationLost",
     "Retry",
+    "SafeTask",
     "Stats",
     "StatsJob",
     "StatsTube",
@@ -65,7 +67,7 @@ __all__ = [
 ]
 
 # A program that only puts jobs does not pay for the worker.
-_LATE = {"Reject": "worker", "Retry": "worker", "Worker": "worker"}
+_LATE = {"Reject": "worker", "Retry": "worker", "SafeTask": "dispatch", "Worker": "worker"}
 
 
 def __getattr__(name: str) -> Any:
