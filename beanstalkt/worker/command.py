@@ -40,6 +40,8 @@ class CommandHandler(Handler):
     def __init__(self, argv: Sequence[str], pass_tube: bool = False) -> None:
         self.argv = tuple(argv)
         self.pass_tube = pass_tube
+        # Once, and as bytes: to turn it into them again takes a while with each command.
+        self._inherited = inheritable(os.environb)
 
     @classmethod
     def from_options(cls, values: Mapping[str, Any], workers: int) -> CommandHandler:
@@ -58,7 +60,7 @@ class CommandHandler(Handler):
     async def run(self, work: Work) -> Outcome:
         argv = [*self.argv, work.tube] if self.pass_tube else self.argv
         try:
-            process = Process(argv, work.body, environment(work, os.environ))
+            process = Process(argv, work.body, environment(work, self._inherited))
         except OSError as error:
             return Outcome(Kind.NOT_STARTED, error=f"cannot start {argv[0]}: {error}")
         try:
@@ -124,8 +126,8 @@ def _signal_name(number: int) -> str:
         return str(number)
 
 
-def environment(work: Work, inherited: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a command: what the runner has, and what the job is."""
+def environment(work: Work, inherited: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    """The environment of a command: what it inherits, and what the job is."""
     counters: Mapping[str, object] = work.counters
     job = {
         "JOB_ID": work.id,
@@ -144,12 +146,19 @@ def environment(work: Work, inherited: Mapping[str, str]) -> dict[str, str]:
         "SERVER": work.server,
         "SLOT": work.slot,
     }
-    # The runner's own settings go no further, nor does its line to systemd.
-    kept = {
-        key: value
-        for key, value in inherited.items()
-        if not key.startswith("BEANSTALKT_")
-        and key not in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+    return {
+        **inherited,
+        **{f"BEANSTALKT_{key}".encode(): str(value).encode() for key, value in job.items()},
     }
-    kept.update((f"BEANSTALKT_{key}", str(value)) for key, value in job.items())
-    return kept
+
+
+def inheritable(environ: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    """What a command inherits: not the runner's own settings, nor its line to systemd."""
+    return {
+        key: value
+        for key, value in environ.items()
+        if not key.startswith(b"BEANSTALKT_") and key not in _SYSTEMD
+    }
+
+
+_SYSTEMD = frozenset({b"NOTIFY_SOCKET", b"WATCHDOG_USEC", b"WATCHDOG_PID"})

@@ -19,6 +19,9 @@ from .output import Output
 LINGER = 1.0
 """Seconds that what a command left behind, in its process group or on its pipes, may go on."""
 
+LISTEN = 0.005
+"""Seconds before the pipes of a command that still runs are listened to."""
+
 _CHUNK = 64 * 1024
 _POLL = 0.02
 
@@ -31,7 +34,9 @@ class Process:
         ended it; None if somebody else took the status away.
     """
 
-    def __init__(self, argv: Sequence[str], body: bytes, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, argv: Sequence[str], body: bytes, environment: Mapping[bytes, bytes]
+    ) -> None:
         """Start it. Raises OSError, with nothing left behind, if it cannot be started."""
         self._loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[int | None] = self._loop.create_future()
@@ -51,10 +56,11 @@ class Process:
         self._watch_exit()
         for fd in self._pipes:
             os.set_blocking(fd, False)
-            self._loop.add_reader(fd, self._read, fd)
+        # Many a command ends so soon that its pipes are read once, after its end.
+        self._listening = self._loop.call_later(LISTEN, self._listen)
 
     def _start(
-        self, argv: Sequence[str], environment: Mapping[str, str]
+        self, argv: Sequence[str], environment: Mapping[bytes, bytes]
     ) -> subprocess.Popen[bytes]:
         fds: list[int] = []
         try:
@@ -111,6 +117,10 @@ class Process:
             self._loop.remove_writer(self._stdin)
             os.close(self._stdin)
             self._stdin = None
+
+    def _listen(self) -> None:
+        for fd in self._pipes:
+            self._loop.add_reader(fd, self._read, fd)
 
     def _read(self, fd: int) -> bool:
         """Take what is there, up to one chunk; whether there may be more."""
@@ -206,6 +216,7 @@ class Process:
         self._finish()
 
     def _finish(self) -> None:
+        self._listening.cancel()
         if self._linger is not None:
             self._linger.cancel()
         for fd in list(self._pipes):

@@ -56,7 +56,7 @@ STATUSES = ["0"] * 8 + ["1", "2", "75", "crash"]
 @pytest.fixture
 def durable(tmp_path: Path) -> Iterator[Beanstalkd]:
     (tmp_path / "binlog").mkdir()
-    server = Beanstalkd("-b", str(tmp_path / "binlog"), "-f", "0")
+    server = Beanstalkd("-b", str(tmp_path / "binlog"), "-f", "0", "-s", "300000")
     server.start()
     yield server
     server.stop()
@@ -82,8 +82,9 @@ async def test_every_job_is_accounted_for(
     options = {**OPTIONS, "command": str(script)}
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(Client.from_url(durable.url))
-        # As long as it is there, the server goes on counting ids after a restart.
-        await client.put(b"", delay=100_000, tube="keep")
+        # As long as they are there, the server goes on counting ids after a restart; and it
+        # does not compact its binlog, at which it loses jobs when it is killed.
+        await client.put_many([b"x" * 50_000] * 60 * FACTOR, delay=100_000, tube="keep")
         ids = await client.put_many(
             [f"{chance.uniform(0, 0.4):.2f} {chance.choice(STATUSES)}\n" for _ in range(JOBS)],
             ttr=3,

@@ -355,7 +355,7 @@ async def test_a_stopped_command_can_be_ended(tmp_path: Path) -> None:
 
 async def test_an_abandoned_process_leaves_nothing(tmp_path: Path) -> None:
     before = descriptors()
-    process = Process(["/bin/sleep", "100"], b"x" * 100_000, os.environ)
+    process = Process(["/bin/sleep", "100"], b"x" * 100_000, os.environb)
     process.abandon()
     assert process.ended.done()
     assert descriptors() == before

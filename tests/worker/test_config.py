@@ -31,7 +31,7 @@ def read(
     file: Path, text: str, environ: Mapping[str, str] | None = None, **flags: Any
 ) -> Settings:
     file.write_text(text)
-    return load(Flags(config=str(file), **flags), environ or {})
+    return load(Flags(config=str(file), **flags), environ or {}, (CommandHandler,))
 
 
 def problems(
