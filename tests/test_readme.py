@@ -2,7 +2,7 @@
 
 Each runs against a server of its own, on a free port in the place of 11300. A ``python`` block
 is a program, or a test file for pytest if it holds tests. A ``console`` block shows commands
-behind ``$``, and after them what they print.
+behind ``$``, and after them what they print. An ``ini`` block is a configuration of the runner.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ README = Path(__file__).parent.parent / "README.md"
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README.read_text(), re.DOTALL | re.MULTILINE)
 PYTHON = [text for language, text in BLOCKS if language == "python"]
 CONSOLE = [text for language, text in BLOCKS if language == "console"]
+INI = [text for language, text in BLOCKS if language == "ini"]
 
 
 @pytest.fixture
@@ -87,6 +88,23 @@ def test_console(text: str, server: Beanstalkd, tmp_path: Path) -> None:
         output = run(server, tmp_path, "/bin/sh", "-ec", at(server, command))
         if expected.strip():
             assert output == at(server, expected)
+
+
+@pytest.mark.parametrize("text", INI, ids=range(len(INI)))
+def test_ini(text: str, server: Beanstalkd, tmp_path: Path) -> None:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "mail.py").write_text("def send(to: str, subject: str = '') -> None: ...")
+    (tmp_path / "app" / "reports.py").write_text(
+        "from beanstalkt import SafeTask\nclass Report(SafeTask):\n    def run(self): ..."
+    )
+    (tmp_path / "work.ini").write_text(text)
+    run(
+        server,
+        tmp_path,
+        "/bin/sh",
+        "-ec",
+        "PYTHONPATH=. beanstalkt work --config work.ini --check",
+    )
 
 
 def test_the_callback_program_prints_what_it_always_did(
