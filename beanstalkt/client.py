@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import warnings
 from collections.abc import AsyncIterator, Iterable
 from types import TracebackType
 from typing import Any, TypeVar
@@ -439,7 +440,10 @@ class Client:
 
     def _bind(self) -> asyncio.AbstractEventLoop:
         # Not in the constructor: a client may be made before the loop that is to run it.
-        io_loop: Any = self._io_loop or IOLoop.current()
+        with warnings.catch_warnings():
+            # Where none runs yet, one is made; some versions of Python warn of that.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            io_loop: Any = self._io_loop or IOLoop.current()
         loop: asyncio.AbstractEventLoop = io_loop.asyncio_loop
         self._loop = loop
         return loop

@@ -367,7 +367,9 @@ async def test_hooks_are_called_in_order_and_count(
     assert all(call[-2:] == ((1,), {"a": 2}) for call in task.calls)
     if failed:
         assert task.calls[1][1] is failure
-    assert failure is (first if where == "on_error" else error if where else None)
+    expected = first if where == "on_error" else error if where else None
+    # Python 3.10 makes another CancelledError of one that passes a task.
+    assert failure is expected or type(failure) is type(expected) is asyncio.CancelledError
     assert ("has failed" in caplog.text) == where.startswith("on_")
 
 
