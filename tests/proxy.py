@@ -110,11 +110,15 @@ class Proxy:
     async def cut(self) -> None:
         """Cuts every connection; the server has got all that was passed on."""
         tasks = list(self._tasks)
+        await asyncio.sleep(0)  # a task that is cancelled before its first step closes nothing
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._server is None:  # it was accepted before, and comes here only now
+            writer.close()
+            return
         self.accepted += 1
         task = asyncio.get_running_loop().create_task(self._stand_between(reader, writer))
         self._tasks.add(task)
@@ -123,20 +127,26 @@ class Proxy:
     async def _stand_between(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
+        ends = [writer]
+        ways: list[asyncio.Future[None]] = []
         try:
             from_server, to_server = await asyncio.open_connection(*self._target)
-        except OSError:
-            writer.transport.abort()
-            return
-        ways = [
-            asyncio.ensure_future(self.up.carry(reader, to_server)),
-            asyncio.ensure_future(self.down.carry(from_server, writer)),
-        ]
-        try:
+            ends.append(to_server)
+            ways = [
+                asyncio.ensure_future(self.up.carry(reader, to_server)),
+                asyncio.ensure_future(self.down.carry(from_server, writer)),
+            ]
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        except OSError:
+            pass  # there is no server
         finally:
+            # All before the first await, at which this may be cancelled again.
             for way in ways:
                 way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
-            for end in (to_server, writer):
+            for end in ends:
                 end.close()
+            await asyncio.gather(*ways, return_exceptions=True)
+            for end in ends:
+                with suppress(OSError, asyncio.TimeoutError):
+                    await asyncio.wait_for(end.wait_closed(), 1)
+                end.transport.abort()  # nobody takes what is left
