@@ -75,6 +75,9 @@ class Connection:
 
     def send(self, place: Place) -> None:
         """Writes the command, or holds it while a reserve waits."""
+        if self.ended:
+            place.lost(self.reason, sent=False)
+            return
         fifo = self._fifo
         if fifo.waiting:
             if fifo.holds(place):
@@ -91,6 +94,10 @@ class Connection:
 
     def send_unit(self, places: list[Place]) -> None:
         """The same for commands that nothing may come between."""
+        if self.ended:
+            for place in places:
+                place.lost(self.reason, sent=False)
+            return
         if self._fifo.waiting:
             self._hold(*places)
             return

@@ -187,7 +187,8 @@ class _Loader:
         except ValueError:
             self._problem(name, "it is not UTF-8 text")
             return
-        sections, problems = ini.parse(text)
+        cased = {name for handler in self.handlers for name in handler.sections}
+        sections, problems = ini.parse(text, cased)
         for line, message in problems:
             self._problem(f"{name}:{line}", message)
         for section in sections:

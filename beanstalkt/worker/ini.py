@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from dataclasses import dataclass, field
 
 _SECTION = re.compile(r"\[([^\[\]]*)\]")
@@ -26,12 +27,14 @@ class Section:
     entries: dict[str, Entry] = field(default_factory=dict)
 
 
-def parse(text: str) -> tuple[list[Section], list[tuple[int, str]]]:
+def parse(text: str, cased: Container[str] = ()) -> tuple[list[Section], list[tuple[int, str]]]:
     """The sections, and what is wrong with the lines: number and message.
+
+    :param cased: the names of sections whose keys keep their case; all others are taken in lower
 
     A line is a ``[section]``, a ``key = value`` (or ``key: value``), a comment (``#`` or ``;`` at
     its beginning), empty, or, when it is indented, more of the value above it. Nothing in
-    a value is special. Keys are taken in lower case.
+    a value is special.
     """
     sections: list[Section] = []
     problems: list[tuple[int, str]] = []
@@ -53,7 +56,9 @@ def parse(text: str) -> tuple[list[Section], list[tuple[int, str]]]:
         elif not (found := _ENTRY.fullmatch(line)) or not found[1]:
             problems.append((number, f"{line[:60]!r} is neither a [section] nor key = value"))
         else:
-            key, entry = found[1].lower(), Entry(found[2], number)
+            key, entry = found[1], Entry(found[2], number)
+            if not sections or sections[-1].name not in cased:
+                key = key.lower()
             if not sections:
                 problems.append((number, f"{key} stands before the first [section]"))
                 continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from .outcome import Kind, Outcome
 
@@ -13,7 +13,13 @@ INTERVAL = 0.1
 """Seconds between two changes of the line."""
 
 
-class Progress(logging.StreamHandler[TextIO]):
+if TYPE_CHECKING:
+    _Handler = logging.StreamHandler[TextIO]
+else:  # Python 3.10 cannot subscript it
+    _Handler = logging.StreamHandler
+
+
+class Progress(_Handler):
     """Counts the jobs, and keeps its line below whatever is logged.
 
     Jobs that went well need no log line of their own then.

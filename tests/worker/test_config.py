@@ -220,6 +220,11 @@ def test_any_text_is_a_file(text: str) -> None:
         assert all(key == key.strip().lower() and key for key in section.entries)
 
 
+def test_a_handlers_own_section_keeps_the_case_of_its_keys() -> None:
+    sections, _ = ini.parse("[dispatch]\nSendMail = a.b\n[tube:a]\nWorkers = 2\n", {"dispatch"})
+    assert [list(section.entries) for section in sections] == [["SendMail"], ["workers"]]
+
+
 def test_line_ends_of_another_system_and_a_byte_order_mark(file: Path) -> None:
     file.write_bytes("\ufeff[tube:a]\r\ncommand = cat\r\n".encode())
     assert load(Flags(config=str(file)), {}).tubes[0].values["command"] == ("cat",)
@@ -354,7 +359,7 @@ def test_a_handler_of_another_kind(file: Path) -> None:
     a, b = settings.tubes
     handler = a.make_handler()
     assert isinstance(handler, OtherHandler)
-    assert handler.values == {"other": "x", "colour": "red", "paint": {"a": "b"}}
+    assert handler.values == {"other": "x", "colour": "red", "paint": {"A": "b"}}
     assert handler.workers == 3
     assert a.policy == Policy(on_temporary_fail=RELEASE, max_attempts=5)
     assert b.policy == Policy()
