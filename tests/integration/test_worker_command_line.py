@@ -300,7 +300,8 @@ def test_commands_get_default_signal_handlers(beanstalkd: Beanstalkd, tmp_path: 
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
-    assert int((tmp_path / "seen").read_text().split()[1], 16) == 0
+    seen = int((tmp_path / "seen").read_text().split()[1], 16)
+    assert seen & ~(3 << 31) == 0  # 32 and 33 are the C library's: no program can set them
 
 
 def test_a_signal_while_it_looks_for_a_server() -> None:

@@ -184,6 +184,7 @@ def tells(path: str) -> None:
     kinds = sorted(os.readlink(link).split(":")[0] for link in links if os.path.lexists(link))
     leads = os.getsid(0) == os.getpgid(0) == os.getpid()
     ignored = int(status["SigIgn"], 16) & ~(1 << (signal.SIGPIPE - 1)) & ~(1 << 24)  # SIGXFSZ
+    ignored &= ~(3 << 31)  # 32 and 33 are the C library's: no program can set them
     settings = sorted(key for key in os.environ if key.startswith(("BEANSTALKT_", "NOTIFY_")))
     write(path, f"{leads} {kinds} {ignored} {settings}\n")
 
