@@ -56,7 +56,6 @@ from .protocol import (
     USE,
     WATCH,
     Command,
-    check_body,
     encode_put,
 )
 from .stats import Stats, StatsJob, StatsTube
@@ -217,7 +216,7 @@ class Client:
 
         Raises JobTooBig, Draining, OutOfMemory, Buried (with ``.job_id``).
         """
-        line = encode_put(priority, delay, ttr, check_body(body))
+        line = encode_put(priority, delay, ttr, body)
         return self._send(Place(PUT, line, self._future()), callback, tube)
 
     def put_many(
@@ -452,10 +451,10 @@ class Client:
         return self._loop or self._bind()
 
     def _future(self) -> Future[Any]:
-        return (self._loop or self._bind()).create_future()
+        return Future(loop=self._loop or self._bind())
 
     def _reservation(self) -> Reservation:
-        return Reservation(loop=self._bound())
+        return Reservation(loop=self._loop or self._bind())
 
     def _send(
         self, place: Place, callback: Callback | None, tube: str | None = None
@@ -465,6 +464,8 @@ class Client:
             if tube is not None:
                 USE.encode(tube)
             place.failed(self._not_connected(place.command))
+        elif tube is None:
+            connection.send(place)
         else:
             self._line_up(connection, place, tube)
         if callback is not None:
@@ -503,12 +504,16 @@ class Client:
         callback: Callback | None,
         keep_priority: bool = False,
     ) -> Future[None]:
-        job_id = _id(job)
-        line = command.encode(job_id, *values)
         connection = self._supervisor.connection
+        if isinstance(job, Job):
+            job_id = job.id
+            gone = job.origin is not None and job.origin is not connection
+        else:
+            job_id, gone = job, False
+        line = command.encode(job_id, *values)
         jobs = set() if connection is None else connection.jobs
         place = Settle(command, line, self._future(), job_id, jobs, command is TOUCH)
-        if isinstance(job, Job) and job.origin is not None and job.origin is not connection:
+        if gone:
             place.failed(
                 ReservationLost(
                     f"{command.verb}: job {job_id} was reserved on a connection that is gone; "
@@ -518,14 +523,19 @@ class Client:
             )
             return self._called_back(place.future, callback)
         if keep_priority and connection is not None:
-
-            def fill(priority: int) -> None:
-                place.line = command.encode(job_id, priority, *values[1:])
-
-            place.line = b""
-            connection.send_behind(Priority(job_id, fill, place), place)
+            self._keep_priority(connection, place, values[1:])
             return self._called_back(place.future, callback)
         return self._send(place, callback)
+
+    @staticmethod
+    def _keep_priority(connection: Connection, place: Settle, rest: tuple[int, ...]) -> None:
+        """Sends a release or bury with the priority that the job has."""
+
+        def fill(priority: int) -> None:
+            place.line = place.command.encode(place.job_id, priority, *rest)
+
+        place.line = b""
+        connection.send_behind(Priority(place.job_id, fill, place), place)
 
     @staticmethod
     def _called_back(future: Future[Any], callback: Callback | None) -> Future[Any]:

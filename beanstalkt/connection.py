@@ -144,14 +144,18 @@ class Connection:
         line, place.line = place.line, b""
         place.position = self._position
         self._position += len(line)
-        if place.waits and isinstance(place, Reserve):
-            place.begin(self.loop.time())
-        idle = not self._fifo.written
-        self._fifo.write(place)
+        written = self._fifo.written
+        idle = not written
+        if place.plain:
+            written.append(place)
+        else:
+            if place.waits and isinstance(place, Reserve):
+                place.begin(self.loop.time())
+            self._fifo.write(place)
+            if place.count > 1:
+                self._pace()
         if idle:
             self._patience.begin()
-        if place.count > 1:
-            self._pace()
         return line
 
     def _send_later(self, line: bytes) -> None:
@@ -203,12 +207,15 @@ class Connection:
 
     def _receive(self, chunk: bytes) -> None:
         fifo = self._fifo
+        written = fifo.written
         progress = False
         try:
             for words, data in self._parser.feed(chunk):
-                if not fifo.written:
+                if not written:
                     raise unexpected(None, words)
-                place = fifo.answer()
+                place = written.popleft()
+                if not place.plain:
+                    fifo.answered(place)
                 progress = True
                 command = place.command
                 if words[0] == command.success:
@@ -224,12 +231,13 @@ class Connection:
             self._break(error)
             return
         if progress:
-            self._progressed()
+            self.answered = True
+            if written or fifo.held or self._paced or self._drained is not None:
+                self._progressed()
 
     def _progressed(self) -> None:
-        """What there is to do when some places have got their replies."""
+        """What there is to do when some places have got their replies, and others wait."""
         fifo = self._fifo
-        self.answered = True
         if self._paced or (fifo.written and fifo.written[0].count > 1):
             self._pace()
         if fifo.written:
@@ -255,7 +263,7 @@ class Connection:
         """The stream is out of step: nothing that comes now can be told apart."""
         if isinstance(error, UnexpectedResponse) and error.command is None and self._fifo.written:
             # No place has got it yet: it was meant for the oldest.
-            place = self._fifo.answer()
+            place = self._fifo.written.popleft()
             error.command = place.command.verb
             place.failed(error)
         self._end(str(error), error, keep_reserves=False)

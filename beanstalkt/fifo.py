@@ -45,7 +45,7 @@ class Fifo:
         self.held.extendleft(reversed(places))
 
     def write(self, place: Place) -> None:
-        """Adds a command that is being written."""
+        """Adds a command that is being written; a plain one may be appended as it is."""
         if place.waits:
             self.waiting += 1
         if place.passes:
@@ -55,14 +55,12 @@ class Fifo:
         else:
             self.written.extend([place] * place.count)
 
-    def answer(self) -> Place:
-        """Takes out the place that a reply belongs to. Raises IndexError if nothing was asked."""
-        place = self.written.popleft()
+    def answered(self, place: Place) -> None:
+        """A place that is not plain has been taken out, with its reply."""
         if place.waits:
             self.waiting -= 1
         if place.passes:
             self._reserves -= 1
-        return place
 
     def released(self) -> Iterator[Place]:
         """Takes out what was held and may be written now: write each before the next."""

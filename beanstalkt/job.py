@@ -60,7 +60,8 @@ class Job(dict[str, Any]):
         origin: object = None,
     ) -> None:
         # In this order, and as a dict, because programs print jobs.
-        super().__init__(body=body, id=id)
+        self["body"] = body
+        self["id"] = id
         self._client = client
         #: the connection that reserved it; None for a job that was only looked at
         self.origin = origin

@@ -9,7 +9,7 @@ from typing import Any
 
 from .errors import BeanstalkException, ConnectionLost, InvalidArgument
 from .place import UNWRITTEN, Place
-from .protocol import PUT, check_body, encode_put
+from .protocol import PUT, encode_put
 
 CHUNK = 512
 """Bodies that are encoded in one go; two such chunks are under way at the most."""
@@ -22,6 +22,8 @@ class Chunk(Place):
     """Some puts that stand in the FIFO together; the ids go to a list."""
 
     __slots__ = ("_many", "count", "missing")
+
+    plain = False
 
     def __init__(self, lines: list[bytes], many: PutMany) -> None:
         self.command = PUT
@@ -104,7 +106,7 @@ class PutMany:
         size = 0
         try:
             for body in islice(self._bodies, CHUNK):
-                line = encode_put(*self._numbers, check_body(body))
+                line = encode_put(*self._numbers, body)
                 lines.append(line)
                 size += len(line)
                 if size >= CHUNK_BYTES:

@@ -39,6 +39,8 @@ class Place:
     """may be written behind a reserve that waits"""
     vital = False
     """a refusal leaves the server in a state that is not ours: the connection must go"""
+    plain = True
+    """none of the above and below: one reply, and nothing else to think of"""
     count = 1
     """replies: it stands that many times in the FIFO"""
     missing = 1
@@ -129,7 +131,10 @@ class Settle(Place):
         jobs: set[int],
         keeps: bool = False,
     ) -> None:
-        super().__init__(command, line, future)
+        self.command = command
+        self.line = line
+        self.future = future
+        self.position = UNWRITTEN
         self.job_id = job_id
         self.jobs = jobs  # what the connection holds
         self.keeps = keeps  # a touch
@@ -156,6 +161,7 @@ class Priority(Place):
     __slots__ = ("behind", "fill")
 
     waits = True
+    plain = False
 
     def __init__(self, job_id: int, fill: Callable[[int], None], behind: Place) -> None:
         self.command = STATS_JOB
@@ -228,6 +234,8 @@ class Reserve(Place):
 
     __slots__ = ("client", "ends", "passes", "timeout", "waits")
 
+    plain = False
+
     future: Reservation
 
     def __init__(
@@ -238,7 +246,10 @@ class Reserve(Place):
         client: Verbs,
         timeout: int | None = None,
     ) -> None:
-        super().__init__(command, line, future)
+        self.command = command
+        self.line = line
+        self.future = future
+        self.position = UNWRITTEN
         self.client = client
         self.timeout = timeout  # seconds; None for a plain reserve
         self.passes = command is not RESERVE_JOB

@@ -7,7 +7,7 @@ and plain values; whoever owns a socket carries the bytes.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,6 +91,8 @@ TUBE = TubeName()
 
 def check_body(value: object) -> bytes:
     """A job's body as bytes: bytes-like as it is, a str as UTF-8. Raises InvalidArgument."""
+    if type(value) is bytes and len(value) <= MAX_NUMBER:
+        return value
     if isinstance(value, bytes):
         body = value
     elif isinstance(value, str):
@@ -233,8 +235,9 @@ COMMANDS = {row.verb: row for row in globals().copy().values() if isinstance(row
 QUIT = b"quit\r\n"
 
 
-def encode_put(priority: int, delay: int, ttr: int, body: bytes) -> bytes:
+def encode_put(priority: int, delay: int, ttr: int, body: object) -> bytes:
     """A put, line and body. Raises InvalidArgument."""
+    body = check_body(body)
     size = len(body)
     # The one command whose arguments are checked by hand: it is sent more often than all others.
     if not (
@@ -325,8 +328,17 @@ class Parser:
         self._data = bytearray()  # as much of that data as has come
         self._size = 0  # of that data, without its CR LF
 
-    def feed(self, chunk: bytes) -> Iterator[Reply]:
+    def feed(self, chunk: bytes) -> Iterable[Reply]:
         """The replies that `chunk` completes. Take all of them before the next call."""
+        end = chunk.find(b"\r\n")
+        if end >= 0 and end == len(chunk) - 2 and not self._rest and self._words is None:
+            # One line and no more, as it is where commands go one at a time.
+            words = chunk[:end].split(b" ")
+            if words[0] not in WITH_DATA and end <= MAX_REPLY_LINE:
+                return ((words, b""),)
+        return self._cut(chunk)
+
+    def _cut(self, chunk: bytes) -> Iterator[Reply]:
         if self._words is not None:
             self._data += chunk
             if len(self._data) < self._size + 2:

@@ -109,12 +109,16 @@ class Stream(_Direct, IOStream):
     more work for each command.
     """
 
+    _backlog = False  # something may wait to be written
+
     def send(self, data: bytes) -> None:
-        if self.closed():
+        sock = self.socket
+        if sock is None:  # closed
             return
-        if not self.writing():
+        if not self._backlog or not self.writing():
+            self._backlog = False
             try:
-                count = self.socket.send(data)
+                count = sock.send(data)
             except BlockingIOError:
                 count = 0
             except OSError as error:
@@ -124,6 +128,7 @@ class Stream(_Direct, IOStream):
             if count == len(data):
                 return
             data = data[count:]
+        self._backlog = True
         self.write(data)
 
     def write_to_fd(self, data: memoryview) -> int:
