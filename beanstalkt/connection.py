@@ -149,7 +149,7 @@ class Connection:
         if place.plain:
             written.append(place)
         else:
-            if place.waits and isinstance(place, Reserve):
+            if place.waits and isinstance(place, Reserve) and place.timeout is not None:
                 place.begin(self.loop.time())
             self._fifo.write(place)
             if place.count > 1:

@@ -255,7 +255,8 @@ class Reserve(Place):
         self.passes = command is not RESERVE_JOB
         self.waits = self.passes and timeout != 0
         self.ends: float | None = None  # the time of the loop when its timeout is over
-        future.to_anyone = self.passes
+        if not self.passes:
+            future.to_anyone = False
 
     @property
     def live(self) -> bool:
