@@ -22,6 +22,7 @@ from .connection import Connection
 from .errors import (
     ConnectionLost,
     DeadlineSoon,
+    InvalidArgument,
     NotFound,
     ReservationLost,
     TimedOut,
@@ -98,6 +99,8 @@ class Client:
         max_reconnect_delay: float | None = None,
         response_timeout: float = 60.0,
     ) -> None:
+        if connect_timeout is not None and not connect_timeout >= 0:
+            raise InvalidArgument(f"connect_timeout must not be negative: {connect_timeout!r}")
         #: where the server is
         self.address = Address(host, port, unix_path, ssl_options is not None)
         if max_reconnect_delay is None:

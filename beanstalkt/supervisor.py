@@ -16,7 +16,7 @@ from typing import Any
 
 from .address import Address
 from .connection import Connection
-from .errors import BeanstalkException, ConnectionLost
+from .errors import BeanstalkException, ConnectionLost, InvalidArgument
 from .place import UNWRITTEN, Reserve
 from .stream import open_stream, within
 
@@ -34,11 +34,17 @@ WARNING_INTERVAL = 60.0
 
 @dataclass(frozen=True)
 class Timing:
-    """How long to wait for what, in seconds."""
+    """How long to wait for what, in seconds. Raises InvalidArgument."""
 
     reconnect_delay: float = 1.0
     max_reconnect_delay: float = 1.0
     response_timeout: float = 60.0
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            # Without a pause, a server that is away would be called without end.
+            if not isinstance(value, (int, float)) or not value > 0:
+                raise InvalidArgument(f"{name} must be a number of seconds above 0, not {value!r}")
 
     def delays(self) -> Iterator[float]:
         """The pauses between attempts: growing up to the maximum, with a tenth of jitter."""

@@ -377,7 +377,7 @@ def test_data_that_does_not_end_where_it_says_is_an_error(end: bytes) -> None:
 
 def test_what_was_whole_comes_before_the_error() -> None:
     parser = Parser()
-    feed = parser.feed(b"INSERTED 1\r\nOK x\r\n")
+    feed = iter(parser.feed(b"INSERTED 1\r\nOK x\r\n"))
     assert next(feed) == ([b"INSERTED", b"1"], b"")
     with pytest.raises(errors.UnexpectedResponse):
         next(feed)

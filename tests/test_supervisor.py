@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from itertools import islice
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from beanstalkt import Client, InvalidArgument
 from beanstalkt.supervisor import Timing
 
 seconds = st.floats(0.001, 1000)
@@ -37,3 +39,18 @@ def test_by_default_it_is_a_second_and_does_not_grow() -> None:
     timing = Timing()
     assert (timing.reconnect_delay, timing.max_reconnect_delay) == (1, 1)
     assert timing.response_timeout == 60
+
+
+@pytest.mark.parametrize("bad", [0, -1, -0.5, float("nan"), None, "1"])
+@pytest.mark.parametrize("name", ["reconnect_delay", "max_reconnect_delay", "response_timeout"])
+def test_a_time_must_be_above_0(name: str, bad: object) -> None:
+    if name == "max_reconnect_delay" and bad is None:
+        return  # stands for the other delay
+    with pytest.raises(InvalidArgument, match=name):
+        Client(**{name: bad})  # type: ignore[arg-type]
+
+
+def test_the_time_to_connect_may_be_0_but_not_negative() -> None:
+    Client(connect_timeout=0)
+    with pytest.raises(InvalidArgument, match="connect_timeout"):
+        Client(connect_timeout=-1)

@@ -20,6 +20,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from .command import inheritable
 from .handler import CannotStart
 from .message import Incoming, frame
 
@@ -82,7 +83,7 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(), life),
                 start_new_session=True,
-                env=_environment(),
+                env=inheritable(os.environb),
             )
         except BaseException:
             self._channel.close()
@@ -217,13 +218,3 @@ class Child:
             return f"was ended by {signal.Signals(-self.status).name}"
         except ValueError:  # a real-time signal
             return f"was ended by signal {-self.status}"
-
-
-def _environment() -> dict[str, str]:
-    # The runner's own settings go no further, nor does its line to systemd.
-    return {
-        key: value
-        for key, value in os.environ.items()
-        if not key.startswith("BEANSTALKT_")
-        and key not in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
-    }
