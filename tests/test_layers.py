@@ -79,3 +79,32 @@ def test_the_client_brings_in_nothing_but_tornado() -> None:
     foreign = run.stdout.split("] [")[1]
     assert "tornado" in foreign
     assert not {"pytest", "yaml", "hypothesis"} & set(foreign.replace("'", "").split(", "))
+
+
+ABOVE = {
+    "cmd.py": PURE | {"client", "arguments", "input", "worker", "server"},
+    "worker": PURE | {"client", "dispatch"},
+    "dispatch": PURE | {"client", "worker"},
+    "server": PURE,
+}
+"""What is built on the client sees only the client; the server does not see it at all."""
+
+
+def imports_of_package(path: Path) -> set[str]:
+    """The modules right below the package that a file of it imports."""
+    depth = len(path.relative_to(PACKAGE).parts)
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level == depth:
+            if node.module:
+                found.add(node.module.split(".")[0])
+            else:
+                found |= {alias.name for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("name", ABOVE)
+def test_what_stands_on_the_client_sees_only_the_client(name: str) -> None:
+    place = PACKAGE / name
+    for file in [place] if place.is_file() else sorted(place.glob("*.py")):
+        assert imports_of_package(file) <= ABOVE[name], file.name
