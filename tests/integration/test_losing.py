@@ -26,6 +26,7 @@ from beanstalkt import (
     supervisor,
 )
 from beanstalkt.stream import open_stream
+from tests.embedded import AnyServer
 
 from ..beanstalkd import HOST, Beanstalkd, free_port
 from ..peer import Line, Peer
@@ -34,7 +35,7 @@ from ..proxy import Proxy, nothing_left, until
 DELAY = 0.02  # seconds between two attempts
 
 
-def client_of(server: Beanstalkd | Peer | Proxy, **options: Any) -> Client:
+def client_of(server: AnyServer | Peer | Proxy, **options: Any) -> Client:
     return Client(server.host, server.port, reconnect_delay=DELAY, **options)
 
 
@@ -167,15 +168,15 @@ async def test_two_may_wait_for_one_connection() -> None:
 # --- connecting again ---
 
 
-async def test_it_connects_again_by_itself(beanstalkd: Beanstalkd) -> None:
+async def test_it_connects_again_by_itself(server: AnyServer) -> None:
     async with nothing_left():
-        client = client_of(beanstalkd)
+        client = client_of(server)
         await client.connect()
         for _ in range(5):
             await client.put(b"job")
-            await asyncio.to_thread(beanstalkd.kill)
+            await asyncio.to_thread(server.kill)
             await lost(client)
-            await asyncio.to_thread(beanstalkd.start)
+            await asyncio.to_thread(server.start)
             await back(client)
             assert await client.put(b"job") == 1
         await client.close()
@@ -270,37 +271,37 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 async def test_the_loss_and_the_first_failed_attempt_are_told(
-    beanstalkd: Beanstalkd, caplog: pytest.LogCaptureFixture, attempts: list[None]
+    server: AnyServer, caplog: pytest.LogCaptureFixture, attempts: list[None]
 ) -> None:
-    async with client_of(beanstalkd) as client:
+    async with client_of(server) as client:
         for _ in range(2):
             await client.put(b"job")
             caplog.clear()
             attempts.clear()
-            beanstalkd.kill()
+            server.kill()
             await until(lambda: len(attempts) >= 6)
             loss, attempt = warnings(caplog)
-            address = f"{beanstalkd.host}:{beanstalkd.port}"
+            address = f"{server.host}:{server.port}"
             assert address in loss
             assert "lost" in loss
             assert "closed" in loss
             assert address in attempt
             assert "refused" in attempt.lower()
-            beanstalkd.start()
+            server.start()
             await back(client)
 
 
 async def test_a_server_that_stays_away_is_told_of_again(
-    beanstalkd: Beanstalkd,
+    server: AnyServer,
     caplog: pytest.LogCaptureFixture,
     attempts: list[None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert supervisor.WARNING_INTERVAL == 60
     monkeypatch.setattr(supervisor, "WARNING_INTERVAL", 0.1)
-    async with client_of(beanstalkd) as client:
+    async with client_of(server) as client:
         await client.put(b"job")
-        beanstalkd.kill()
+        server.kill()
         await until(lambda: len(warnings(caplog)) >= 4)
         assert len(attempts) > 5
 
@@ -327,16 +328,16 @@ async def test_hanging_up_is_not_told_each_time(caplog: pytest.LogCaptureFixture
 # --- replay ---
 
 
-async def test_the_tubes_are_restored_before_anything_else(beanstalkd: Beanstalkd) -> None:
+async def test_the_tubes_are_restored_before_anything_else(server: AnyServer) -> None:
     restored = asyncio.Event()
-    async with client_of(beanstalkd) as client:
+    async with client_of(server) as client:
         client.set_reconnect_callback(restored.set)
         await client.use("used")
         for name in ("a", "b", "c"):
             await client.watch(name)
         await client.ignore("default")
         await client.ignore("b")
-        beanstalkd.restart()
+        server.restart()
         await restored.wait()
         assert await client.list_tube_used() == client.using == "used"
         assert set(await client.list_tubes_watched()) == client.watching == {"a", "c"}
@@ -430,8 +431,8 @@ async def test_a_replay_that_fails_is_repeated(
         assert client.using == "x"
 
 
-async def test_the_tubes_are_kept_over_close(beanstalkd: Beanstalkd) -> None:
-    client = client_of(beanstalkd)
+async def test_the_tubes_are_kept_over_close(server: AnyServer) -> None:
+    client = client_of(server)
     await client.connect()
     await client.use("used")
     await client.watch("watched")
@@ -446,45 +447,45 @@ async def test_the_tubes_are_kept_over_close(beanstalkd: Beanstalkd) -> None:
 
 
 async def test_the_callback_is_called_each_time_and_not_for_the_first(
-    beanstalkd: Beanstalkd,
+    server: AnyServer,
 ) -> None:
     calls: list[bool] = []
-    async with client_of(beanstalkd) as client:
+    async with client_of(server) as client:
         client.set_reconnect_callback(lambda: calls.append(client.closed()))
         await client.put(b"job")
         assert not calls
         for number in (1, 2, 3):
-            beanstalkd.restart()
+            server.restart()
             await until(lambda: len(calls) == number)  # noqa: B023
             await client.put(b"job")
         client.set_reconnect_callback(None)
-        beanstalkd.kill()
+        server.kill()
         await lost(client)
-        beanstalkd.start()
+        server.start()
         await back(client)
     assert calls == [False] * 3
 
 
-async def test_a_callback_that_raises_breaks_nothing(beanstalkd: Beanstalkd) -> None:
+async def test_a_callback_that_raises_breaks_nothing(server: AnyServer) -> None:
     reported: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
 
     def bad() -> None:
         raise RuntimeError("the callback's own fault")
 
-    async with client_of(beanstalkd) as client:
+    async with client_of(server) as client:
         client.set_reconnect_callback(bad)
         reserve = client.reserve()
-        beanstalkd.restart()
+        server.restart()
         await until(lambda: reported)
-        async with client_of(beanstalkd) as other:
+        async with client_of(server) as other:
             await other.put(b"job")
         assert (await reserve).body == b"job"
     assert len(reported) == 1
     assert "own fault" in str(reported[0]["exception"])
 
 
-async def test_the_callback_may_be_a_coroutine_function(beanstalkd: Beanstalkd) -> None:
+async def test_the_callback_may_be_a_coroutine_function(server: AnyServer) -> None:
     reported: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
     ids: list[int] = []
@@ -493,11 +494,11 @@ async def test_the_callback_may_be_a_coroutine_function(beanstalkd: Beanstalkd) 
         ids.append(await client.put(b"job"))
         raise RuntimeError("late")
 
-    async with client_of(beanstalkd) as client:
+    async with client_of(server) as client:
         client.set_reconnect_callback(callback)
         await client.put(b"job")
         await client.put(b"job")
-        beanstalkd.restart()
+        server.restart()
         await until(lambda: reported)
     assert ids == [1]
     assert "late" in str(reported[0])
@@ -632,18 +633,16 @@ VERBS: list[Callable[[Client], Awaitable[Any]]] = [
 
 
 @pytest.mark.parametrize("when", ["before connect", "while connecting", "lost", "closed"])
-async def test_a_command_without_a_connection_fails_at_once(
-    when: str, beanstalkd: Beanstalkd
-) -> None:
-    client = client_of(beanstalkd)
+async def test_a_command_without_a_connection_fails_at_once(when: str, server: AnyServer) -> None:
+    client = client_of(server)
     if when == "while connecting":
-        beanstalkd.stop()
+        server.stop()
         connecting = client.connect()
     elif when != "before connect":
         await client.connect()
         await client.put(b"job")
     if when == "lost":
-        beanstalkd.stop()
+        server.stop()
         await lost(client)
     if when == "closed":
         await client.close()
@@ -666,14 +665,14 @@ async def test_a_command_without_a_connection_fails_at_once(
 # --- waiting reserves ---
 
 
-async def test_waiting_reserves_go_on(beanstalkd: Beanstalkd) -> None:
-    async with client_of(beanstalkd) as client, client_of(beanstalkd) as other:
+async def test_waiting_reserves_go_on(server: AnyServer) -> None:
+    async with client_of(server) as client, client_of(server) as other:
         reserves = [client.reserve(), client.reserve(100), client.reserve(), client.reserve(1000)]
         await other.put(b"0")
         job = await reserves[0]
         for _ in range(3):
             async with replaced(client, other):
-                beanstalkd.restart()
+                server.restart()
         await other.put_many([b"1", b"2", b"3"])
         for body in (b"1", b"2", b"3"):
             job = await reserves[int(body)]
@@ -695,11 +694,11 @@ async def test_a_reserve_that_does_not_wait_is_lost() -> None:
             assert outcome.sent
 
 
-async def test_a_held_reserve_goes_on_too(beanstalkd: Beanstalkd) -> None:
-    async with client_of(beanstalkd) as client, client_of(beanstalkd) as other:
+async def test_a_held_reserve_goes_on_too(server: AnyServer) -> None:
+    async with client_of(server) as client, client_of(server) as other:
         reserve, held, second = client.reserve(), client.put(b"held"), client.reserve()
         async with replaced(client, other):
-            beanstalkd.restart()
+            server.restart()
         assert isinstance(held.exception(), ConnectionLost)
         await other.put_many([b"1", b"2"])
         assert [(await each).body for each in (reserve, second)] == [b"1", b"2"]
@@ -722,11 +721,11 @@ async def test_only_what_is_left_of_the_timeout_is_asked_for() -> None:
     assert isinstance(outcomes[1], TimedOut)
 
 
-async def test_a_timeout_that_ends_without_a_connection(beanstalkd: Beanstalkd) -> None:
-    async with nothing_left(), client_of(beanstalkd) as client:
+async def test_a_timeout_that_ends_without_a_connection(server: AnyServer) -> None:
+    async with nothing_left(), client_of(server) as client:
         reserves = [client.reserve(1), client.reserve()]
         await asyncio.sleep(0.01)
-        beanstalkd.kill()
+        server.kill()
         await lost(client)
         assert not reserves[0].done()
         with pytest.raises(TimedOut) as error:
@@ -740,16 +739,16 @@ async def test_a_timeout_that_ends_without_a_connection(beanstalkd: Beanstalkd) 
 
 
 async def test_a_reserve_cancelled_without_a_connection_is_not_asked_for_again(
-    beanstalkd: Beanstalkd,
+    server: AnyServer,
 ) -> None:
-    async with nothing_left(), client_of(beanstalkd) as client:
+    async with nothing_left(), client_of(server) as client:
         reserves = [client.reserve(), client.reserve(20)]
         await asyncio.sleep(0.01)
-        beanstalkd.kill()
+        server.kill()
         await lost(client)
         for reserve in reserves:
             reserve.cancel()
-        beanstalkd.start()
+        server.start()
         await back(client)
         assert (await client.stats())["current-waiting"] == 0
         assert await client.put(b"job") == 1
@@ -783,14 +782,14 @@ async def all_lost(client: Client, job: Job) -> None:
         assert error.value.command in ("delete", "release", "bury", "touch")
 
 
-async def test_a_job_of_a_lost_connection_is_not_settled(beanstalkd: Beanstalkd) -> None:
-    async with Proxy(beanstalkd.host, beanstalkd.port) as proxy, client_of(proxy) as client:
+async def test_a_job_of_a_lost_connection_is_not_settled(server: AnyServer) -> None:
+    async with Proxy(server.host, server.port) as proxy, client_of(proxy) as client:
         await client.put(b"old")
         job = await client.reserve()
         await proxy.refuse()
         await lost(client)
         await all_lost(client, job)
-        beanstalkd.restart()
+        server.restart()
         await proxy.listen()
         await back(client)
         assert await client.put(b"somebody else's") == job.id
@@ -806,8 +805,8 @@ async def test_a_job_of_a_lost_connection_is_not_settled(beanstalkd: Beanstalkd)
         await client.delete(job.id)
 
 
-async def test_so_it_is_over_close_and_connect(beanstalkd: Beanstalkd) -> None:
-    client = client_of(beanstalkd)
+async def test_so_it_is_over_close_and_connect(server: AnyServer) -> None:
+    client = client_of(server)
     await client.connect()
     await client.put(b"job")
     job = await client.reserve()
@@ -820,8 +819,8 @@ async def test_so_it_is_over_close_and_connect(beanstalkd: Beanstalkd) -> None:
     await client.close()
 
 
-async def test_a_job_that_was_only_looked_at_belongs_to_nobody(beanstalkd: Beanstalkd) -> None:
-    async with Proxy(beanstalkd.host, beanstalkd.port) as proxy, client_of(proxy) as client:
+async def test_a_job_that_was_only_looked_at_belongs_to_nobody(server: AnyServer) -> None:
+    async with Proxy(server.host, server.port) as proxy, client_of(proxy) as client:
         await client.put(b"job")
         job = await client.peek_ready()
         async with replaced(client):
@@ -846,7 +845,7 @@ async def test_settling_that_was_under_way_is_lost_with_sent() -> None:
         assert error.value.sent
 
 
-async def test_a_loop_over_jobs_goes_on(beanstalkd: Beanstalkd) -> None:
+async def test_a_loop_over_jobs_goes_on(server: AnyServer) -> None:
     bodies: list[bytes] = []
 
     async def work(client: Client) -> None:
@@ -857,13 +856,13 @@ async def test_a_loop_over_jobs_goes_on(beanstalkd: Beanstalkd) -> None:
             if job.body == b"end":
                 return
 
-    async with client_of(beanstalkd) as client, client_of(beanstalkd) as other:
+    async with client_of(server) as client, client_of(server) as other:
         working = asyncio.ensure_future(work(client))
         for number in range(3):
             await other.put(b"%d" % number)
             await until(lambda: len(bodies) == number + 1)  # noqa: B023
             async with replaced(client, other):
-                beanstalkd.restart()
+                server.restart()
         await other.put(b"end")
         await working
     assert bodies == [b"0", b"1", b"2", b"end"]
@@ -898,9 +897,9 @@ async def test_the_kernel_looks_whether_the_peer_is_there(beanstalkd: Beanstalkd
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
-async def test_a_signal_ends_the_server_in_order(beanstalkd: Beanstalkd) -> None:
-    async with client_of(beanstalkd) as client:
+async def test_a_signal_ends_the_server_in_order(server: AnyServer) -> None:
+    async with client_of(server) as client:
         await client.put(b"job")
         async with replaced(client):
-            beanstalkd.restart(signal.SIGTERM)
+            server.restart(signal.SIGTERM)
         assert await client.put(b"job") == 1

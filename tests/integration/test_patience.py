@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from beanstalkt import Client, ConnectionLost, TimedOut
+from tests.embedded import AnyServer
 
 from ..beanstalkd import Beanstalkd
 from ..peer import Line, Peer
@@ -18,7 +19,7 @@ from ..proxy import Proxy, nothing_left, until
 PATIENCE = 0.2  # seconds
 
 
-def client_of(server: Beanstalkd | Peer | Proxy, **options: Any) -> Client:
+def client_of(server: AnyServer | Peer | Proxy, **options: Any) -> Client:
     options = {"reconnect_delay": 0.02, "response_timeout": PATIENCE, **options}
     return Client(server.host, server.port, **options)
 
@@ -76,23 +77,23 @@ async def test_it_counts_only_while_a_place_is_the_oldest() -> None:
         assert len(peer.lines) == 1
 
 
-async def test_an_idle_connection_is_left_alone(beanstalkd: Beanstalkd) -> None:
-    async with Proxy(beanstalkd.host, beanstalkd.port) as proxy, client_of(proxy) as client:
+async def test_an_idle_connection_is_left_alone(server: AnyServer) -> None:
+    async with Proxy(server.host, server.port) as proxy, client_of(proxy) as client:
         await client.put(b"job")
         await asyncio.sleep(3 * PATIENCE)
         await client.put(b"job")
         assert proxy.accepted == 1
 
 
-async def test_a_reserve_may_take_its_own_timeout_besides(beanstalkd: Beanstalkd) -> None:
-    async with Proxy(beanstalkd.host, beanstalkd.port) as proxy, client_of(proxy) as client:
+async def test_a_reserve_may_take_its_own_timeout_besides(server: AnyServer) -> None:
+    async with Proxy(server.host, server.port) as proxy, client_of(proxy) as client:
         with pytest.raises(TimedOut, match="TIMED_OUT"):
             await client.reserve(1)
         assert proxy.accepted == 1
 
 
-async def test_a_reserve_that_nobody_answers_after_its_timeout(beanstalkd: Beanstalkd) -> None:
-    async with Proxy(beanstalkd.host, beanstalkd.port) as proxy, client_of(proxy) as client:
+async def test_a_reserve_that_nobody_answers_after_its_timeout(server: AnyServer) -> None:
+    async with Proxy(server.host, server.port) as proxy, client_of(proxy) as client:
         begin = time.monotonic()
         reserve = client.reserve(1)
         await until(lambda: proxy.up.passed)
@@ -106,12 +107,12 @@ async def test_a_reserve_that_nobody_answers_after_its_timeout(beanstalkd: Beans
         assert proxy.accepted == 2
 
 
-async def test_a_plain_reserve_waits_for_ever(beanstalkd: Beanstalkd) -> None:
-    async with Proxy(beanstalkd.host, beanstalkd.port) as proxy, client_of(proxy) as client:
+async def test_a_plain_reserve_waits_for_ever(server: AnyServer) -> None:
+    async with Proxy(server.host, server.port) as proxy, client_of(proxy) as client:
         reserve, held = client.reserve(), client.put(b"held")
         await asyncio.sleep(4 * PATIENCE)
         assert not reserve.done()
-        async with client_of(beanstalkd) as other:
+        async with client_of(server) as other:
             await other.put(b"job")
         assert (await reserve).body == b"job"
         assert await held == 2
@@ -146,8 +147,8 @@ async def test_behind_a_plain_reserve_the_count_begins_with_its_reply() -> None:
 # --- a loop that is blocked by the user's code ---
 
 
-async def test_what_came_while_the_loop_was_blocked_came_in_time(beanstalkd: Beanstalkd) -> None:
-    async with client_of(beanstalkd) as client:
+async def test_what_came_while_the_loop_was_blocked_came_in_time(server: AnyServer) -> None:
+    async with client_of(server) as client:
         for _ in range(3):
             puts = [client.put(b"job") for _ in range(1000)]
             await asyncio.sleep(0)
@@ -155,12 +156,12 @@ async def test_what_came_while_the_loop_was_blocked_came_in_time(beanstalkd: Bea
             await asyncio.gather(*puts)
 
 
-async def test_what_was_held_is_not_late_when_the_loop_is_blocked(beanstalkd: Beanstalkd) -> None:
+async def test_what_was_held_is_not_late_when_the_loop_is_blocked(server: AnyServer) -> None:
     """It is let go in the turn that wakes the user's code, which blocks before it is written."""
     async with (
-        Proxy(beanstalkd.host, beanstalkd.port) as proxy,
+        Proxy(server.host, server.port) as proxy,
         client_of(proxy) as client,
-        client_of(beanstalkd) as other,
+        client_of(server) as other,
     ):
         reserve, held = client.reserve(), client.put(b"held")
         await other.put(b"job")
