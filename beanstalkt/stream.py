@@ -218,6 +218,8 @@ async def within(
 ) -> T:
     """The result of `step`, which may take `timeout` seconds; raises OSError past them.
 
+    However it ends, `step` has ended by then.
+
     Not asyncio.wait_for, which until Python 3.12 swallows a cancellation that meets the end of
     the step: whoever tries again after a failure would then go on for ever.
 
@@ -227,12 +229,15 @@ async def within(
     try:
         await asyncio.wait([task], timeout=timeout)
     except asyncio.CancelledError:
-        if not task.cancel() and task.exception() is None and undo is not None:
+        if task.cancel():
+            await asyncio.wait([task])
+        elif task.exception() is None and undo is not None:
             undo(task.result())
         raise
     if task.done():
         return task.result()
     task.cancel()
+    await asyncio.wait([task])
     raise OSError(f"no answer within {timeout:.3g} s")
 
 

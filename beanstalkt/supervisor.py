@@ -84,6 +84,7 @@ class Supervisor:
         self._restored = restored
         self._task: asyncio.Task[None] | None = None  # opens a connection
         self._move: asyncio.Task[None] | None = None  # opens one to replace one that is stuck
+        self._ending: set[asyncio.Task[None]] = set()  # such tasks, cancelled
         self._recheck: asyncio.TimerHandle | None = None  # of one that is stuck and holds jobs
         self._closing: asyncio.Task[None] | None = None  # takes leave of the last connection
         self._waiters: dict[asyncio.Future[None], asyncio.TimerHandle | None] = {}
@@ -126,18 +127,42 @@ class Supervisor:
         return self.connection is not None or self._task is not None
 
     def _give_up(self, future: asyncio.Future[None], timeout: float) -> None:
-        if not future.done():
-            message = f"no connection to {self.address} within {timeout:g} s: {self._reason}"
-            future.set_exception(ConnectionLost(message))
+        message = f"no connection to {self.address} within {timeout:g} s: {self._reason}"
+
+        def fail(_: object = None) -> None:
+            if not future.done():
+                future.set_exception(ConnectionLost(message))
+
+        if self._once or len(self._waiters) > 1 or self._task is None:
+            fail()
+            return
+        # Nobody else waits. Whoever hears of the failure may stop the loop at once, so the
+        # attempt ends first.
+        self._task.add_done_callback(fail)
+        self._stop_opening()
 
     def _waiter_done(self, future: asyncio.Future[None]) -> None:
         """Nobody is left who waits for the first connection: stop trying."""
         timer = self._waiters.pop(future, None)
         if timer is not None:
             timer.cancel()
-        if not self._once and not self._waiters and self._task is not None:
-            self._task.cancel()
+        if not self._once and not self._waiters:
+            self._stop_opening()
+
+    def _stop_opening(self) -> None:
+        if self._task is not None:
+            self._cancel(self._task)
             self._task = None
+
+    def _stop_moving(self) -> None:
+        if self._move is not None:
+            self._cancel(self._move)
+            self._move = None
+
+    def _cancel(self, task: asyncio.Task[None]) -> None:
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+        task.cancel()
 
     def close(self, loop: asyncio.AbstractEventLoop) -> asyncio.Task[None]:
         """Ends everything at once, but for the farewell that is returned.
@@ -150,11 +175,9 @@ class Supervisor:
         if before is not None and not self.active:
             return before
         self._reason = "the client was closed"
-        opening = [task for task in (self._task, self._move) if task is not None]
-        self._task = self._move = None
+        self._stop_opening()
+        self._stop_moving()
         self._cancel_recheck()
-        for task in opening:
-            task.cancel()
         for future in list(self._waiters):
             if not future.done():
                 future.set_exception(ConnectionLost(self._reason))
@@ -163,7 +186,7 @@ class Supervisor:
             self._take_off_hold(place)
             place.lost(self._reason, sent=place.position != UNWRITTEN)
         connection, self.connection = self.connection, None
-        tasks = opening if before is None else [*opening, before]
+        tasks = [*self._ending] if before is None else [*self._ending, before]
         self._closing = loop.create_task(self._farewell(connection, tasks))
         if connection is not None:
             # A task that is cancelled before its first step takes none at all.
@@ -251,9 +274,7 @@ class Supervisor:
             self._warn("no use of a connection to %s: %s; trying again", self.address, reason)
             delay = next(self._delays)
         self._cancel_recheck()
-        if self._move is not None:
-            self._move.cancel()
-            self._move = None
+        self._stop_moving()
         self._task = self._loop.create_task(self._open_until_it_works(delay))
 
     def _put_on_hold(self, place: Reserve, now: float) -> None:

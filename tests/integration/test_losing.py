@@ -148,6 +148,24 @@ async def test_a_name_that_does_not_exist_is_tried_until_the_timeout() -> None:
     client = Client("no-such-host.invalid", 11300, 0.1, reconnect_delay=DELAY)
     with pytest.raises(ConnectionLost, match=r"no-such-host\.invalid"):
         await client.connect()
+    assert asyncio.all_tasks() == {asyncio.current_task()}  # whoever hears of it may end the loop
+
+
+async def test_a_name_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def resolve(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("beanstalkt.stream._resolve", resolve)
+    client = Client("no-answer.invalid", 11300, 0.05)
+    for _ in range(2):
+        with pytest.raises(ConnectionLost, match="within"):
+            await client.connect()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+    connecting = client.connect()
+    await asyncio.sleep(0.01)  # on its way
+    connecting.cancel()
+    await client.close()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_two_may_wait_for_one_connection() -> None:
