@@ -13,7 +13,7 @@ from typing import Any
 from .handler import CannotStart, Handler, Option, Work
 from .outcome import SUCCESS, Kind, Outcome
 from .output import Output, failure
-from .process import Process
+from .process import Process, close_inherited
 from .values import boolean
 
 _KINDS = {1: Kind.PERMANENT_FAIL, 2: Kind.TEMPORARY_FAIL}
@@ -42,6 +42,7 @@ class CommandHandler(Handler):
         self.pass_tube = pass_tube
         # Once, and as bytes: to turn it into them again takes a while with each command.
         self._inherited = inheritable(os.environb)
+        self._closing = close_inherited()
 
     @classmethod
     def from_options(cls, values: Mapping[str, Any], workers: int) -> CommandHandler:
@@ -60,7 +61,7 @@ class CommandHandler(Handler):
     async def run(self, work: Work) -> Outcome:
         argv = [*self.argv, work.tube] if self.pass_tube else self.argv
         try:
-            process = Process(argv, work.body, environment(work, self._inherited))
+            process = Process(argv, work.body, environment(work, self._inherited), self._closing)
         except OSError as error:
             return Outcome(Kind.NOT_STARTED, error=f"cannot start {argv[0]}: {error}")
         try:

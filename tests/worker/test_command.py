@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -186,6 +187,24 @@ async def test_it_has_its_own_session_and_no_descriptor_of_ours(tmp_path: Path) 
         )
         await handler.run(make_work())
     assert (tmp_path / "seen").read_text() == "True [0, 1, 2]"
+
+
+def test_a_runner_without_standard_streams_can_start_commands(tmp_path: Path) -> None:
+    program = """
+import asyncio, os, sys
+from beanstalkt.worker.process import Process
+
+async def run() -> None:
+    process = Process(["/bin/sh", "-c", "cat; echo error >&2"], b"body", os.environb)
+    status = await process.ended
+    with open(sys.argv[1], "wb") as seen:
+        seen.write(b"%d %s %s" % (status, process.stdout.kept(), process.stderr.kept()))
+
+asyncio.run(run())
+"""
+    run = f'exec "{sys.executable}" -c "$0" "$1" <&- >&- 2>&-'
+    subprocess.run(["/bin/sh", "-c", run, program, tmp_path / "seen"], timeout=20, check=True)
+    assert (tmp_path / "seen").read_text() == "0 body error\n"
 
 
 async def test_signal_handlers_are_the_default_ones(tmp_path: Path) -> None:
