@@ -108,7 +108,7 @@ def run(measure: Measure, jobs: int, servers: Servers) -> Sample:
         running = measure.run(address, jobs, watch)
         if inspect.iscoroutine(running):
             asyncio.run(running)
-    return Sample(jobs, jobs * measure.commands, watch.seconds, watch.cpu)
+    return Sample(jobs, jobs * measure.commands, watch.seconds, watch.cpu, watch.memory)
 
 
 @contextmanager

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import bare, client, embedded, functions, http_jobs, peers, worker  # noqa: F401 - figures
+from . import (
+    bare,
+    client,
+    embedded,  # noqa: F401 - figures
+    functions,  # noqa: F401 - figures
+    http_jobs,  # noqa: F401 - figures
+    idle,  # noqa: F401 - figures
+    peers,
+    worker,  # noqa: F401 - figures
+)
 from .registry import Measure, Round, at_least, at_most, cpu, rate
 
 CEILING = 95_000

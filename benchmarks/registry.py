@@ -23,6 +23,7 @@ class Stopwatch:
     def __init__(self) -> None:
         self.seconds = 0.0  # on the clock
         self.cpu = 0.0  # seconds that this process, all its threads, was running
+        self.memory = 0.0  # megabytes, for a measure that is about them
 
     def __enter__(self) -> Stopwatch:
         self._cpu = time.process_time()
@@ -67,6 +68,7 @@ class Sample:
     commands: int
     seconds: float
     cpu: float
+    memory: float = 0.0
 
     @property
     def rate(self) -> float:

@@ -1,0 +1,72 @@
+"""A runner whose slots all wait for a job, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from .bare import ask
+from .registry import Address, Stopwatch, at_most, measure
+
+TUBES = 20
+SLOTS_OF_EACH = 10
+
+SETTLED = 1.0
+"""Seconds from the last slot's reserve until the waiting is measured."""
+
+TIME = 10.0  # seconds
+
+
+@measure(
+    f"{TUBES * SLOTS_OF_EACH} idle slots of the runner", f"{TIME:g} s (CPU: of all)", share=0.0
+)
+def idle(address: Address, jobs: int, watch: Stopwatch) -> None:
+    tubes = [word for n in range(TUBES) for word in ("--tube", f"tube-{n}:{SLOTS_OF_EACH}")]
+    server = "beanstalk://{}:{}".format(*address)
+    command = [sys.executable, "-m", "beanstalkt.cmd", "--server", server, "work"]
+    with (
+        socket.create_connection(address) as sock,
+        subprocess.Popen([*command, *tubes, "--exec", "cat"], stderr=subprocess.DEVNULL) as runner,
+    ):
+        try:
+            while b"current-waiting: %d\n" % (TUBES * SLOTS_OF_EACH) not in ask(
+                sock, b"stats\r\n"
+            ):
+                time.sleep(0.05)
+            time.sleep(SETTLED)
+            before = cpu(runner.pid)
+            time.sleep(TIME)
+            watch.seconds, watch.cpu = TIME, cpu(runner.pid) - before
+            watch.memory = resident(runner.pid)
+        finally:
+            runner.terminate()
+
+
+def cpu(pid: int) -> float:
+    """Seconds that a process was running."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident(pid: int) -> float:
+    """Megabytes of a process that are in memory."""
+    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert found
+    return int(found[1]) * 1024 / 1e6
+
+
+at_most(
+    0.0,
+    f"s of CPU in {TIME:g} s of {TUBES * SLOTS_OF_EACH} idle slots",
+    lambda samples: samples[idle].cpu,
+)
+at_most(
+    60.0,
+    f"MB resident of {TUBES * SLOTS_OF_EACH} idle slots",
+    lambda samples: samples[idle].memory,
+)
