@@ -29,7 +29,18 @@ from .errors import (
 )
 from .job import Job
 from .many import Chunk, PutMany
-from .place import Grant, Own, Peek, Place, Priority, Reservation, Reserve, Settle, reserve_line
+from .place import (
+    Grant,
+    Own,
+    Peek,
+    Place,
+    Priority,
+    Reservation,
+    Reserve,
+    ReserveJob,
+    ReserveNow,
+    Settle,
+)
 from .protocol import (
     BURY,
     DEFAULT_PRIORITY,
@@ -49,7 +60,9 @@ from .protocol import (
     PEEK_READY,
     PUT,
     RELEASE,
+    RESERVE,
     RESERVE_JOB,
+    RESERVE_WITH_TIMEOUT,
     STATS,
     STATS_JOB,
     STATS_TUBE,
@@ -279,8 +292,13 @@ class Client:
         While it waits, only other reserves are sent; the rest is held, in order. It survives
         a lost connection. Cancelled, it loses no job. Raises TimedOut, DeadlineSoon.
         """
-        command, line = reserve_line(timeout)
-        return self._reserve(Reserve(command, line, self._reservation(), self, timeout), callback)
+        if timeout is None:
+            place = Reserve(RESERVE, RESERVE.form, self._reservation(), self)
+        else:
+            line = RESERVE_WITH_TIMEOUT.encode(timeout)
+            kind = Reserve if timeout else ReserveNow
+            place = kind(RESERVE_WITH_TIMEOUT, line, self._reservation(), self, timeout)
+        return self._send(place, callback)
 
     def reserve_job(self, job_id: int | Job, callback: Callback | None = None) -> Future[Job]:
         """Reserves this job, wherever it is (section 4.2).
@@ -288,7 +306,9 @@ class Client:
         Raises NotFound, also when somebody holds it.
         """
         line = RESERVE_JOB.encode(_id(job_id))
-        return self._reserve(Reserve(RESERVE_JOB, line, self._reservation(), self), callback)
+        place = ReserveJob(RESERVE_JOB, line, self._reservation(), self)
+        place.future.to_anyone = False
+        return self._send(place, callback)
 
     async def jobs(self, timeout: int | None = None) -> AsyncIterator[Job]:
         """Reserved jobs, one after the other: ``async for job in client.jobs(timeout=5)``.
@@ -457,7 +477,9 @@ class Client:
         return Future(loop=self._loop or self._bind())
 
     def _reservation(self) -> Reservation:
-        return Reservation(loop=self._loop or self._bind())
+        future = Reservation(loop=self._loop or self._bind())
+        future.holder = self._supervisor.connection
+        return future
 
     def _send(
         self, place: Place, callback: Callback | None, tube: str | None = None
@@ -495,10 +517,6 @@ class Client:
     def _peek(self, command: Command, callback: Callback | None, tube: str | None) -> Future[Job]:
         return self._send(Peek(command, command.encode(), self._future(), self), callback, tube)
 
-    def _reserve(self, place: Reserve, callback: Callback | None) -> Future[Job]:
-        place.future.holder = self._supervisor.connection
-        return self._send(place, callback)
-
     def _settle(
         self,
         command: Command,
@@ -509,11 +527,11 @@ class Client:
     ) -> Future[None]:
         connection = self._supervisor.connection
         if isinstance(job, Job):
-            job_id = job.id
+            job_id = job["id"]
             gone = job.origin is not None and job.origin is not connection
         else:
             job_id, gone = job, False
-        line = command.encode(job_id, *values)
+        line = command.encode(job_id, *values) if values else command.encode(job_id)
         jobs = set() if connection is None else connection.jobs
         place = Settle(command, line, self._future(), job_id, jobs, command is TOUCH)
         if gone:

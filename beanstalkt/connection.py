@@ -80,10 +80,10 @@ class Connection:
             return
         fifo = self._fifo
         if fifo.waiting:
-            if fifo.holds(place):
+            if fifo.held or not place.passes:
                 self._hold(place)
                 return
-            if fifo.take_over(place):
+            if fifo.unwanted and fifo.take_over(place):
                 return
         idle = not fifo.written
         line = self._take(place)
@@ -146,14 +146,15 @@ class Connection:
         self._position += len(line)
         written = self._fifo.written
         idle = not written
-        if place.plain:
+        if place.waits:
+            self._fifo.waiting += 1
+            if isinstance(place, Reserve) and place.timeout is not None:
+                place.begin(self.loop.time())
+        if place.count == 1:
             written.append(place)
         else:
-            if place.waits and isinstance(place, Reserve) and place.timeout is not None:
-                place.begin(self.loop.time())
-            self._fifo.write(place)
-            if place.count > 1:
-                self._pace()
+            written.extend([place] * place.count)
+            self._pace()
         if idle:
             self._patience.begin()
         return line
@@ -173,7 +174,8 @@ class Connection:
 
     def _hold(self, *places: Place) -> None:
         self._fifo.hold(*places)
-        self._holding()
+        if self._hold_timer is None or self._fifo.unwanted:
+            self._holding()
 
     def _holding(self) -> None:
         if self._hold_timer is None and not self._warned:
@@ -214,8 +216,8 @@ class Connection:
                 if not written:
                     raise unexpected(None, words)
                 place = written.popleft()
-                if not place.plain:
-                    fifo.answered(place)
+                if place.waits:
+                    fifo.waiting -= 1
                 progress = True
                 command = place.command
                 if words[0] == command.success:

@@ -21,54 +21,29 @@ class Fifo:
 
     :ivar written: the oldest first; the next reply belongs to it
     :ivar held: not written yet
-    :ivar waiting: how many of the written ones hold the line
+    :ivar waiting: how many of the written ones hold the line; counted by whoever writes and answers
+    :ivar unwanted: a reserve that nobody wants any more may be among the written ones
     """
 
     def __init__(self) -> None:
         self.written: deque[Place] = deque()
         self.held: deque[Place] = deque()
         self.waiting = 0
-        self._unwanted = False  # a reserve that nobody wants may be among the written ones
-        self._reserves = 0  # that may wait for a job, written or held, wanted or not
-
-    def holds(self, place: Place) -> bool:
-        """Whether a new command must not be written yet."""
-        return self.waiting > 0 and (bool(self.held) or not place.passes)
+        self.unwanted = False
 
     def hold(self, *places: Place) -> None:
         """Adds commands that are not written yet."""
         self.held.extend(places)
-        self._reserves += sum(place.passes for place in places)
 
     def hold_first(self, *places: Place) -> None:
         """Adds commands of the client's own in front of all that is held."""
         self.held.extendleft(reversed(places))
-
-    def write(self, place: Place) -> None:
-        """Adds a command that is being written; a plain one may be appended as it is."""
-        if place.waits:
-            self.waiting += 1
-        if place.passes:
-            self._reserves += 1
-        if place.count == 1:
-            self.written.append(place)
-        else:
-            self.written.extend([place] * place.count)
-
-    def answered(self, place: Place) -> None:
-        """A place that is not plain has been taken out, with its reply."""
-        if place.waits:
-            self.waiting -= 1
-        if place.passes:
-            self._reserves -= 1
 
     def released(self) -> Iterator[Place]:
         """Takes out what was held and may be written now: write each before the next."""
         held = self.held
         while held and (not self.waiting or held[0].passes):
             place = held.popleft()
-            if place.passes:
-                self._reserves -= 1
             # A reserve that was cancelled, or got its job from another one, need not be asked;
             # a command without a line turned out to be needless.
             if place.live if isinstance(place, Reserve) else place.line:
@@ -81,7 +56,6 @@ class Fifo:
         """Takes out what is not written yet, in order."""
         places = list(self.held)
         self.held.clear()
-        self._reserves -= sum(place.passes for place in places)
         return places
 
     def clear(self) -> list[Place]:
@@ -89,25 +63,25 @@ class Fifo:
         places = list(self)
         self.written.clear()
         self.held.clear()
-        self.waiting = self._reserves = 0
+        self.waiting = 0
         return places
 
     # --- reserves that nobody wants any more ---
 
     def abandoned(self) -> None:
         """A reserve was cancelled."""
-        self._unwanted = True
+        self.unwanted = True
 
     def hand_over(self, job: Job) -> bool:
         """Gives a job that nobody wants to the next reserve that waits, if there is one."""
-        if not self._reserves:
+        if not self.waiting:
             return False
         for place in self:
             if place.command in (WATCH, IGNORE):
                 return False  # what waits behind it may want other tubes
             if isinstance(place, Reserve) and place.live and place.passes:
                 place.future.set_result(job)
-                self._unwanted = True
+                self.unwanted = True
                 return True
         return False
 
@@ -118,7 +92,7 @@ class Fifo:
         the server, and when a job comes at last, its settling would be held behind them all.
         Those in between move up; a reserve with another timeout is not passed.
         """
-        if not self._unwanted or place.command is not RESERVE:
+        if not self.unwanted or place.command is not RESERVE:
             return False
         assert isinstance(place, Reserve)
         plain: list[Reserve] = []
@@ -130,7 +104,7 @@ class Fifo:
         live = [each.future for each in reversed(plain) if each.live]
         dead = [each.future for each in plain if not each.live]
         if not dead:
-            self._unwanted = any(isinstance(e, Reserve) and not e.live for e in self.written)
+            self.unwanted = any(isinstance(e, Reserve) and not e.live for e in self.written)
             return False
         live.append(place.future)
         for each, future in zip(reversed(plain), [*live, *dead[1:]], strict=True):
@@ -143,6 +117,8 @@ class Fifo:
         if not self.waiting:
             return False
         job_waits = bool(self.held) and returns_job(self.held[0])
+        if not (job_waits or self.unwanted):
+            return False
         wanted = False
         for place in self.written:
             if not isinstance(place, Reserve) or not place.passes:

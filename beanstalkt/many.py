@@ -23,8 +23,6 @@ class Chunk(Place):
 
     __slots__ = ("_many", "count", "missing")
 
-    plain = False
-
     def __init__(self, lines: list[bytes], many: PutMany) -> None:
         self.command = PUT
         self.line = b"".join(lines)

@@ -14,8 +14,6 @@ from .errors import BeanstalkException, ConnectionLost, TimedOut, UnexpectedResp
 from .job import Job, Verbs
 from .protocol import (
     PRIORITY,
-    RESERVE,
-    RESERVE_JOB,
     RESERVE_WITH_TIMEOUT,
     STATS_JOB,
     TIMEOUT,
@@ -39,8 +37,6 @@ class Place:
     """may be written behind a reserve that waits"""
     vital = False
     """a refusal leaves the server in a state that is not ours: the connection must go"""
-    plain = True
-    """none of the above and below: one reply, and nothing else to think of"""
     count = 1
     """replies: it stands that many times in the FIFO"""
     missing = 1
@@ -142,7 +138,9 @@ class Settle(Place):
     def done(self, result: Any) -> None:
         if not self.keeps:
             self.jobs.discard(self.job_id)
-        super().done(result)
+        future = self.future
+        if not future.done():
+            future.set_result(result)
 
     def failed(self, error: BeanstalkException) -> None:
         # NOT_FOUND, or buried instead of released: either way it is not held here.
@@ -161,7 +159,6 @@ class Priority(Place):
     __slots__ = ("behind", "fill")
 
     waits = True
-    plain = False
 
     def __init__(self, job_id: int, fill: Callable[[int], None], behind: Place) -> None:
         self.command = STATS_JOB
@@ -204,7 +201,9 @@ class Reservation(asyncio.Future[Job]):
     CancelledError although the Future has a job, and the job goes to somebody else.
     """
 
-    holder: Holder | None = None  # while it is on a connection
+    __slots__ = ("holder",)  # set with each; the others seldom
+
+    holder: Holder | None  # None while it is on no connection
     to_anyone = True  # any reserve may have its job; not so for one that asked for an id
     timer: asyncio.TimerHandle | None = None  # while it waits for a connection
 
@@ -218,23 +217,28 @@ class Reservation(asyncio.Future[Job]):
         return True
 
     def __await__(self) -> Generator[Any, None, Job]:
-        try:
-            return (yield from super().__await__())
-        except BaseException:
-            if self.done() and not self.cancelled() and self.exception() is None:
-                assert self.holder is not None
-                self.holder.give_back(self.result(), self.to_anyone)
-            raise
+        if not self.done():
+            # What the await of every Future does; to go through that one takes longer.
+            self._asyncio_future_blocking = True
+            try:
+                yield self
+            except BaseException:
+                if self.done() and not self.cancelled() and self.exception() is None:
+                    assert self.holder is not None
+                    self.holder.give_back(self.result(), self.to_anyone)
+                raise
+        return self.result()
 
     __iter__ = __await__
 
 
 class Reserve(Place):
-    """A reserve of any kind; the job belongs to the connection that the reply comes on."""
+    """A reserve; the job belongs to the connection that the reply comes on."""
 
-    __slots__ = ("client", "ends", "passes", "timeout", "waits")
+    __slots__ = ("client", "ends", "timeout")
 
-    plain = False
+    waits = True
+    passes = True
 
     future: Reservation
 
@@ -252,11 +256,7 @@ class Reserve(Place):
         self.position = UNWRITTEN
         self.client = client
         self.timeout = timeout  # seconds; None for a plain reserve
-        self.passes = command is not RESERVE_JOB
-        self.waits = self.passes and timeout != 0
         self.ends: float | None = None  # the time of the loop when its timeout is over
-        if not self.passes:
-            future.to_anyone = False
 
     @property
     def live(self) -> bool:
@@ -274,8 +274,10 @@ class Reserve(Place):
         if self.ends is not None:
             left = max(0, math.ceil(self.ends - now))
             self.line = RESERVE_WITH_TIMEOUT.encode(min(left, TIMEOUT.limit))
+        elif self.timeout is not None:
+            self.line = self.command.encode(self.timeout)
         elif self.passes:
-            _, self.line = reserve_line(self.timeout)
+            self.line = self.command.form
 
     def expire(self) -> None:
         """The timeout is over, and there is no connection to say so."""
@@ -287,22 +289,33 @@ class Reserve(Place):
         )
 
     def done(self, result: Any) -> None:
-        holder = self.future.holder
+        future = self.future
+        holder = future.holder
         assert holder is not None
         job_id, body = result
         job = Job(job_id, body, self.client, holder)
-        if self.future.done():
+        if future.done():
             holder.give_back(job, self.passes)
         else:
             holder.jobs.add(job_id)
-            self.future.set_result(job)
+            future.set_result(job)
 
 
-def reserve_line(timeout: int | None) -> tuple[Command, bytes]:
-    """The row and the line of a reserve. Raises InvalidArgument."""
-    if timeout is None:
-        return RESERVE, RESERVE.form
-    return RESERVE_WITH_TIMEOUT, RESERVE_WITH_TIMEOUT.encode(timeout)
+class ReserveNow(Reserve):
+    """One with a timeout of 0."""
+
+    __slots__ = ()
+
+    waits = False
+
+
+class ReserveJob(Reserve):
+    """One by a job's id."""
+
+    __slots__ = ()
+
+    waits = False
+    passes = False
 
 
 class Own(Place):

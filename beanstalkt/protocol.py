@@ -331,11 +331,15 @@ class Parser:
     def feed(self, chunk: bytes) -> Iterable[Reply]:
         """The replies that `chunk` completes. Take all of them before the next call."""
         end = chunk.find(b"\r\n")
-        if end >= 0 and end == len(chunk) - 2 and not self._rest and self._words is None:
-            # One line and no more, as it is where commands go one at a time.
+        if 0 <= end <= MAX_REPLY_LINE and not self._rest and self._words is None:
+            # One reply and no more, as it is where commands go one at a time.
             words = chunk[:end].split(b" ")
-            if words[0] not in WITH_DATA and end <= MAX_REPLY_LINE:
-                return ((words, b""),)
+            behind = len(chunk) - end - 2
+            if words[0] not in WITH_DATA:
+                if not behind:
+                    return ((words, b""),)
+            elif self._size_of_data(words) == behind - 2 and chunk.endswith(b"\r\n"):
+                return ((words, chunk[end + 2 : -2]),)
         return self._cut(chunk)
 
     def _cut(self, chunk: bytes) -> Iterator[Reply]:

@@ -115,8 +115,9 @@ class Stream(_Direct, IOStream):
         sock = self.socket
         if sock is None:  # closed
             return
-        if not self._backlog or not self.writing():
+        if self._backlog and not self.writing():
             self._backlog = False
+        if not self._backlog:
             try:
                 count = sock.send(data)
             except BlockingIOError:
@@ -150,11 +151,16 @@ class Stream(_Direct, IOStream):
         if not self.closed():
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
 
-    def _handle_events(self, fd: Any, events: int) -> None:
-        if events == IOLoop.READ and not self._connecting:
+    def start(self, receive: Callable[[bytes], None], closed: Callable[[], None]) -> None:
+        super().start(receive, closed)
+        if not self.closed():
+            # In the place of the reader that IOStream has added for that one read.
+            io_loop: Any = self.io_loop
+            io_loop.asyncio_loop.add_reader(self.fileno(), self._read)
+
+    def read_now(self) -> None:
+        if not self.closed():
             self._read()
-        else:
-            super()._handle_events(fd, events)
 
     def _read(self) -> bool:
         """Reads once; False if there was nothing, or the stream has ended."""

@@ -10,8 +10,8 @@ import pytest
 
 import beanstalkt
 from beanstalkt import Client, Job
-from beanstalkt.place import Grant, Own, Place, Priority, Reservation, Reserve, reserve_line
-from beanstalkt.protocol import DELETE, PUT, RELEASE, USE
+from beanstalkt.place import Grant, Own, Place, Priority, Reservation, Reserve
+from beanstalkt.protocol import DELETE, PUT, RELEASE, RESERVE, RESERVE_WITH_TIMEOUT, USE
 
 from .peer import Line, Peer
 
@@ -36,8 +36,8 @@ def future() -> asyncio.Future[Any]:
 
 
 def reserve(timeout: int | None = None) -> tuple[Reserve, Holder]:
-    command, line = reserve_line(timeout)
-    place = Reserve(command, line, Reservation(), Client(), timeout)
+    command = RESERVE if timeout is None else RESERVE_WITH_TIMEOUT
+    place = Reserve(command, b"as it was", Reservation(), Client(), timeout)
     place.future.holder = holder = Holder()
     return place, holder
 
