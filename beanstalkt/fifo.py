@@ -21,7 +21,7 @@ class Fifo:
 
     :ivar written: the oldest first; the next reply belongs to it
     :ivar held: not written yet
-    :ivar waiting: how many of the written ones hold the line; counted by whoever writes and answers
+    :ivar waiting: how many of the written ones hold the line; whoever writes them counts
     :ivar unwanted: a reserve that nobody wants any more may be among the written ones
     """
 
