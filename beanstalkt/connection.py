@@ -61,6 +61,7 @@ class Connection:
         self._on_stuck = on_stuck
         self._parser = Parser()
         self._fifo = Fifo()
+        self._written = self._fifo.written
         self._patience = Patience(self._fifo, loop, response_timeout, stream.read_now, self._end)
         self._out: list[bytes] = []  # what leaves at the end of this turn
         self._position = 0  # of the next byte to be written
@@ -85,12 +86,10 @@ class Connection:
                 return
             if fifo.unwanted and fifo.take_over(place):
                 return
-        idle = not fifo.written
-        line = self._take(place)
-        if idle:
-            self._stream.send(line)
+        if self._written:
+            self._send_later(self._take(place))
         else:
-            self._send_later(line)
+            self._stream.send(self._take(place))
 
     def send_unit(self, places: list[Place]) -> None:
         """The same for commands that nothing may come between."""
@@ -101,7 +100,7 @@ class Connection:
         if self._fifo.waiting:
             self._hold(*places)
             return
-        idle = not self._fifo.written
+        idle = not self._written
         lines = [self._take(place) for place in places]
         if idle:
             self._stream.send(b"".join(lines))
@@ -133,9 +132,9 @@ class Connection:
                 return False
             fifo.held.pop()
             return True
-        if not self._out or fifo.written[-1] is not place:
+        if not self._out or self._written[-1] is not place:
             return False
-        fifo.written.pop()
+        self._written.pop()
         self._position -= len(self._out.pop())
         return True
 
@@ -144,7 +143,7 @@ class Connection:
         line, place.line = place.line, b""
         place.position = self._position
         self._position += len(line)
-        written = self._fifo.written
+        written = self._written
         idle = not written
         if place.waits:
             self._fifo.waiting += 1
@@ -194,7 +193,7 @@ class Connection:
         self._hold_timer = None
         self._warned = True
         held = self._fifo.held
-        waiting = next(place for place in self._fifo.written if place.waits)
+        waiting = next(place for place in self._written if place.waits)
         log.warning(
             "%s and %d more commands have been held for %g s behind a waiting %s: the server "
             "answers nothing else on a connection until that is answered. Use a second Client "
@@ -208,8 +207,7 @@ class Connection:
     # --- replies in ---
 
     def _receive(self, chunk: bytes) -> None:
-        fifo = self._fifo
-        written = fifo.written
+        written = self._written
         progress = False
         try:
             for words, data in self._parser.feed(chunk):
@@ -217,7 +215,7 @@ class Connection:
                     raise unexpected(None, words)
                 place = written.popleft()
                 if place.waits:
-                    fifo.waiting -= 1
+                    self._fifo.waiting -= 1
                 progress = True
                 command = place.command
                 if words[0] == command.success:
@@ -234,15 +232,15 @@ class Connection:
             return
         if progress:
             self.answered = True
-            if written or fifo.held or self._paced or self._drained is not None:
+            if written or self._fifo.held or self._paced or self._drained is not None:
                 self._progressed()
 
     def _progressed(self) -> None:
         """What there is to do when some places have got their replies, and others wait."""
-        fifo = self._fifo
-        if self._paced or (fifo.written and fifo.written[0].count > 1):
+        fifo, written = self._fifo, self._written
+        if self._paced or (written and written[0].count > 1):
             self._pace()
-        if fifo.written:
+        if written:
             self._patience.begin()
         if fifo.held:
             self._let_go()
@@ -263,9 +261,9 @@ class Connection:
 
     def _break(self, error: BeanstalkException) -> None:
         """The stream is out of step: nothing that comes now can be told apart."""
-        if isinstance(error, UnexpectedResponse) and error.command is None and self._fifo.written:
+        if isinstance(error, UnexpectedResponse) and error.command is None and self._written:
             # No place has got it yet: it was meant for the oldest.
-            place = self._fifo.written.popleft()
+            place = self._written.popleft()
             error.command = place.command.verb
             place.failed(error)
         self._end(str(error), error, keep_reserves=False)
@@ -277,7 +275,7 @@ class Connection:
         part, and every other one is at least the shortest. What is there is read every
         millisecond all the same, because a server stalls when nothing is acknowledged.
         """
-        written = self._fifo.written
+        written = self._written
         missing = written[0].missing if written else 1
         if missing > 1:
             self._paced = True
@@ -373,7 +371,7 @@ class Connection:
         self._end("the client was closed", keep_reserves=False)
 
     def _check_drained(self) -> None:
-        written = self._fifo.written
+        written = self._written
         if (
             self._drained is not None
             and not self._drained.done()

@@ -383,9 +383,10 @@ class Parser:
 
     @staticmethod
     def _size_of_data(words: list[bytes]) -> int:
-        if len(words) < 2 or not words[-1].isdigit() or len(words[-1]) > 20:
+        last = words[-1]
+        if len(words) < 2 or not last.isdigit() or len(last) > 20:
             raise unexpected(None, words)
-        size = int(words[-1])
+        size = int(last)
         if size > MAX_REPLY_BODY:
             raise errors.UnexpectedResponse(
                 f"{size} bytes of data were announced, more than any server sends",
