@@ -35,11 +35,7 @@ class Beanstalkd:
         return f"beanstalk://{self.host}:{self.port}"
 
     def start(self) -> None:
-        assert EXECUTABLE, "beanstalkd is not installed"
-        self.process = subprocess.Popen(
-            [EXECUTABLE, "-l", self.host, "-p", str(self.port), *self.options],
-            stdin=subprocess.DEVNULL,
-        )
+        self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL)
         deadline = time.monotonic() + 10
         while True:
             try:
@@ -49,6 +45,10 @@ class Beanstalkd:
                 assert self.process.poll() is None, "beanstalkd ended at once"
                 assert time.monotonic() < deadline, "beanstalkd does not answer"
                 time.sleep(0.005)
+
+    def command(self) -> list[str]:
+        assert EXECUTABLE, "beanstalkd is not installed"
+        return [EXECUTABLE, "-l", self.host, "-p", str(self.port), *self.options]
 
     def stop(self, signum: int = signal.SIGTERM) -> None:
         """End the process, whatever state it is in; does nothing when it has ended."""

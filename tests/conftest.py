@@ -10,7 +10,7 @@ import pytest
 from tornado.ioloop import IOLoop
 
 from .beanstalkd import EXECUTABLE, Beanstalkd
-from .embedded import AnyServer, Embedded
+from .embedded import AnyServer, Apart, Embedded
 
 TEST_TIMEOUT = 30  # seconds; a test that takes longer hangs
 
@@ -69,6 +69,18 @@ def server(request: pytest.FixtureRequest) -> Iterator[AnyServer]:
         yield request.getfixturevalue("beanstalkd")
         return
     server = Embedded()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["beanstalkd", "embedded"])
+def apart(request: pytest.FixtureRequest) -> Iterator[Beanstalkd]:
+    """The same, each in a process of its own."""
+    if request.param == "beanstalkd":
+        yield request.getfixturevalue("beanstalkd")
+        return
+    server = Apart()
     server.start()
     yield server
     server.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import sys
 import threading
 
 from beanstalkt.testing import EmbeddedServer
@@ -54,6 +55,16 @@ class Embedded(EmbeddedServer):
         with self.connect() as sock, sock.makefile("rb") as replies:
             sock.sendall(command)
             return replies.readline()
+
+
+class Apart(Beanstalkd):
+    """The embedded server in a process of its own: one that can be frozen, and whose descriptors
+    are not counted with those of the test. `options` are those of ``serve``.
+    """
+
+    def command(self) -> list[str]:
+        serve = [sys.executable, "-m", "beanstalkt.cmd", "serve"]
+        return [*serve, "--host", self.host, "--port", str(self.port), *self.options]
 
 
 AnyServer = Beanstalkd | Embedded

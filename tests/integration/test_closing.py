@@ -39,14 +39,14 @@ async def all_settle(pending: list[Any]) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 5000])
-async def test_puts_that_nobody_waited_for_go_in(beanstalkd: Beanstalkd, count: int) -> None:
+async def test_puts_that_nobody_waited_for_go_in(apart: Beanstalkd, count: int) -> None:
     async with nothing_left():
-        client = client_of(beanstalkd)
+        client = client_of(apart)
         await client.connect()
         puts = [client.put(b"job") for _ in range(count)]
         await client.close()
         assert [put.result() for put in puts] == list(range(1, count + 1))
-    assert b"current-jobs-ready: %d\n" % count in await stats(beanstalkd)
+    assert b"current-jobs-ready: %d\n" % count in await stats(apart)
 
 
 async def stats(server: Beanstalkd) -> bytes:
@@ -79,10 +79,10 @@ async def test_quit_comes_last_and_only_after_the_replies() -> None:
 
 
 async def test_what_was_written_before_a_waiting_reserve_is_answered(
-    beanstalkd: Beanstalkd,
+    apart: Beanstalkd,
 ) -> None:
     async with nothing_left():
-        client = client_of(beanstalkd)
+        client = client_of(apart)
         await client.connect()
         await client.watch("empty")
         await client.ignore("default")
@@ -92,13 +92,13 @@ async def test_what_was_written_before_a_waiting_reserve_is_answered(
         assert await put == 1
         await all_fail([reserve], sent=True)
         await all_fail([held, more], sent=False)
-    assert b"current-jobs-ready: 1\n" in await stats(beanstalkd)
+    assert b"current-jobs-ready: 1\n" in await stats(apart)
 
 
-async def test_a_job_that_comes_while_closing_goes_back(beanstalkd: Beanstalkd) -> None:
-    async with client_of(beanstalkd) as other:
+async def test_a_job_that_comes_while_closing_goes_back(apart: Beanstalkd) -> None:
+    async with client_of(apart) as other:
         for _ in range(20):
-            client = client_of(beanstalkd)
+            client = client_of(apart)
             await client.connect()
             reserve = client.reserve()
             await asyncio.sleep(0)
@@ -110,8 +110,8 @@ async def test_a_job_that_comes_while_closing_goes_back(beanstalkd: Beanstalkd) 
             await job.delete()
 
 
-async def test_put_many_under_way(beanstalkd: Beanstalkd) -> None:
-    client = client_of(beanstalkd)
+async def test_put_many_under_way(apart: Beanstalkd) -> None:
+    client = client_of(apart)
     await client.connect()
     many = client.put_many(b"job" for _ in range(100_000))
     await until(lambda: not many.done())
@@ -120,22 +120,22 @@ async def test_put_many_under_way(beanstalkd: Beanstalkd) -> None:
         await many
     ids = [job_id for job_id in error.value.ids or [] if job_id]
     assert ids
-    assert b"current-jobs-ready: %d\n" % len(ids) in await stats(beanstalkd)
+    assert b"current-jobs-ready: %d\n" % len(ids) in await stats(apart)
 
 
 # --- it ends ---
 
 
 async def test_a_frozen_server_does_not_hold_it_up(
-    beanstalkd: Beanstalkd, monkeypatch: pytest.MonkeyPatch
+    apart: Beanstalkd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert connection.CLOSE_TIMEOUT == 5
     monkeypatch.setattr(connection, "CLOSE_TIMEOUT", 0.2)
     async with nothing_left():
-        client = client_of(beanstalkd)
+        client = client_of(apart)
         await client.connect()
         await client.put(b"job")
-        beanstalkd.freeze()
+        apart.freeze()
         pending: list[Awaitable[Any]] = [client.put(b"job"), client.put(bytes(30_000_000))]
         reserve, held = client.reserve(), client.stats()
         await asyncio.wait_for(client.close(), 5)
@@ -144,9 +144,9 @@ async def test_a_frozen_server_does_not_hold_it_up(
         assert client.closed()
 
 
-async def test_twice(beanstalkd: Beanstalkd) -> None:
+async def test_twice(apart: Beanstalkd) -> None:
     async with nothing_left():
-        client = client_of(beanstalkd)
+        client = client_of(apart)
         await client.connect()
         put = client.put(b"job")
         calls: list[tuple[object, ...]] = []
@@ -168,9 +168,9 @@ async def test_before_connect() -> None:
 
 
 @pytest.mark.parametrize("turns", range(8))
-async def test_while_connecting(beanstalkd: Beanstalkd, turns: int) -> None:
+async def test_while_connecting(apart: Beanstalkd, turns: int) -> None:
     async with nothing_left():
-        client = client_of(beanstalkd)
+        client = client_of(apart)
         connecting = client.connect()
         for _ in range(turns):
             await asyncio.sleep(0)
@@ -180,7 +180,7 @@ async def test_while_connecting(beanstalkd: Beanstalkd, turns: int) -> None:
         assert client.closed()
         with pytest.raises(ConnectionLost):
             await client.put(b"job")
-    await until_alone(beanstalkd)
+    await until_alone(apart)
 
 
 async def until_alone(server: Beanstalkd) -> None:
@@ -216,11 +216,11 @@ async def test_while_reconnecting(turns: int) -> None:
         assert client.closed()
 
 
-async def test_at_any_moment_of_attempts_that_fail(beanstalkd: Beanstalkd) -> None:
-    beanstalkd.stop()
+async def test_at_any_moment_of_attempts_that_fail(apart: Beanstalkd) -> None:
+    apart.stop()
     async with nothing_left():
         for turns in range(100):
-            client = Client(beanstalkd.host, beanstalkd.port, reconnect_delay=0.0001)
+            client = Client(apart.host, apart.port, reconnect_delay=0.0001)
             connecting = client.connect()
             for _ in range(turns):
                 await asyncio.sleep(0)
@@ -248,7 +248,7 @@ async def test_during_the_replay() -> None:
 
 
 @pytest.mark.parametrize("again", [False, True])
-async def test_inside_the_reconnect_callback(beanstalkd: Beanstalkd, again: bool) -> None:
+async def test_inside_the_reconnect_callback(apart: Beanstalkd, again: bool) -> None:
     futures: list[asyncio.Future[None]] = []
 
     def callback() -> None:
@@ -258,11 +258,11 @@ async def test_inside_the_reconnect_callback(beanstalkd: Beanstalkd, again: bool
             assert client.closed()
 
     async with nothing_left():
-        client = client_of(beanstalkd)
+        client = client_of(apart)
         await client.connect()
         client.set_reconnect_callback(callback)
         reserve = client.reserve()
-        beanstalkd.restart()
+        apart.restart()
         await until(lambda: futures)
         await all_fail([reserve])
         await asyncio.wait_for(asyncio.gather(*futures), 5)
@@ -270,12 +270,12 @@ async def test_inside_the_reconnect_callback(beanstalkd: Beanstalkd, again: bool
         if again:
             await client.put(b"job")
         await client.close()
-    await until_alone(beanstalkd)
+    await until_alone(apart)
 
 
-async def test_inside_the_callback_of_a_verb(beanstalkd: Beanstalkd) -> None:
+async def test_inside_the_callback_of_a_verb(apart: Beanstalkd) -> None:
     async with nothing_left():
-        client = client_of(beanstalkd)
+        client = client_of(apart)
         await client.connect()
         done = asyncio.Event()
         later = [client.put(b"1", callback=lambda _: client.close(lambda: done.set()))]
@@ -284,10 +284,10 @@ async def test_inside_the_callback_of_a_verb(beanstalkd: Beanstalkd) -> None:
         assert [put.result() for put in later] == list(range(1, 10))
 
 
-async def test_while_a_reserve_that_nobody_wants_is_left_behind(beanstalkd: Beanstalkd) -> None:
+async def test_while_a_reserve_that_nobody_wants_is_left_behind(apart: Beanstalkd) -> None:
     for turns in range(30):
         async with nothing_left():
-            client = client_of(beanstalkd)
+            client = client_of(apart)
             await client.connect()
             reserve, held = client.reserve(), client.put(b"job")
             await asyncio.sleep(0)
@@ -298,7 +298,7 @@ async def test_while_a_reserve_that_nobody_wants_is_left_behind(beanstalkd: Bean
             assert held.done()
             if held.exception() is not None:
                 await all_fail([held], sent=False)
-    await until_alone(beanstalkd)
+    await until_alone(apart)
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
@@ -328,28 +328,28 @@ async def test_the_server_goes_while_closing(moment: str) -> None:
         assert len(peer.lines) == 1
 
 
-async def test_the_loss_was_known_but_not_yet_told(beanstalkd: Beanstalkd) -> None:
+async def test_the_loss_was_known_but_not_yet_told(apart: Beanstalkd) -> None:
     """The stream closes in one turn of the loop, and tells it in the next."""
     async with nothing_left():
         for turns in range(10):
-            client = client_of(beanstalkd)
+            client = client_of(apart)
             await client.connect()
             reserve = client.reserve()
             await asyncio.sleep(0.001)
-            beanstalkd.kill()
+            apart.kill()
             for _ in range(turns):
                 await asyncio.sleep(0)
             await asyncio.wait_for(client.close(), 5)
             await all_fail([reserve])
-            beanstalkd.start()
+            apart.start()
 
 
 async def test_a_close_that_is_cancelled_ends_the_connection_all_the_same(
-    beanstalkd: Beanstalkd,
+    apart: Beanstalkd,
 ) -> None:
     async with nothing_left():
         for turns in range(4):
-            client = client_of(beanstalkd)
+            client = client_of(apart)
             await client.connect()
             reserve, held = client.reserve(), client.put(b"job")
             closing = client.close()
@@ -358,17 +358,17 @@ async def test_a_close_that_is_cancelled_ends_the_connection_all_the_same(
             closing.cancel()
             await all_fail([reserve, held])
             assert client.closed()
-    await until_alone(beanstalkd)
+    await until_alone(apart)
 
 
 async def test_cancelled_with_a_frozen_server_it_ends_at_once(
-    beanstalkd: Beanstalkd, monkeypatch: pytest.MonkeyPatch
+    apart: Beanstalkd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "CLOSE_TIMEOUT", 60)
     async with nothing_left():
-        client = client_of(beanstalkd)
+        client = client_of(apart)
         await client.connect()
-        beanstalkd.freeze()
+        apart.freeze()
         put = client.put(b"job")
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(client.close(), 0.05)
@@ -378,9 +378,9 @@ async def test_cancelled_with_a_frozen_server_it_ends_at_once(
 # --- and begins again ---
 
 
-async def test_connect_after_close(beanstalkd: Beanstalkd) -> None:
+async def test_connect_after_close(apart: Beanstalkd) -> None:
     async with nothing_left():
-        client = client_of(beanstalkd)
+        client = client_of(apart)
         for number in (1, 2, 3):
             await client.connect()
             assert await client.put(b"job") == number
@@ -389,9 +389,9 @@ async def test_connect_after_close(beanstalkd: Beanstalkd) -> None:
                 await client.put(b"job")
 
 
-async def test_connect_and_close_again_while_it_still_closes(beanstalkd: Beanstalkd) -> None:
+async def test_connect_and_close_again_while_it_still_closes(apart: Beanstalkd) -> None:
     async with nothing_left():
-        client = client_of(beanstalkd)
+        client = client_of(apart)
         await client.connect()
         put = client.put(b"job")
         first, connecting = client.close(), client.connect()
@@ -406,14 +406,14 @@ async def test_connect_and_close_again_while_it_still_closes(beanstalkd: Beansta
         await asyncio.wait_for(client.close(), 5)
         assert client.closed()
         await all_fail([connecting])
-    await until_alone(beanstalkd)
+    await until_alone(apart)
 
 
 async def test_it_does_not_connect_again_by_itself(
-    beanstalkd: Beanstalkd, monkeypatch: pytest.MonkeyPatch
+    apart: Beanstalkd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor, "ATTEMPT_TIMEOUT", 0.05)
-    async with Proxy(beanstalkd.host, beanstalkd.port) as proxy:
+    async with Proxy(apart.host, apart.port) as proxy:
         client = client_of(proxy)
         await client.connect()
         await client.put(b"job")

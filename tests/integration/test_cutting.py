@@ -160,11 +160,9 @@ async def converse(
 
 
 @pytest.mark.parametrize("direction", ["up", "down"])
-async def test_a_conversation_cut_at_every_byte(
-    beanstalkd: Beanstalkd, direction: Direction
-) -> None:
-    with witness_of(beanstalkd) as witness:
-        async with nothing_left(), Proxy(beanstalkd.host, beanstalkd.port) as proxy:
+async def test_a_conversation_cut_at_every_byte(apart: Beanstalkd, direction: Direction) -> None:
+    with witness_of(apart) as witness:
+        async with nothing_left(), Proxy(apart.host, apart.port) as proxy:
             size = await converse(proxy, witness, "cut-whole", None)
             assert 200 < size[direction] < 2000
             for position in range(size[direction]):
@@ -175,9 +173,9 @@ async def test_a_conversation_cut_at_every_byte(
 
 @pytest.mark.parametrize("direction", ["up", "down"])
 async def test_use_watch_and_ignore_cut_at_every_byte(
-    beanstalkd: Beanstalkd, direction: Direction
+    apart: Beanstalkd, direction: Direction
 ) -> None:
-    async with nothing_left(), Proxy(beanstalkd.host, beanstalkd.port) as proxy:
+    async with nothing_left(), Proxy(apart.host, apart.port) as proxy:
         for position in range(75):
             cut(proxy, direction, position)
             async with client_of(proxy) as client:
@@ -198,15 +196,15 @@ async def test_use_watch_and_ignore_cut_at_every_byte(
 
 
 @pytest.mark.parametrize("direction", ["up", "down"])
-async def test_the_replay_cut_at_every_byte(beanstalkd: Beanstalkd, direction: Direction) -> None:
+async def test_the_replay_cut_at_every_byte(apart: Beanstalkd, direction: Direction) -> None:
     said = b"use used\r\nwatch watched\r\nignore default\r\n"
     heard = b"USING used\r\nWATCHING 2\r\nWATCHING 1\r\n"
     calls: list[str] = []
-    with witness_of(beanstalkd) as witness:
+    with witness_of(apart) as witness:
         witness.ask(b"use watched")
         async with (
             nothing_left(),
-            Proxy(beanstalkd.host, beanstalkd.port) as proxy,
+            Proxy(apart.host, apart.port) as proxy,
             client_of(proxy) as client,
         ):
             client.set_reconnect_callback(lambda: calls.append(client.using))
