@@ -25,7 +25,8 @@ import pytest
 
 from beanstalkt import cmd
 
-from ..beanstalkd import HOST, Beanstalkd, free_port
+from ..beanstalkd import HOST, free_port
+from ..embedded import AnyServer
 
 TIMEOUT = 30  # seconds; what takes longer hangs
 
@@ -56,12 +57,12 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def run(
-    beanstalkd: Beanstalkd,
+    server: AnyServer,
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Run:
     """Runs a verb in this process: the same program, without the time to start one."""
-    monkeypatch.setenv("BEANSTALKD_URL", beanstalkd.url)
+    monkeypatch.setenv("BEANSTALKD_URL", server.url)
 
     def run(*words: str) -> Result:
         capfd.readouterr()
@@ -110,7 +111,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def counter(server: Beanstalkd, name: str, command: bytes = b"stats\r\n") -> int:
+def counter(server: AnyServer, name: str, command: bytes = b"stats\r\n") -> int:
     """One of the server's counters, as the server itself writes it."""
     with server.connect() as sock, sock.makefile("rb") as replies:
         sock.sendall(command)
@@ -120,11 +121,11 @@ def counter(server: Beanstalkd, name: str, command: bytes = b"stats\r\n") -> int
         return int(found[1])
 
 
-def wait_for_reserve(server: Beanstalkd) -> None:
+def wait_for_reserve(server: AnyServer) -> None:
     wait_until(lambda: counter(server, "current-waiting") == 1)
 
 
-def put(server: Beanstalkd, body: bytes, priority: int = 2**31) -> None:
+def put(server: AnyServer, body: bytes, priority: int = 2**31) -> None:
     reply = server.ask(b"put %d 0 120 %d\r\n%b\r\n" % (priority, len(body), body))
     assert reply.startswith(b"INSERTED")
 
@@ -272,11 +273,11 @@ def test_pause_pauses_and_ends_a_pause(run: Run) -> None:
     assert run("pause", "none", "-d", "1").status == 1
 
 
-def test_no_verb_leaves_a_job_or_a_connection_behind(run: Run, beanstalkd: Beanstalkd) -> None:
+def test_no_verb_leaves_a_job_or_a_connection_behind(run: Run, server: AnyServer) -> None:
     run("put", "x")
     run("reserve")
-    wait_until(lambda: counter(beanstalkd, "current-connections") == 1)
-    assert counter(beanstalkd, "current-jobs-reserved") == 0
+    wait_until(lambda: counter(server, "current-connections") == 1)
+    assert counter(server, "current-jobs-reserved") == 0
 
 
 def test_serve_runs_a_server(spawn: Spawn) -> None:
@@ -295,24 +296,24 @@ def test_serve_runs_a_server(spawn: Spawn) -> None:
 # --- input ----------------------------------------------------------------------------------
 
 
-def test_put_takes_a_body_from_standard_input(beanstalkd: Beanstalkd, spawn: Spawn) -> None:
+def test_put_takes_a_body_from_standard_input(server: AnyServer, spawn: Spawn) -> None:
     body = os.urandom(65535)
-    result = finish(spawn(beanstalkd.port, "put", "-", stdin=subprocess.PIPE), body)
+    result = finish(spawn(server.port, "put", "-", stdin=subprocess.PIPE), body)
     assert (result.status, result.out) == (0, "1\n")
-    job = finish(spawn(beanstalkd.port, "peek", "1")).json
+    job = finish(spawn(server.port, "peek", "1")).json
     assert base64.b64decode(job["body"]) == body
 
 
-def test_a_body_that_is_far_too_big_is_refused(beanstalkd: Beanstalkd, spawn: Spawn) -> None:
-    result = finish(spawn(beanstalkd.port, "put", "-", stdin=subprocess.PIPE), bytes(10**8))
+def test_a_body_that_is_far_too_big_is_refused(server: AnyServer, spawn: Spawn) -> None:
+    result = finish(spawn(server.port, "put", "-", stdin=subprocess.PIPE), bytes(10**8))
     assert result.status == 1
     assert result.out == ""
     assert result.err.startswith("beanstalkt: put: JOB_TOO_BIG: ")
     assert len(result.err.splitlines()) == 1
 
 
-def test_put_says_so_when_standard_input_is_closed(beanstalkd: Beanstalkd, spawn: Spawn) -> None:
-    process = spawn(beanstalkd.port, "put", "-", preexec_fn=lambda: os.close(0))
+def test_put_says_so_when_standard_input_is_closed(server: AnyServer, spawn: Spawn) -> None:
+    process = spawn(server.port, "put", "-", preexec_fn=lambda: os.close(0))
     result = finish(process)
     assert result.status == 2
     assert "cannot read standard input" in result.err
@@ -348,8 +349,8 @@ def test_put_lines_tells_what_went_in_when_one_is_refused(run: Run, tmp_path: Pa
     assert run("stats").json["current-jobs-ready"] == len(ids)
 
 
-def test_a_line_is_put_as_soon_as_it_is_written(beanstalkd: Beanstalkd, spawn: Spawn) -> None:
-    process = spawn(beanstalkd.port, "put", "--lines", "-", stdin=subprocess.PIPE, bufsize=0)
+def test_a_line_is_put_as_soon_as_it_is_written(server: AnyServer, spawn: Spawn) -> None:
+    process = spawn(server.port, "put", "--lines", "-", stdin=subprocess.PIPE, bufsize=0)
     assert process.stdin
     assert process.stdout
     for expected in (b"1\n", b"2\n"):
@@ -361,7 +362,7 @@ def test_a_line_is_put_as_soon_as_it_is_written(beanstalkd: Beanstalkd, spawn: S
 
 
 def test_many_lines_take_no_more_memory_than_one(
-    beanstalkd: Beanstalkd, spawn: Spawn, tmp_path: Path
+    server: AnyServer, spawn: Spawn, tmp_path: Path
 ) -> None:
     program = (
         "import sys\n"
@@ -377,7 +378,7 @@ def test_many_lines_take_no_more_memory_than_one(
     for lines in (1, 200_000):
         file.write_bytes(b"%0199d\n" % 7 * lines)
         words = ["put", "--lines", str(file)]
-        result = finish(spawn(beanstalkd.port, *words, program=[sys.executable, "-c", program]))
+        result = finish(spawn(server.port, *words, program=[sys.executable, "-c", program]))
         assert result.status == 0
         assert result.out.count("\n") == lines
         used.append(int(result.err))
@@ -417,17 +418,15 @@ def jobs(tmp_path: Path) -> str:
     return str(file)
 
 
-def test_put_lines_shows_a_bar_on_a_terminal(
-    beanstalkd: Beanstalkd, spawn: Spawn, jobs: str
-) -> None:
+def test_put_lines_shows_a_bar_on_a_terminal(server: AnyServer, spawn: Spawn, jobs: str) -> None:
     pytest.importorskip("tqdm")
     words = ["put", "--lines", jobs]
-    written = on_terminal(lambda stderr: spawn(beanstalkd.port, *words, stderr=stderr))
+    written = on_terminal(lambda stderr: spawn(server.port, *words, stderr=stderr))
     assert "100%" in written
 
 
 def test_the_bar_does_without_a_size(
-    beanstalkd: Beanstalkd, spawn: Spawn, jobs: str, tmp_path: Path
+    server: AnyServer, spawn: Spawn, jobs: str, tmp_path: Path
 ) -> None:
     pytest.importorskip("tqdm")
     pipe = tmp_path / "pipe"
@@ -435,29 +434,29 @@ def test_the_bar_does_without_a_size(
     words = ["put", "--lines", str(pipe)]
 
     def start(stderr: int) -> subprocess.Popen[bytes]:
-        process = spawn(beanstalkd.port, *words, stderr=stderr)
+        process = spawn(server.port, *words, stderr=stderr)
         pipe.write_bytes(Path(jobs).read_bytes())
         return process
 
     assert "600B" in on_terminal(start)
 
 
-def test_put_lines_does_without_a_bar(beanstalkd: Beanstalkd, spawn: Spawn, jobs: str) -> None:
+def test_put_lines_does_without_a_bar(server: AnyServer, spawn: Spawn, jobs: str) -> None:
     program = (
         "import sys; sys.modules['tqdm'] = None\n"
         "from beanstalkt import cmd; sys.exit(cmd.main(sys.argv[1:]))"
     )
     without = {"program": [sys.executable, "-c", program]}
     words = ["put", "--lines", jobs]
-    written = on_terminal(lambda stderr: spawn(beanstalkd.port, *words, stderr=stderr, **without))
+    written = on_terminal(lambda stderr: spawn(server.port, *words, stderr=stderr, **without))
     assert written == ""
 
 
 # --- output that cannot be written ------------------------------------------------------------
 
 
-def test_a_reader_that_goes_away_is_met_with_silence(beanstalkd: Beanstalkd, spawn: Spawn) -> None:
-    process = spawn(beanstalkd.port, "stats")
+def test_a_reader_that_goes_away_is_met_with_silence(server: AnyServer, spawn: Spawn) -> None:
+    process = spawn(server.port, "stats")
     assert process.stdout
     process.stdout.close()
     assert process.stderr
@@ -474,17 +473,17 @@ def test_help_without_a_reader_is_met_with_silence() -> None:
 
 @pytest.mark.parametrize("words", [("reserve", "delete"), ("reserve-job", "1", "delete")])
 def test_a_job_that_could_not_be_shown_is_not_deleted(
-    beanstalkd: Beanstalkd, words: tuple[str, ...], spawn: Spawn
+    server: AnyServer, words: tuple[str, ...], spawn: Spawn
 ) -> None:
-    put(beanstalkd, b"x")
+    put(server, b"x")
     with Path("/dev/full").open("wb") as full:
-        result = finish(spawn(beanstalkd.port, *words, stdout=full))
+        result = finish(spawn(server.port, *words, stdout=full))
     assert result.status == 1
     assert result.err == "beanstalkt: standard output: No space left on device\n"
-    result = finish(spawn(beanstalkd.port, *words, preexec_fn=lambda: os.close(1)))
+    result = finish(spawn(server.port, *words, preexec_fn=lambda: os.close(1)))
     assert result.status == 1
     assert result.err == "beanstalkt: standard output: Bad file descriptor\n"
-    wait_until(lambda: counter(beanstalkd, "current-jobs-ready") == 1)
+    wait_until(lambda: counter(server, "current-jobs-ready") == 1)
 
 
 # --- the server goes away -------------------------------------------------------------------
@@ -545,22 +544,22 @@ def test_a_put_whose_server_dies_is_told(peer: socket.socket, spawn: Spawn) -> N
     assert "may have done it" in result.err
 
 
-def test_a_waiting_reserve_ends_with_its_server(beanstalkd: Beanstalkd, spawn: Spawn) -> None:
-    process = spawn(beanstalkd.port, "--connect-timeout", "0.5", "reserve")
-    wait_for_reserve(beanstalkd)
-    beanstalkd.kill()
+def test_a_waiting_reserve_ends_with_its_server(server: AnyServer, spawn: Spawn) -> None:
+    process = spawn(server.port, "--connect-timeout", "0.5", "reserve")
+    wait_for_reserve(server)
+    server.kill()
     result = finish(process)
     assert result.status == 69
     assert "the server closed the connection" in result.err
     assert "within 0.5 s" in result.err
 
 
-def test_a_waiting_reserve_outlives_a_restart(beanstalkd: Beanstalkd, spawn: Spawn) -> None:
-    process = spawn(beanstalkd.port, "--connect-timeout", "20", "reserve", "delete")
-    wait_for_reserve(beanstalkd)
-    beanstalkd.restart()
-    wait_for_reserve(beanstalkd)
-    put(beanstalkd, b"x")
+def test_a_waiting_reserve_outlives_a_restart(server: AnyServer, spawn: Spawn) -> None:
+    process = spawn(server.port, "--connect-timeout", "20", "reserve", "delete")
+    wait_for_reserve(server)
+    server.restart()
+    wait_for_reserve(server)
+    put(server, b"x")
     result = finish(process)
     assert result.status == 0
     assert result.json == {"body": "x", "id": 1}
@@ -569,42 +568,38 @@ def test_a_waiting_reserve_outlives_a_restart(beanstalkd: Beanstalkd, spawn: Spa
 # --- interrupted ----------------------------------------------------------------------------
 
 
-def test_an_interrupted_reserve_is_quiet_and_keeps_no_job(
-    beanstalkd: Beanstalkd, spawn: Spawn
-) -> None:
-    process = spawn(beanstalkd.port, "reserve", "delete")
-    wait_for_reserve(beanstalkd)
+def test_an_interrupted_reserve_is_quiet_and_keeps_no_job(server: AnyServer, spawn: Spawn) -> None:
+    process = spawn(server.port, "reserve", "delete")
+    wait_for_reserve(server)
     process.send_signal(signal.SIGINT)
     result = finish(process)
     assert (result.status, result.out, result.err) == (130, "", "")
-    wait_until(lambda: counter(beanstalkd, "current-connections") == 1)
-    put(beanstalkd, b"x")
-    assert counter(beanstalkd, "current-jobs-ready") == 1
+    wait_until(lambda: counter(server, "current-connections") == 1)
+    put(server, b"x")
+    assert counter(server, "current-jobs-ready") == 1
 
 
-def test_no_job_is_lost_by_an_interrupt_at_its_arrival(
-    beanstalkd: Beanstalkd, spawn: Spawn
-) -> None:
+def test_no_job_is_lost_by_an_interrupt_at_its_arrival(server: AnyServer, spawn: Spawn) -> None:
     for _ in range(5):
-        process = spawn(beanstalkd.port, "reserve")
-        wait_for_reserve(beanstalkd)
+        process = spawn(server.port, "reserve")
+        wait_for_reserve(server)
         process.send_signal(signal.SIGINT)
-        put(beanstalkd, b"x")
+        put(server, b"x")
         result = finish(process)
         assert result.status in (0, 130)
         assert result.err == ""
-        wait_until(lambda: counter(beanstalkd, "current-connections") == 1)
-        assert counter(beanstalkd, "current-jobs-ready") == 1
-        assert beanstalkd.ask(b"kick 0\r\n") == b"KICKED 0\r\n"
-        finish(spawn(beanstalkd.port, "reserve", "delete"))
+        wait_until(lambda: counter(server, "current-connections") == 1)
+        assert counter(server, "current-jobs-ready") == 1
+        assert server.ask(b"kick 0\r\n") == b"KICKED 0\r\n"
+        finish(spawn(server.port, "reserve", "delete"))
 
 
 @pytest.mark.parametrize("words", [("put", "-"), ("put", "--lines", "-")])
 def test_an_interrupt_while_standard_input_is_awaited(
-    beanstalkd: Beanstalkd, words: tuple[str, ...], spawn: Spawn
+    server: AnyServer, words: tuple[str, ...], spawn: Spawn
 ) -> None:
-    process = spawn(beanstalkd.port, *words, stdin=subprocess.PIPE)
-    wait_until(lambda: counter(beanstalkd, "current-connections") == 2)
+    process = spawn(server.port, *words, stdin=subprocess.PIPE)
+    wait_until(lambda: counter(server, "current-connections") == 2)
     process.send_signal(signal.SIGINT)
     result = finish(process)
     assert (result.status, result.out, result.err) == (130, "", "")

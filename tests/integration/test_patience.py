@@ -35,17 +35,17 @@ VERBS: list[Callable[[Client], Awaitable[Any]]] = [
 ]
 
 
-async def test_a_frozen_server_is_noticed(beanstalkd: Beanstalkd) -> None:
-    async with nothing_left(), client_of(beanstalkd) as client:
+async def test_a_frozen_server_is_noticed(apart: Beanstalkd) -> None:
+    async with nothing_left(), client_of(apart) as client:
         for verb in VERBS:
             await until(lambda: not client.closed())
-            beanstalkd.freeze()
+            apart.freeze()
             begin = time.monotonic()
             with pytest.raises(ConnectionLost, match="within") as error:
                 await asyncio.wait_for(verb(client), 10)
             assert time.monotonic() - begin > 0.9 * PATIENCE
             assert error.value.sent
-            beanstalkd.thaw()
+            apart.thaw()
         await until(lambda: not client.closed())
         await client.put(b"job")
 
@@ -184,11 +184,11 @@ async def test_a_big_body_is_not_late_when_the_loop_is_blocked() -> None:
 
 
 async def test_a_loop_that_is_blocked_all_the_time_notices_a_frozen_server(
-    beanstalkd: Beanstalkd,
+    apart: Beanstalkd,
 ) -> None:
-    async with client_of(beanstalkd) as client:
+    async with client_of(apart) as client:
         await client.put(b"job")
-        beanstalkd.freeze()
+        apart.freeze()
         put = client.put(b"job")
         for _ in range(100):
             await asyncio.sleep(0)
@@ -196,4 +196,4 @@ async def test_a_loop_that_is_blocked_all_the_time_notices_a_frozen_server(
             if put.done():
                 break
         assert isinstance(put.exception(), ConnectionLost)
-        beanstalkd.thaw()
+        apart.thaw()

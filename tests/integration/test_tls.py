@@ -16,6 +16,7 @@ import trustme
 from beanstalkt import Client, ConnectionLost, Job, NotFound, ReservationLost, connection
 
 from ..beanstalkd import EXECUTABLE, Beanstalkd
+from ..embedded import Apart
 from ..proxy import Proxy, nothing_left, until
 
 DELAY = 0.02  # seconds between two attempts
@@ -40,12 +41,16 @@ def trusting(authority: trustme.CA) -> ssl.SSLContext:
     return context
 
 
-@pytest.fixture
-def beanstalkd() -> Iterator[Beanstalkd]:
+@pytest.fixture(params=["beanstalkd", "embedded"])
+def apart(request: pytest.FixtureRequest) -> Iterator[Beanstalkd]:
     """One that takes big bodies."""
-    if EXECUTABLE is None:
+    server: Beanstalkd
+    if request.param == "embedded":
+        server = Apart("--max-job-size", "20000000")
+    elif EXECUTABLE is None:
         pytest.skip("beanstalkd is not installed")
-    server = Beanstalkd("-z", "20000000")
+    else:
+        server = Beanstalkd("-z", "20000000")
     server.start()
     yield server
     server.stop()
@@ -63,9 +68,9 @@ def client_of(proxy: Proxy, context: ssl.SSLContext, **options: Any) -> Client:
 
 
 async def test_verbs(
-    beanstalkd: Beanstalkd, server_side: ssl.SSLContext, trusting: ssl.SSLContext
+    apart: Beanstalkd, server_side: ssl.SSLContext, trusting: ssl.SSLContext
 ) -> None:
-    async with proxy_of(beanstalkd, server_side) as proxy, client_of(proxy, trusting) as client:
+    async with proxy_of(apart, server_side) as proxy, client_of(proxy, trusting) as client:
         assert await client.use("x") == "x"
         assert await client.watch("x") == 2
         assert await client.put(b"job", 7) == 1
@@ -85,10 +90,10 @@ async def test_verbs(
 
 
 async def test_a_waiting_reserve_wakes_up(
-    beanstalkd: Beanstalkd, server_side: ssl.SSLContext, trusting: ssl.SSLContext
+    apart: Beanstalkd, server_side: ssl.SSLContext, trusting: ssl.SSLContext
 ) -> None:
     async with (
-        proxy_of(beanstalkd, server_side) as proxy,
+        proxy_of(apart, server_side) as proxy,
         client_of(proxy, trusting) as client,
         client_of(proxy, trusting) as other,
     ):
@@ -102,10 +107,10 @@ async def test_a_waiting_reserve_wakes_up(
 
 @pytest.mark.parametrize("size", [0, 1, 16383, 16384, 16385, 65536, 1_000_000, 15_000_000])
 async def test_bodies_of_any_size_both_ways(
-    beanstalkd: Beanstalkd, server_side: ssl.SSLContext, trusting: ssl.SSLContext, size: int
+    apart: Beanstalkd, server_side: ssl.SSLContext, trusting: ssl.SSLContext, size: int
 ) -> None:
     body = os.urandom(size)
-    async with proxy_of(beanstalkd, server_side) as proxy, client_of(proxy, trusting) as client:
+    async with proxy_of(apart, server_side) as proxy, client_of(proxy, trusting) as client:
         put, peek, reserve = client.put(body), client.peek(1), client.reserve(0)
         assert await put == 1
         assert (await peek).body == body
@@ -115,10 +120,10 @@ async def test_bodies_of_any_size_both_ways(
 
 
 async def test_pipelines_of_thousands(
-    beanstalkd: Beanstalkd, server_side: ssl.SSLContext, trusting: ssl.SSLContext
+    apart: Beanstalkd, server_side: ssl.SSLContext, trusting: ssl.SSLContext
 ) -> None:
     count = 5000
-    async with proxy_of(beanstalkd, server_side) as proxy, client_of(proxy, trusting) as client:
+    async with proxy_of(apart, server_side) as proxy, client_of(proxy, trusting) as client:
         puts = [client.put(b"%d" % number) for number in range(count)]
         assert await asyncio.gather(*puts) == list(range(1, count + 1))
         jobs = await asyncio.gather(*(client.reserve(0) for _ in range(count)))
@@ -131,10 +136,10 @@ async def test_pipelines_of_thousands(
 
 
 async def test_many_big_bodies_while_as_many_come_back(
-    beanstalkd: Beanstalkd, server_side: ssl.SSLContext, trusting: ssl.SSLContext
+    apart: Beanstalkd, server_side: ssl.SSLContext, trusting: ssl.SSLContext
 ) -> None:
     body = os.urandom(300_000)
-    async with proxy_of(beanstalkd, server_side) as proxy, client_of(proxy, trusting) as client:
+    async with proxy_of(apart, server_side) as proxy, client_of(proxy, trusting) as client:
         pairs = [(client.put(body), client.reserve(0)) for _ in range(30)]
         for put, reserve in pairs:
             assert (await reserve) == {"id": await put, "body": body}
@@ -143,7 +148,7 @@ async def test_many_big_bodies_while_as_many_come_back(
 @pytest.mark.parametrize("fault", ["unknown authority", "other host", "no tls"])
 async def test_a_wrong_certificate_is_refused(
     fault: str,
-    beanstalkd: Beanstalkd,
+    apart: Beanstalkd,
     authority: trustme.CA,
     trusting: ssl.SSLContext,
     caplog: pytest.LogCaptureFixture,
@@ -157,7 +162,7 @@ async def test_a_wrong_certificate_is_refused(
         authority.issue_cert("other.example").configure_cert(context)
     else:
         context = None
-    async with nothing_left(), Proxy(beanstalkd.host, beanstalkd.port, context) as proxy:
+    async with nothing_left(), Proxy(apart.host, apart.port, context) as proxy:
         client = client_of(proxy, trusting, connect_timeout=0.3)
         with pytest.raises(ConnectionLost) as error:
             await client.connect()
@@ -174,23 +179,23 @@ async def test_a_wrong_certificate_is_refused(
 
 
 async def test_a_server_without_tls_that_says_nothing(
-    beanstalkd: Beanstalkd, trusting: ssl.SSLContext
+    apart: Beanstalkd, trusting: ssl.SSLContext
 ) -> None:
-    beanstalkd.freeze()
+    apart.freeze()
     async with nothing_left():
-        url = f"beanstalks://{beanstalkd.host}:{beanstalkd.port}"
+        url = f"beanstalks://{apart.host}:{apart.port}"
         client = Client.from_url(url, ssl_options=trusting, connect_timeout=0.2)
         with pytest.raises(ConnectionLost):
             await client.connect()
         await client.close()
-    beanstalkd.thaw()
+    apart.thaw()
 
 
 async def test_a_cut_connection_is_replaced(
-    beanstalkd: Beanstalkd, server_side: ssl.SSLContext, trusting: ssl.SSLContext
+    apart: Beanstalkd, server_side: ssl.SSLContext, trusting: ssl.SSLContext
 ) -> None:
     restored = asyncio.Event()
-    async with proxy_of(beanstalkd, server_side) as proxy, client_of(proxy, trusting) as client:
+    async with proxy_of(apart, server_side) as proxy, client_of(proxy, trusting) as client:
         client.set_reconnect_callback(restored.set)
         await client.use("x")
         await client.watch("x")
@@ -210,10 +215,10 @@ async def test_a_cut_connection_is_replaced(
 
 
 async def test_cut_in_the_middle_of_bodies(
-    beanstalkd: Beanstalkd, server_side: ssl.SSLContext, trusting: ssl.SSLContext
+    apart: Beanstalkd, server_side: ssl.SSLContext, trusting: ssl.SSLContext
 ) -> None:
     body = os.urandom(100_000)
-    async with proxy_of(beanstalkd, server_side) as proxy, client_of(proxy, trusting) as client:
+    async with proxy_of(apart, server_side) as proxy, client_of(proxy, trusting) as client:
         for position in (1, 1000, 50_000, 99_999, 100_020):
             for way in (proxy.up, proxy.down):
                 await until(lambda: not client.closed())
@@ -234,13 +239,13 @@ async def test_cut_in_the_middle_of_bodies(
 
 
 async def test_a_stalled_server_and_close(
-    beanstalkd: Beanstalkd,
+    apart: Beanstalkd,
     server_side: ssl.SSLContext,
     trusting: ssl.SSLContext,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(connection, "CLOSE_TIMEOUT", 0.1)
-    async with proxy_of(beanstalkd, server_side) as proxy:
+    async with proxy_of(apart, server_side) as proxy:
         client = client_of(proxy, trusting)
         await client.connect()
         proxy.up.open.clear()
@@ -254,9 +259,9 @@ async def test_a_stalled_server_and_close(
 
 
 async def test_puts_that_nobody_waited_for_go_in_before_close(
-    beanstalkd: Beanstalkd, server_side: ssl.SSLContext, trusting: ssl.SSLContext
+    apart: Beanstalkd, server_side: ssl.SSLContext, trusting: ssl.SSLContext
 ) -> None:
-    async with proxy_of(beanstalkd, server_side) as proxy:
+    async with proxy_of(apart, server_side) as proxy:
         client = client_of(proxy, trusting)
         await client.connect()
         puts = [client.put(b"job") for _ in range(3000)]
@@ -265,27 +270,27 @@ async def test_puts_that_nobody_waited_for_go_in_before_close(
 
 
 async def test_a_frozen_server_is_noticed(
-    beanstalkd: Beanstalkd, server_side: ssl.SSLContext, trusting: ssl.SSLContext
+    apart: Beanstalkd, server_side: ssl.SSLContext, trusting: ssl.SSLContext
 ) -> None:
     async with (
-        proxy_of(beanstalkd, server_side) as proxy,
+        proxy_of(apart, server_side) as proxy,
         client_of(proxy, trusting, response_timeout=0.1) as client,
     ):
         await client.put(b"job")
-        beanstalkd.freeze()
+        apart.freeze()
         with pytest.raises(ConnectionLost, match="within"):
             await client.put(b"job")
-        beanstalkd.thaw()
+        apart.thaw()
         await until(lambda: not client.closed())
         with suppress(ConnectionLost):
             await client.put(b"job")
 
 
 async def test_a_put_that_counts_as_unsent_is_not_there(
-    beanstalkd: Beanstalkd, server_side: ssl.SSLContext, trusting: ssl.SSLContext
+    apart: Beanstalkd, server_side: ssl.SSLContext, trusting: ssl.SSLContext
 ) -> None:
     """Though many left in one write, of which the socket took only a part."""
-    async with proxy_of(beanstalkd, server_side) as proxy, client_of(proxy, trusting) as client:
+    async with proxy_of(apart, server_side) as proxy, client_of(proxy, trusting) as client:
         await client.use("x")
         said = len(proxy.up.passed)
         proxy.up.open.clear()
