@@ -902,9 +902,9 @@ def sockets_to(port: int) -> list[socket.socket]:
     return found
 
 
-async def test_the_kernel_looks_whether_the_peer_is_there(beanstalkd: Beanstalkd) -> None:
-    async with client_of(beanstalkd):
-        (sock,) = sockets_to(beanstalkd.port)
+async def test_the_kernel_looks_whether_the_peer_is_there(apart: Beanstalkd) -> None:
+    async with client_of(apart):
+        (sock,) = sockets_to(apart.port)
         with sock:
             assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
             idle = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)

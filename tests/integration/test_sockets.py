@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,16 +14,24 @@ import pytest
 
 from beanstalkt import Client, ConnectionLost, TimedOut
 
-from ..beanstalkd import EXECUTABLE, Beanstalkd, free_port
+from ..beanstalkd import EXECUTABLE, free_port
+from ..embedded import AnyServer
 from ..proxy import nothing_left, until
 
 DELAY = 0.02  # seconds between two attempts
 
 
-def start(*options: str) -> subprocess.Popen[bytes]:
-    if EXECUTABLE is None:
+def start(kind: str, *, path: str = "", port: int = 0) -> subprocess.Popen[bytes]:
+    """A real server or the embedded one, on a unix socket or on a port of ::1."""
+    if kind == "embedded":
+        where = ["--unix", path] if path else ["--host", "::1", "--port", str(port)]
+        command = [sys.executable, "-m", "beanstalkt.cmd", "serve", *where]
+    elif EXECUTABLE is None:
         pytest.skip("beanstalkd is not installed")
-    return subprocess.Popen([EXECUTABLE, *options], stdin=subprocess.DEVNULL)
+    else:
+        where = ["-l", f"unix:{path}"] if path else ["-l", "::1", "-p", str(port)]
+        command = [EXECUTABLE, *where]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL)
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
@@ -30,13 +39,19 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     process.wait(10)
 
 
+@pytest.fixture(params=["beanstalkd", "embedded"])
+def kind(request: pytest.FixtureRequest) -> str:
+    kind: str = request.param
+    return kind
+
+
 @pytest.fixture
-def path(tmp_path: Path) -> Iterator[str]:
+def path(tmp_path: Path, kind: str) -> Iterator[str]:
     """A unix socket that a server listens on; its name must be quoted in a URL."""
     # Not under tmp_path as it is: such a path may have no more than 107 bytes.
     directory = os.path.relpath(tmp_path)
     path = min(f"{tmp_path}/a socket%20", f"{directory}/a socket%20", key=len)
-    process = start("-l", f"unix:{path}")
+    process = start(kind, path=path)
     yield path
     stop(process)
 
@@ -66,13 +81,13 @@ async def test_a_unix_socket_by_url(path: str) -> None:
         assert str(client.address) == url
 
 
-async def test_a_unix_socket_comes_back(tmp_path: Path) -> None:
+async def test_a_unix_socket_comes_back(tmp_path: Path, kind: str) -> None:
     path = f"{tmp_path}/s"
     client = Client.from_url(f"unix://{path}", reconnect_delay=DELAY)
     connecting = client.connect()
     await asyncio.sleep(DELAY)
     assert not connecting.done()
-    process = start("-l", f"unix:{path}")
+    process = start(kind, path=path)
     try:
         await connecting
         await client.use("x")
@@ -80,7 +95,7 @@ async def test_a_unix_socket_comes_back(tmp_path: Path) -> None:
         await until(client.closed)
         with pytest.raises(ConnectionLost, match=f"unix://{path}"):
             await client.put(b"job")
-        process = start("-l", f"unix:{path}")
+        process = start(kind, path=path)
         await until(lambda: not client.closed())
         assert await client.list_tube_used() == "x"
     finally:
@@ -106,9 +121,9 @@ def has_ipv6() -> bool:
 
 @pytest.mark.skipif(not has_ipv6(), reason="this machine has no ::1")
 @pytest.mark.parametrize("form", ["beanstalk://[::1]:{}", "beanstalk://[0:0:0:0:0:0:0:1]:{}"])
-async def test_ipv6(form: str) -> None:
+async def test_ipv6(form: str, kind: str) -> None:
     port = free_port()
-    process = start("-l", "::1", "-p", str(port))
+    process = start(kind, port=port)
     try:
         async with (
             nothing_left(),
@@ -121,7 +136,7 @@ async def test_ipv6(form: str) -> None:
 
 
 async def test_a_name_is_tried_with_all_its_addresses(
-    beanstalkd: Beanstalkd, monkeypatch: pytest.MonkeyPatch
+    server: AnyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     getaddrinfo = socket.getaddrinfo
 
@@ -129,10 +144,10 @@ async def test_a_name_is_tried_with_all_its_addresses(
         if host != "several.example":
             return getaddrinfo(host, *arguments, **options)  # type: ignore[return-value, arg-type]
         return [
-            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, beanstalkd.port))
-            for address in ("127.0.0.2", "127.0.0.3", beanstalkd.host)
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, server.port))
+            for address in ("127.0.0.2", "127.0.0.3", server.host)
         ]
 
     monkeypatch.setattr(socket, "getaddrinfo", several)
-    async with Client("several.example", beanstalkd.port) as client:
+    async with Client("several.example", server.port) as client:
         assert await client.put(b"job") == 1
