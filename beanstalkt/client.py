@@ -200,7 +200,12 @@ class Client:
         return frozenset(self._watching)
 
     async def __aenter__(self: ClientT) -> ClientT:
-        await self.connect()
+        try:
+            await self.connect()
+        except BaseException:
+            # It may be cancelled when there is a connection already, which nobody would close.
+            await self.close()
+            raise
         return self
 
     async def __aexit__(

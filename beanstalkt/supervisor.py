@@ -213,7 +213,10 @@ class Supervisor:
                 delay = next(self._delays)
             else:
                 self._task = None
-                self._adopt(connection)
+                if not self._once and all(future.done() for future in self._waiters):
+                    connection.leave()  # they were cancelled just now
+                else:
+                    self._adopt(connection)
                 return
 
     async def _open(self) -> Connection:

@@ -13,9 +13,10 @@ import pytest
 
 import beanstalkt
 from beanstalkt import Client, Job
-from tests.beanstalkd import free_port
+from tests.beanstalkd import Beanstalkd, free_port
 from tests.embedded import AnyServer
 from tests.peer import Line, Peer
+from tests.proxy import nothing_left
 
 
 def to(server: AnyServer | Peer, **options: Any) -> Client:
@@ -629,6 +630,19 @@ async def test_cancelling_close(server: AnyServer, turns: int) -> None:
 
         await soon(until(gone))
         assert (await other.stats())["current-jobs-ready"] == 1
+
+
+async def test_entering_is_cancelled_at_any_moment(apart: Beanstalkd) -> None:
+    async with nothing_left():
+        for turns in range(200):
+            client = to(apart)
+            entering = asyncio.ensure_future(client.__aenter__())
+            for _ in range(turns % 40):
+                await asyncio.sleep(0)
+            if not entering.cancel():
+                await client.close()
+            await asyncio.wait([entering])
+            assert client.closed()
 
 
 async def test_a_timeout_around_the_whole_client(server: AnyServer) -> None:
