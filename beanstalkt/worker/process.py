@@ -191,7 +191,7 @@ class Process:
         try:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
         except ChildProcessError:
-            self._status = None
+            self._status = None  # somebody else took it away; not a success
         else:
             if not pid:
                 return

@@ -645,6 +645,18 @@ async def test_entering_is_cancelled_at_any_moment(apart: Beanstalkd) -> None:
             assert client.closed()
 
 
+async def test_connecting_is_cancelled_at_any_moment(apart: Beanstalkd) -> None:
+    async with nothing_left():
+        for turns in range(200):
+            client = to(apart)
+            connecting = client.connect()
+            for _ in range(turns % 40):
+                await asyncio.sleep(0)
+            if not connecting.cancel():
+                await client.close()
+            # Not closed here: who was told that it is cancelled has nothing to close.
+
+
 async def test_a_timeout_around_the_whole_client(server: AnyServer) -> None:
     async with to(server) as other:
         for delay in (0, 0.0005, 0.002, 0.05):
