@@ -89,7 +89,9 @@ class Connection:
         if self._written:
             self._send_later(self._take(place))
         else:
-            self._stream.send(self._take(place))
+            # The rest is done while the server is at work: no reply is read before we return.
+            self._stream.send(place.line)
+            self._take(place)
 
     def send_unit(self, places: list[Place]) -> None:
         """The same for commands that nothing may come between."""

@@ -53,7 +53,9 @@ class Number:
 
     def check(self, value: object) -> int:
         """The value as it goes on the line. Raises InvalidArgument."""
-        if type(value) is not int and (not isinstance(value, int) or isinstance(value, bool)):
+        if type(value) is int and 0 <= value <= self.limit:
+            return value
+        if not isinstance(value, int) or isinstance(value, bool):
             # bool is an int to Python, and `True` for a priority is a mistake.
             raise errors.InvalidArgument(f"{self.name} must be an int, not {type(value).__name__}")
         if not 0 <= value <= self.limit:
@@ -330,16 +332,16 @@ class Parser:
 
     def feed(self, chunk: bytes) -> Iterable[Reply]:
         """The replies that `chunk` completes. Take all of them before the next call."""
-        end = chunk.find(b"\r\n")
-        if 0 <= end <= MAX_REPLY_LINE and not self._rest and self._words is None:
+        if not self._rest and self._words is None:
             # One reply and no more, as it is where commands go one at a time.
-            words = chunk[:end].split(b" ")
-            behind = len(chunk) - end - 2
-            if words[0] not in WITH_DATA:
-                if not behind:
-                    return ((words, b""),)
-            elif self._size_of_data(words) == behind - 2 and chunk.endswith(b"\r\n"):
-                return ((words, chunk[end + 2 : -2]),)
+            line, end, data = chunk.partition(b"\r\n")
+            if end and len(line) <= MAX_REPLY_LINE:
+                words = line.split(b" ")
+                if words[0] not in WITH_DATA:
+                    if not data:
+                        return ((words, data),)
+                elif data.endswith(b"\r\n") and words[-1] == b"%d" % (len(data) - 2):
+                    return ((words, data[:-2]),)
         return self._cut(chunk)
 
     def _cut(self, chunk: bytes) -> Iterator[Reply]:
