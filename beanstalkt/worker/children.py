@@ -16,11 +16,11 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Mapping
 from typing import Any
 
 from .command import inheritable
+from .exits import Exits
 from .handler import CannotStart
 from .message import Incoming, frame
 
@@ -50,7 +50,7 @@ class Child:
     :ivar jobs: how many it has been given
     """
 
-    def __init__(self, told: Mapping[str, Any]) -> None:
+    def __init__(self, told: Mapping[str, Any], exits: Exits) -> None:
         """Start it. Raises OSError, with nothing left behind, if it cannot be started.
 
         :param told: ``source``, ``max_memory`` and ``log_format`` for ``child.main``
@@ -64,12 +64,12 @@ class Child:
         self._reply: asyncio.Future[dict[str, Any] | None] | None = None
         self._incoming = Incoming()
         self._outgoing = memoryview(b"")
-        self._pidfd: int | None = None
+        self._exits = exits
         self._start(told)
         self._timer = self._loop.call_later(START_LIMIT, self.kill)
         self._channel.setblocking(False)
         self._loop.add_reader(self._channel, self._read)
-        self._watch_exit()
+        exits.watch(self._popen.pid, self._exited)
         # It is nobody's fault if nobody asks any more.
         self.ready.add_done_callback(lambda future: future.cancelled() or future.exception())
 
@@ -171,20 +171,6 @@ class Child:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._popen.pid, number)
 
-    def _watch_exit(self) -> None:
-        try:
-            self._pidfd = os.pidfd_open(self._popen.pid)
-        except (AttributeError, OSError):  # not Linux, or an old one
-            threading.Thread(target=self._wait_in_thread, daemon=True).start()
-        else:
-            self._loop.add_reader(self._pidfd, self._exited)
-
-    def _wait_in_thread(self) -> None:
-        with contextlib.suppress(ChildProcessError):
-            os.waitid(os.P_PID, self._popen.pid, os.WEXITED | os.WNOWAIT)
-        with contextlib.suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(self._exited)
-
     def _exited(self) -> None:
         if self.ended.done():
             return
@@ -200,10 +186,7 @@ class Child:
         self._loop.remove_writer(self._channel)
         self._channel.close()
         os.close(self._life)
-        if self._pidfd is not None:
-            self._loop.remove_reader(self._pidfd)
-            os.close(self._pidfd)
-            self._pidfd = None
+        self._exits.forget(self._popen.pid)
         self.ended.set_result(None)
         if not self.ready.done():
             self.ready.set_exception(CannotStart(f"the child process {self.fate()}"))

@@ -10,6 +10,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .exits import Exits
 from .handler import CannotStart, Handler, Option, Work
 from .outcome import SUCCESS, Kind, Outcome
 from .output import Output, failure
@@ -43,6 +44,7 @@ class CommandHandler(Handler):
         # Once, and as bytes: to turn it into them again takes a while with each command.
         self._inherited = inheritable(os.environb)
         self._closing = close_inherited()
+        self._exits = Exits()
 
     @classmethod
     def from_options(cls, values: Mapping[str, Any], workers: int) -> CommandHandler:
@@ -61,7 +63,9 @@ class CommandHandler(Handler):
     async def run(self, work: Work) -> Outcome:
         argv = [*self.argv, work.tube] if self.pass_tube else self.argv
         try:
-            process = Process(argv, work.body, environment(work, self._inherited), self._closing)
+            process = Process(
+                argv, work.body, environment(work, self._inherited), self._exits, self._closing
+            )
         except OSError as error:
             return Outcome(Kind.NOT_STARTED, error=f"cannot start {argv[0]}: {error}")
         try:
@@ -75,18 +79,19 @@ async def _wait(process: Process, grace: float) -> int | None:
     """Its exit status. Cancelled, it is told to end; after `grace` seconds, or when cancelled
     again, it is killed."""
     timer: asyncio.TimerHandle | None = None
-    while not process.ended.done():
-        try:
-            await asyncio.shield(process.ended)
-        except asyncio.CancelledError:
-            if timer is None:
-                process.terminate()
-                timer = asyncio.get_running_loop().call_later(grace, process.kill)
-            else:
-                process.kill()
-    if timer is not None:
-        timer.cancel()
-    return process.ended.result()
+    try:
+        while True:
+            try:
+                return await process.wait()
+            except asyncio.CancelledError:
+                if timer is None:
+                    process.terminate()
+                    timer = asyncio.get_running_loop().call_later(grace, process.kill)
+                else:
+                    process.kill()
+    finally:
+        if timer is not None:
+            timer.cancel()
 
 
 def split(text: str) -> tuple[str, ...]:
@@ -130,27 +135,31 @@ def _signal_name(number: int) -> str:
 def environment(work: Work, inherited: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     """The environment of a command: what it inherits, and what the job is."""
     counters: Mapping[str, object] = work.counters
-    job = {
-        "JOB_ID": work.id,
-        "TUBE": work.tube,
-        "PRIORITY": counters.get("pri", ""),
-        "TTR": counters.get("ttr", ""),
-        "TIME_LEFT": counters.get("time-left", ""),
-        "AGE": counters.get("age", ""),
-        "RESERVES": counters.get("reserves", ""),
-        "TIMEOUTS": counters.get("timeouts", ""),
-        "RELEASES": counters.get("releases", ""),
-        "BURIES": counters.get("buries", ""),
-        "KICKS": counters.get("kicks", ""),
-        "ATTEMPT": work.attempt,
-        "MAX_ATTEMPTS": work.max_attempts,
-        "SERVER": work.server,
-        "SLOT": work.slot,
-    }
-    return {
+    made = {
         **inherited,
-        **{f"BEANSTALKT_{key}".encode(): str(value).encode() for key, value in job.items()},
+        b"BEANSTALKT_JOB_ID": b"%d" % work.id,
+        b"BEANSTALKT_TUBE": work.tube.encode(),
+        b"BEANSTALKT_ATTEMPT": b"%d" % work.attempt,
+        b"BEANSTALKT_MAX_ATTEMPTS": b"%d" % work.max_attempts,
+        b"BEANSTALKT_SERVER": work.server.encode(),
+        b"BEANSTALKT_SLOT": b"%d" % work.slot,
     }
+    for name, counter in _COUNTERS:
+        made[name] = str(counters.get(counter, "")).encode()
+    return made
+
+
+_COUNTERS = (
+    (b"BEANSTALKT_PRIORITY", "pri"),
+    (b"BEANSTALKT_TTR", "ttr"),
+    (b"BEANSTALKT_TIME_LEFT", "time-left"),
+    (b"BEANSTALKT_AGE", "age"),
+    (b"BEANSTALKT_RESERVES", "reserves"),
+    (b"BEANSTALKT_TIMEOUTS", "timeouts"),
+    (b"BEANSTALKT_RELEASES", "releases"),
+    (b"BEANSTALKT_BURIES", "buries"),
+    (b"BEANSTALKT_KICKS", "kicks"),
+)
 
 
 def inheritable(environ: Mapping[bytes, bytes]) -> dict[bytes, bytes]:

@@ -18,6 +18,7 @@ from ..dispatch.safetask import TaskTimeout
 from ..dispatch.table import Entry, Table, brief
 from .children import Child
 from .coroutine import Reject, Retry, crash
+from .exits import Exits
 from .handler import CannotStart, Handler, Option, Work
 from .memory import size
 from .outcome import SUCCESS, Kind, Outcome
@@ -91,6 +92,7 @@ class FunctionHandler(Handler):
         self.max_child_jobs = max_child_jobs
         self.max_child_memory = max_child_memory
         self._children: dict[int, Child] = {}  # by the number of their slot
+        self._exits = Exits()
         self._ending: set[Child] = set()  # those that are to run nothing more
 
     @classmethod
@@ -182,7 +184,8 @@ class FunctionHandler(Handler):
                 "source": self.source,
                 "max_memory": self.max_child_memory,
                 "log_format": _log_format(),
-            }
+            },
+            self._exits,
         )
         self._children[slot] = child
         self._ending.add(child)

@@ -10,10 +10,10 @@ import asyncio
 import contextlib
 import os
 import signal
-import threading
 import time
 from collections.abc import Mapping, Sequence
 
+from .exits import Exits
 from .output import Output
 
 LINGER = 1.0
@@ -36,9 +36,7 @@ Action = tuple[int, int]
 class Process:
     """One command, the leader of its own session and process group.
 
-    :ivar ended: done when all is over: the leader has exited, its group is gone, both pipes are
-        closed. The result is the leader's exit status, or minus the number of the signal that
-        ended it; None if somebody else took the status away.
+    :ivar over: the leader has exited, its group is gone, both pipes are closed
     """
 
     def __init__(
@@ -46,6 +44,7 @@ class Process:
         argv: Sequence[str],
         body: bytes,
         environment: Mapping[bytes, bytes],
+        exits: Exits,
         closing: Sequence[Action] = (),
     ) -> None:
         """Start it. Raises OSError, with nothing left behind, if it cannot be started.
@@ -53,7 +52,8 @@ class Process:
         :param closing: what :func:`close_inherited` returned
         """
         self._loop = asyncio.get_running_loop()
-        self.ended: asyncio.Future[int | None] = self._loop.create_future()
+        self.over = False
+        self._waiter: asyncio.Future[None] | None = None
         self.stdout = Output()
         self.stderr = Output()
         self._status: int | None = None  # the leader's, once it has exited
@@ -64,9 +64,10 @@ class Process:
         self._body = memoryview(body)  # what is still to be written
         self._stdin: int | None = None
         self._pipes: dict[int, Output] = {}  # those that are still open
-        self._pidfd: int | None = None
+        self._listens = False
+        self._exits = exits
         self.pid = self._start(argv, environment, closing)
-        self._watch_exit()
+        exits.watch(self.pid, self._reap)
         for fd in self._pipes:
             os.set_blocking(fd, False)
         # Many a command ends so soon that its pipes are read once, after its end.
@@ -136,6 +137,7 @@ class Process:
             self._stdin = None
 
     def _listen(self) -> None:
+        self._listens = True
         for fd in self._pipes:
             self._loop.add_reader(fd, self._read, fd)
 
@@ -155,7 +157,8 @@ class Process:
         return False
 
     def _close_pipe(self, fd: int) -> None:
-        self._loop.remove_reader(fd)
+        if self._listens:
+            self._loop.remove_reader(fd)
         os.close(fd)
         del self._pipes[fd]
 
@@ -169,21 +172,14 @@ class Process:
 
     # --- the end ---
 
-    def _watch_exit(self) -> None:
-        try:
-            self._pidfd = os.pidfd_open(self.pid)
-        except (AttributeError, OSError):  # not Linux, or an old one
-            thread = threading.Thread(target=self._wait_in_thread, daemon=True)
-            thread.start()
-        else:
-            self._loop.add_reader(self._pidfd, self._reap)
-
-    def _wait_in_thread(self) -> None:
-        with contextlib.suppress(ChildProcessError):
-            # Without reaping: until the loop does that, the number stays ours.
-            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
-        with contextlib.suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(self._reap)
+    async def wait(self) -> int | None:
+        """Until all is over: the leader's exit status, or minus the number of the signal that
+        ended it; None if somebody else took the status away. One at a time may wait; to cancel
+        that ends nothing."""
+        while not self.over:
+            self._waiter = self._loop.create_future()
+            await self._waiter
+        return self._status
 
     def _reap(self) -> None:
         if self._exited:
@@ -199,18 +195,15 @@ class Process:
         self._exited = True
         # After a SIGKILL to the group there is nobody left to wait for.
         self._deadline = self._loop.time() + (0 if self._killed else LINGER)
-        if self._pidfd is not None:
-            self._loop.remove_reader(self._pidfd)
-            os.close(self._pidfd)
-            self._pidfd = None
+        self._exits.forget(self.pid)
         self._close_stdin()
         self._drain()
         self._finish_if_over()
-        if not self.ended.done():
+        if not self.over:
             self._look()
 
     def _finish_if_over(self) -> None:
-        if self._exited and not self._pipes and not self.ended.done() and not self._group():
+        if self._exited and not self._pipes and not self.over and not self._group():
             self._finish()
 
     def _look(self) -> None:
@@ -221,7 +214,7 @@ class Process:
             while os.waitpid(-self.pid, os.WNOHANG) != (0, 0):
                 pass
         self._finish_if_over()
-        if self.ended.done():
+        if self.over:
             return
         if self._loop.time() < self._deadline:
             self._linger = self._loop.call_later(_POLL, self._look)
@@ -236,8 +229,9 @@ class Process:
             self._linger.cancel()
         for fd in list(self._pipes):
             self._close_pipe(fd)
-        if not self.ended.done():
-            self.ended.set_result(self._status)
+        self.over = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     # --- signals ---
 
@@ -259,12 +253,12 @@ class Process:
 
     def terminate(self) -> None:
         """Ask the whole group to end."""
-        if not self.ended.done():
+        if not self.over:
             self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End the whole group. `ended` follows; it is not waited for here."""
-        if self.ended.done():
+        """End the whole group. It is not waited for here."""
+        if self.over:
             return
         self._killed = True
         self._deadline = 0.0
@@ -273,14 +267,11 @@ class Process:
 
     def abandon(self) -> None:
         """For when nobody waits any more: kill it, and let go of every descriptor."""
-        if self.ended.done():
+        if self.over:
             return
         self.kill()
         self._close_stdin()
-        if self._pidfd is not None:
-            self._loop.remove_reader(self._pidfd)
-            os.close(self._pidfd)
-            self._pidfd = None
+        self._exits.forget(self.pid)
         deadline = time.monotonic() + LINGER
         while not self._exited and time.monotonic() < deadline:
             self._reap()

@@ -32,23 +32,39 @@ class Event:
 def tell(name: str, fields: Mapping[str, object], level: int = logging.INFO) -> None:
     """Log an event. The fields keep their order."""
     if log.isEnabledFor(level):
-        log.log(level, Event(name, fields))
+        # As log.log does it, but for the search of the line that calls: it is always this one.
+        log.handle(log.makeRecord(log.name, level, __file__, 0, Event(name, fields), (), None))
 
 
 def _quoted(value: object) -> str:
     text = str(value)
+    if type(value) in (int, float):
+        return text
     # What a command wrote must begin no line of its own, nor steer a terminal: JSON escapes it.
     return text if text.isascii() and _PLAIN.fullmatch(text) else json.dumps(text)
 
 
-class TextFormatter(logging.Formatter):
+class _Formatter(logging.Formatter):
+    """Makes the text of a time once a second."""
+
+    _second = -1
+    _text = ""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802
+        second = int(record.created)
+        if second != self._second:
+            self._second, self._text = second, super().formatTime(record, datefmt)
+        return self._text
+
+
+class TextFormatter(_Formatter):
     """``2024-05-01T12:00:00+0200 INFO job tube=mail id=7 …``"""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S%z")
 
 
-class JSONFormatter(logging.Formatter):
+class JSONFormatter(_Formatter):
     """An object a line: ``time``, ``level``, ``event``, and the fields of the event."""
 
     def __init__(self) -> None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from beanstalkt.worker import process as process_module
 from beanstalkt.worker.command import CommandHandler, judge, split
+from beanstalkt.worker.exits import Exits
 from beanstalkt.worker.handler import CannotStart
 from beanstalkt.worker.outcome import Kind, Outcome
 from beanstalkt.worker.output import Output
@@ -192,11 +193,13 @@ async def test_it_has_its_own_session_and_no_descriptor_of_ours(tmp_path: Path) 
 def test_a_runner_without_standard_streams_can_start_commands(tmp_path: Path) -> None:
     program = """
 import asyncio, os, sys
+from beanstalkt.worker.exits import Exits
 from beanstalkt.worker.process import Process
 
 async def run() -> None:
-    process = Process(["/bin/sh", "-c", "cat; echo error >&2"], b"body", os.environb)
-    status = await process.ended
+    command = ["/bin/sh", "-c", "cat; echo error >&2"]
+    process = Process(command, b"body", os.environb, Exits())
+    status = await process.wait()
     with open(sys.argv[1], "wb") as seen:
         seen.write(b"%d %s %s" % (status, process.stdout.kept(), process.stderr.kept()))
 
@@ -374,9 +377,9 @@ async def test_a_stopped_command_can_be_ended(tmp_path: Path) -> None:
 
 async def test_an_abandoned_process_leaves_nothing(tmp_path: Path) -> None:
     before = descriptors()
-    process = Process(["/bin/sleep", "100"], b"x" * 100_000, os.environb)
+    process = Process(["/bin/sleep", "100"], b"x" * 100_000, os.environb, Exits())
     process.abandon()
-    assert process.ended.done()
+    assert process.over
     assert descriptors() == before
     process.abandon()
 
