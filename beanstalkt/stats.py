@@ -155,7 +155,9 @@ def _parse_dict(data: bytes, types: dict[str, Callable[[str], Value]]) -> dict[s
         key, colon, text = line.partition(": ")
         if not colon:
             raise ValueError(f"no 'key: value' in {line!r}")
-        found[key] = types.get(key, _unknown)(text)
+        read = types.get(key, _unknown)
+        # Nearly all are counters: those without a call.
+        found[key] = int(text) if read is _integer and text.isdecimal() else read(text)
     return found
 
 

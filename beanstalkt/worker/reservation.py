@@ -18,6 +18,7 @@ from ..errors import (
 )
 from ..job import Job
 from ..stats import StatsJob
+from .alarm import Alarm
 from .policy import Action, Verb
 from .report import log, tell
 
@@ -73,10 +74,17 @@ class Reservation:
     job and nobody has it.
 
     :param on_lost: called once when the job could not be taken back
+    :param alarm: for the touches, and for nothing else before `close`
     """
 
     def __init__(
-        self, client: Client, job: Job, tube: str, counters: StatsJob, on_lost: Callable[[], None]
+        self,
+        client: Client,
+        job: Job,
+        tube: str,
+        counters: StatsJob,
+        on_lost: Callable[[], None],
+        alarm: Alarm,
     ) -> None:
         self.body = job.body
         self.tube = tube
@@ -90,22 +98,23 @@ class Reservation:
         self._since = self._loop.time()
         self._age = counters["age"]
         self._interval = max(counters["ttr"], 1) / 3
-        self._timer: asyncio.TimerHandle | None = self._loop.call_later(self._interval, self._tick)
+        self._alarm = alarm
+        alarm.set(self._interval, self._tick)
         self._task: asyncio.Task[None] | None = None  # a touch under way, and what follows
         self._settling = False
         self._lost = False
         self._parked = False  # released by another slot of ours, for us
         self._patient = True  # waits for a server that is gone
-        self._connected = asyncio.Event()
+        self._connected: asyncio.Event | None = None  # while it is taken back
 
     # --- what the slot tells ---
 
     def reconnected(self) -> None:
         """The client has another connection, which does not hold the job."""
-        self._connected.set()
+        if self._connected is not None:
+            self._connected.set()
         if self._task is None and not self._settling and not self._lost:
-            if self._timer is not None:
-                self._timer.cancel()
+            self._alarm.clear()
             self._tick()
 
     def park(self) -> None:
@@ -115,7 +124,8 @@ class Reservation:
     def hurry(self) -> None:
         """Wait no longer for a server that is gone."""
         self._patient = False
-        self._connected.set()
+        if self._connected is not None:
+            self._connected.set()
 
     def same(self, tube: str, body: bytes, counters: StatsJob) -> bool:
         """Whether a job with our id is our job: a server that was restarted uses ids again.
@@ -132,7 +142,6 @@ class Reservation:
     # --- keeping ---
 
     def _tick(self) -> None:
-        self._timer = None
         self._task = self._loop.create_task(self._keep())
 
     async def _keep(self) -> None:
@@ -146,7 +155,7 @@ class Reservation:
             log.warning("job %d: %s", self._job.id, error)
         self._task = None
         if not self._settling and not self._lost:
-            self._timer = self._loop.call_later(self._interval, self._tick)
+            self._alarm.set(self._interval, self._tick)
 
     def _lose(self, fate: Fate) -> None:
         self._lost = True
@@ -158,7 +167,7 @@ class Reservation:
 
     async def _recover(self) -> Fate:
         while True:
-            self._connected.clear()
+            connected = self._connected = asyncio.Event()
             try:
                 return await self._take_back()
             except UnknownCommand:
@@ -167,7 +176,7 @@ class Reservation:
             except _BROKEN:
                 if not self._patient:
                     return Fate.CLOSED
-                await self._connected.wait()
+                await connected.wait()
             except BeanstalkException as error:
                 log.error("job %d: cannot take it back: %s", self._job.id, error)
                 return Fate.TAKEN
@@ -207,7 +216,7 @@ class Reservation:
     async def settle(self, action: Action) -> Settled:
         """Do it, on this connection or on the next ones."""
         self._settling = True
-        self._stop_timer()
+        self._alarm.clear()
         if self._task is not None:
             await self._task
         sent = False  # and the answer never came
@@ -248,14 +257,9 @@ class Reservation:
         """Touch no more."""
         self._settling = True
         self.hurry()
-        self._stop_timer()
+        self._alarm.clear()
         if self._task is not None:
             await self._task
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
 
 _FATES = {Verb.DELETE: Fate.GONE, Verb.BURY: Fate.BURIED, Verb.RELEASE: Fate.DELAYED}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..protocol import MAX_NUMBER
 
@@ -34,15 +35,12 @@ def retry_delay(backoff: Backoff, attempt: int, jitter: float) -> int:
     return min(math.ceil(grown * (1 + JITTER * jitter)), backoff.max_delay, MAX_NUMBER)
 
 
-@dataclass(frozen=True)
-class Budget:
-    """Which attempt at a job this is, and whether it may be made.
+class Budget(NamedTuple):
+    """Which attempt at a job this is, and whether it may be made."""
 
-    :ivar attempt: from 1
-    :ivar exhausted: the job has used up its attempts: bury it, do not run it
-    """
-
+    #: from 1
     attempt: int
+    #: the job has used up its attempts: bury it, do not run it
     exhausted: bool
 
 

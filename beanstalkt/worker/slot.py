@@ -14,6 +14,7 @@ from ..errors import ConnectionLost, DeadlineSoon, NotFound, TimedOut
 from ..job import Job
 from ..protocol import DEFAULT_TUBE
 from ..stats import StatsJob
+from .alarm import Alarm
 from .burst import Burst
 from .coroutine import crash
 from .handler import CannotStart, Handler, Work
@@ -75,6 +76,8 @@ class Slot:
         self._task: asyncio.Task[Outcome] | None = None  # the handler's
         self._reason: Kind | None = None  # why the handler was told to stop
         self._again: asyncio.TimerHandle | None = None  # tells it again
+        self._limit = Alarm(self._loop)  # the handler's time is over
+        self._touch = Alarm(self._loop)  # the reservation's
         self._now = False  # told to stop now
 
     # --- what it is told ---
@@ -142,6 +145,8 @@ class Slot:
                     log.exception("tube %s, slot %d: trying again", self.tube, self.number)
                     await self._rest(PAUSE)
         finally:
+            self._limit.stop()
+            self._touch.stop()
             if self._boss.burst is not None:
                 self._boss.burst.leave(self)
             if not self.ready.done():
@@ -206,23 +211,26 @@ class Slot:
 
     async def _work(self, client: Client, job: Job) -> None:
         began = self._loop.time()
+        job_id = job.id
         try:
-            counters = await client.stats_job(job)
-            if not await self._may_run(client, job, counters):
+            counters = await client.stats_job(job_id)
+            delay = self._refused(job_id, job.body, counters)
+            if delay is not None:
+                await client.release(job, counters["pri"], delay)
                 return
         except (ConnectionLost, NotFound):
             return  # it is the server's again
         quota = budget(counters, self._settings.policy.max_attempts)
-        reservation = Reservation(client, job, self.tube, counters, self._lost)
-        self._boss.running[job.id] = self._reservation = reservation
+        reservation = Reservation(client, job, self.tube, counters, self._lost, self._touch)
+        self._boss.running[job_id] = self._reservation = reservation
         try:
             outcome = await self._outcome(job, counters, quota, began)
             action = decide(outcome, self._settings.policy, quota.attempt, random.random())
             settled = Settled.LOST if action is None else await reservation.settle(action)
         finally:
             self._reservation = None
-            if self._boss.running.get(job.id) is reservation:
-                del self._boss.running[job.id]
+            if self._boss.running.get(job_id) is reservation:
+                del self._boss.running[job_id]
             await reservation.close()
         if settled is Settled.LOST and outcome.kind is not Kind.LOST:
             details = {"handler": outcome.kind.value, **outcome.details}
@@ -233,18 +241,14 @@ class Slot:
         if outcome.kind is Kind.NOT_STARTED:
             await self._back_off()
 
-    async def _may_run(self, client: Client, job: Job, counters: StatsJob) -> bool:
-        """Whether it is to be run here and now; if not, it has been given back."""
-        delay = 0
-        other = self._boss.running.get(job.id)
-        if other is not None and other.same(self.tube, job.body, counters):
+    def _refused(self, job_id: int, body: bytes, counters: StatsJob) -> int | None:
+        """None if it is to be run here and now; else the delay with which to give it back."""
+        other = self._boss.running.get(job_id)
+        if other is not None and other.same(self.tube, body, counters):
             # It runs in another slot, whose connection was lost. It would run twice.
             other.park()
-            delay = PARKED
-        elif not self._ending and self._boss.take():
-            return True
-        await client.release(job, counters["pri"], delay)
-        return False
+            return PARKED
+        return None if not self._ending and self._boss.take() else 0
 
     async def _outcome(self, job: Job, counters: StatsJob, quota: Budget, began: float) -> Outcome:
         if quota.exhausted:
@@ -275,7 +279,7 @@ class Slot:
     async def _handle(self, work: Work) -> Outcome:
         """What the handler says, or what its end means."""
         self._task = self._loop.create_task(self._handler.run(work))
-        limit = self._loop.call_later(work.time_limit, self._stop_handler, Kind.TIMEOUT)
+        self._limit.set(work.time_limit, self._time_out)
         if self._now:
             self._stop_handler(Kind.STOPPED)
         try:
@@ -286,7 +290,7 @@ class Slot:
             return crash(error)
         finally:
             self._task = None
-            limit.cancel()
+            self._limit.clear()
             if self._again is not None:
                 self._again.cancel()
                 self._again = None
@@ -303,6 +307,9 @@ class Slot:
         self._again = self._loop.call_later(
             self._settings.kill_grace + PAUSE, self._stop_handler, reason
         )
+
+    def _time_out(self) -> None:
+        self._stop_handler(Kind.TIMEOUT)
 
     def _lost(self) -> None:
         if self._reason is None:
