@@ -11,6 +11,7 @@ import socket
 import ssl
 import warnings
 from collections.abc import AsyncIterator, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -464,6 +465,14 @@ class Client:
         return self._ask(STATS, (), callback)
 
     # --- how they are sent ---
+
+    def together(self) -> AbstractContextManager[None]:
+        """``with client.together():`` has the commands issued in it leave in one write.
+
+        All that one turn of the loop issues does so anyway, but for the first command after a
+        pause: that one leaves at once. Await the results after the block, not in it.
+        """
+        return self._supervisor.connection or nullcontext()
 
     def _bind(self) -> asyncio.AbstractEventLoop:
         # Not in the constructor: a client may be made before the loop that is to run it.

@@ -64,6 +64,7 @@ class Connection:
         self._written = self._fifo.written
         self._patience = Patience(self._fifo, loop, response_timeout, stream.read_now, self._end)
         self._out: list[bytes] = []  # what leaves at the end of this turn
+        self._gathers = False  # what is sent waits for the rest of it
         self._position = 0  # of the next byte to be written
         self._hold_timer: asyncio.TimerHandle | None = None
         self._warned = False
@@ -86,7 +87,7 @@ class Connection:
                 return
             if fifo.unwanted and fifo.take_over(place):
                 return
-        if self._written:
+        if self._written or self._gathers:
             self._send_later(self._take(place))
         else:
             # The rest is done while the server is at work: no reply is read before we return.
@@ -161,9 +162,16 @@ class Connection:
         return line
 
     def _send_later(self, line: bytes) -> None:
-        if not self._out:
+        if not self._out and not self._gathers:
             self.loop.call_soon(self._flush)
         self._out.append(line)
+
+    def __enter__(self) -> None:
+        self._gathers = True
+
+    def __exit__(self, *exception: object) -> None:
+        self._gathers = False
+        self._flush()
 
     def _flush(self) -> None:
         if self._out:

@@ -18,6 +18,7 @@ from ..errors import (
 )
 from ..job import Job
 from ..stats import StatsJob
+from .ahead import Ahead
 from .alarm import Alarm
 from .policy import Action, Verb
 from .report import log, tell
@@ -213,8 +214,11 @@ class Reservation:
 
     # --- settling ---
 
-    async def settle(self, action: Action) -> Settled:
-        """Do it, on this connection or on the next ones."""
+    async def settle(self, action: Action, ahead: Ahead | None = None) -> Settled:
+        """Do it, on this connection or on the next ones.
+
+        :param ahead: reserves the next job if this one is deleted
+        """
         self._settling = True
         self._alarm.clear()
         if self._task is not None:
@@ -222,7 +226,7 @@ class Reservation:
         sent = False  # and the answer never came
         while not self._lost:
             try:
-                await self._carry_out(action)
+                await self._carry_out(action, ahead)
                 return Settled.DONE
             except Buried:
                 return Settled.BURIED
@@ -244,10 +248,13 @@ class Reservation:
                 self._lose(fate)
         return Settled.LOST
 
-    async def _carry_out(self, action: Action) -> None:
+    async def _carry_out(self, action: Action, ahead: Ahead | None) -> None:
         # The priority that the job has: the protocol wants it said.
         if action.verb is Verb.DELETE:
-            await self._client.delete(self._job)
+            if ahead is not None:
+                await ahead.delete(self._client, self._job)
+            else:
+                await self._client.delete(self._job)
         elif action.verb is Verb.BURY:
             await self._client.bury(self._job, self._priority)
         else:

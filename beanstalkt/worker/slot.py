@@ -14,6 +14,7 @@ from ..errors import ConnectionLost, DeadlineSoon, NotFound, TimedOut
 from ..job import Job
 from ..protocol import DEFAULT_TUBE
 from ..stats import StatsJob
+from .ahead import Ahead
 from .alarm import Alarm
 from .burst import Burst
 from .coroutine import crash
@@ -72,6 +73,7 @@ class Slot:
         self._paused = False
         self._idle = True  # no job was reserved
         self._changed = asyncio.Event()  # it was told something; replaced when it was used
+        self._ahead = Ahead()
         self._reservation: Reservation | None = None
         self._task: asyncio.Task[Outcome] | None = None  # the handler's
         self._reason: Kind | None = None  # why the handler was told to stop
@@ -174,6 +176,7 @@ class Slot:
                     finally:
                         self._idle = True
         finally:
+            self._ahead.drop()
             await client.close()
             self._client = None
 
@@ -185,7 +188,7 @@ class Slot:
         burst = self._boss.burst
         try:
             if burst is None:
-                return await client.reserve()
+                return await self._ahead.next(client)
             looked = burst.look()
             try:
                 job = await client.reserve(0)
@@ -201,6 +204,11 @@ class Slot:
             if not self._ending and not self._paused:
                 await client.connect()
         return None
+
+    @property
+    def _goes_on(self) -> bool:
+        """Whether it would reserve the next job at once."""
+        return not (self._ending or self._paused or self._boss.burst is not None)
 
     async def _rest(self, seconds: float) -> None:
         """Sleep, but not while being told something."""
@@ -226,7 +234,10 @@ class Slot:
         try:
             outcome = await self._outcome(job, counters, quota, began)
             action = decide(outcome, self._settings.policy, quota.attempt, random.random())
-            settled = Settled.LOST if action is None else await reservation.settle(action)
+            if action is None:
+                settled = Settled.LOST
+            else:
+                settled = await reservation.settle(action, self._ahead if self._goes_on else None)
         finally:
             self._reservation = None
             if self._boss.running.get(job_id) is reservation:
