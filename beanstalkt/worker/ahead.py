@@ -25,7 +25,8 @@ class Ahead:
         no job is reserved."""
         with client.together():
             deleted = client.delete(job)
-            self._reserve = client.reserve()
+            if not deleted.done():  # not refused before it was sent
+                self._reserve = client.reserve()
         try:
             await deleted
         except BaseException:

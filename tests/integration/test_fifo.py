@@ -8,13 +8,14 @@ import random
 import socket
 import tracemalloc
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import chain
 from typing import Any
 
 import pytest
 
 import beanstalkt
-from beanstalkt import Client, connection
+from beanstalkt import Client, ConnectionLost, TimedOut, connection
 from tests.embedded import AnyServer
 from tests.peer import Line, Peer
 
@@ -99,6 +100,50 @@ async def test_two_hundred_tasks_share_their_writes(monkeypatch: pytest.MonkeyPa
         assert sorted(chain.from_iterable(ids)) == list(range(1, 2001))
         # In each round the first leaves at once, and all others together.
         assert len(writes.take()) == 20
+
+
+async def test_commands_together_share_a_write(
+    server: AnyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with to(server) as client:
+        await client.put(b"x")
+        writes = Writes(server.port, monkeypatch)
+        with client.together():
+            first = client.reserve()
+            second = client.reserve(0)
+            assert writes.take() == []
+        assert writes.take() == [b"reserve\r\nreserve-with-timeout 0\r\n"]
+        job = await first
+        with pytest.raises(TimedOut):
+            await second
+        with suppress(ZeroDivisionError), client.together():
+            deleted = client.delete(job)
+            raise ZeroDivisionError
+        assert writes.take() == [b"delete %d\r\n" % job.id]
+        await deleted
+        with client.together():
+            pass
+        assert writes.take() == []
+        listed = client.list_tubes()  # and at once again
+        assert writes.take() == [b"list-tubes\r\n"]
+        await listed
+
+
+async def test_commands_together_without_a_connection() -> None:
+    client = Client()
+    with client.together():
+        lost = client.put(b"x")
+    with pytest.raises(ConnectionLost):
+        await lost
+
+
+async def test_the_connection_goes_while_commands_are_together(server: AnyServer) -> None:
+    async with to(server) as client:
+        with client.together():
+            put = client.put(b"x")
+            client.close()
+        # It was taken before the close, and counts.
+        assert await put == 1
 
 
 # --- in what order ---
