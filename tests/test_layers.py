@@ -13,7 +13,8 @@ PACKAGE = Path(__file__).parent.parent / "beanstalkt"
 
 LAYERS = [
     {"errors", "stats", "protocol", "job", "address"},
-    {"callback", "stream", "place", "many"},
+    {"callback", "stream", "place", "many", "timerfd"},
+    {"vigil"},
     {"fifo", "patience"},
     {"connection"},
     {"supervisor"},

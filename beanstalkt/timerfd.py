@@ -1,0 +1,50 @@
+"""A timer that is a descriptor, where the system has such: readable once its time is over."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+if sys.version_info >= (3, 13) and sys.platform == "linux":
+
+    def create() -> int | None:
+        """A new one, not set; None where there are none."""
+        try:
+            return os.timerfd_create(time.CLOCK_MONOTONIC, flags=os.TFD_NONBLOCK | os.TFD_CLOEXEC)
+        except OSError:
+            return None
+
+    def start(fd: int, seconds: float) -> None:
+        """Have it end after so many seconds, more than 0, and not when it was to end before."""
+        os.timerfd_settime(fd, initial=seconds)
+
+else:
+    import ctypes
+
+    class _Time(ctypes.Structure):
+        _fields_ = (
+            ("interval_seconds", ctypes.c_long),
+            ("interval_nanoseconds", ctypes.c_long),
+            ("seconds", ctypes.c_long),
+            ("nanoseconds", ctypes.c_long),
+        )
+
+    _libc = None
+    # Elsewhere the times are laid out in another way.
+    if sys.platform == "linux" and ctypes.sizeof(ctypes.c_long) == 8:
+        _libc = ctypes.CDLL(None)
+
+    def create() -> int | None:
+        """A new one, not set; None where there are none."""
+        if _libc is None or not hasattr(_libc, "timerfd_create"):
+            return None
+        fd: int = _libc.timerfd_create(time.CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
+        return None if fd < 0 else fd
+
+    def start(fd: int, seconds: float) -> None:
+        """Have it end after so many seconds, more than 0, and not when it was to end before."""
+        whole = int(seconds)
+        spec = _Time(0, 0, whole, int((seconds - whole) * 1e9))
+        if _libc is None or _libc.timerfd_settime(fd, 0, ctypes.byref(spec), None):
+            raise OSError("the timer cannot be set")

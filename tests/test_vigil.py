@@ -1,0 +1,186 @@
+"""The vigil: when it looks, and what it leaves open; with its descriptor and without."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import random
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from beanstalkt import timerfd
+from beanstalkt.vigil import Vigil, vigil_of
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def timers() -> int:
+    scheduled: list[asyncio.TimerHandle] = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]
+    return sum(not timer.cancelled() for timer in scheduled)
+
+
+@pytest.fixture(params=["descriptor", "timer"])
+def vigil(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vigil]:
+    if request.param == "timer":
+        monkeypatch.setattr(timerfd, "create", lambda: None)
+    elif (fd := timerfd.create()) is None:
+        pytest.skip("there are no such descriptors")
+    else:
+        os.close(fd)
+    before = descriptors()
+    yield Vigil()
+    assert descriptors() == before
+
+
+class Each:
+    """Counts the looks, and knows how late they came."""
+
+    def __init__(self, vigil: Vigil, seconds: float) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.vigil = vigil
+        self.looks = 0
+        self.late = 0.0
+        self.looked = self.loop.create_future()
+        self.add(seconds)
+
+    def add(self, seconds: float) -> None:
+        self.due = self.loop.time() + seconds
+        self.vigil.add(self.loop, self)
+
+    def discard(self) -> None:
+        self.vigil.discard(self.loop, self)
+
+    def look(self) -> None:
+        self.looks += 1
+        self.late = self.loop.time() - self.due
+        if not self.looked.done():
+            self.looked.set_result(None)
+
+
+async def test_it_looks_once_and_not_too_soon(vigil: Vigil) -> None:
+    before = descriptors()
+    each = Each(vigil, 0.05)
+    await each.looked
+    assert each.late >= 0
+    assert descriptors() == before
+    for _ in range(5):
+        await asyncio.sleep(0.01)
+    assert each.looks == 1
+
+
+async def test_each_in_its_time(vigil: Vigil) -> None:
+    delays = [number / 200 for number in range(20)]
+    random.Random(5).shuffle(delays)
+    many = [Each(vigil, delay) for delay in delays]
+    await asyncio.gather(*(each.looked for each in many))
+    assert all(each.looks == 1 and each.late >= 0 for each in many)
+
+
+async def test_what_is_due_at_once_is_looked_at(vigil: Vigil) -> None:
+    for seconds in (0.0, -5.0):
+        await asyncio.wait_for(Each(vigil, seconds).looked, 5)
+
+
+async def test_who_was_discarded_is_not_looked_at(vigil: Vigil) -> None:
+    gone, stays = Each(vigil, 0.01), Each(vigil, 0.03)
+    gone.discard()
+    gone.discard()
+    await stays.looked
+    assert not gone.looks
+
+
+async def test_nothing_is_left_when_nobody_is_watched(vigil: Vigil) -> None:
+    before = descriptors(), timers()
+    each = Each(vigil, 1000)
+    assert (descriptors(), timers()) != before
+    each.discard()
+    assert (descriptors(), timers()) == before
+
+
+async def test_a_look_may_add_again(vigil: Vigil) -> None:
+    class Again(Each):
+        def look(self) -> None:
+            super().look()
+            if self.looks < 3:
+                self.add(0.01)
+
+    again = Again(vigil, 0.01)
+    while again.looks < 3:
+        await asyncio.sleep(0.01)
+
+
+async def test_a_look_may_discard_another_that_is_due(vigil: Vigil) -> None:
+    class Rival(Each):
+        other: Rival
+
+        def look(self) -> None:
+            super().look()
+            self.other.discard()
+
+    one, two = Rival(vigil, 0.01), Rival(vigil, 0.01)
+    one.other, two.other = two, one
+    time.sleep(0.02)  # both are due before the loop looks
+    await asyncio.wait([one.looked, two.looked], return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.sleep(0)
+    assert one.looks + two.looks == 1
+
+
+async def test_a_nearer_time_is_not_missed(vigil: Vigil) -> None:
+    far = Each(vigil, 1000)
+    near = Each(vigil, 0.02)
+    await asyncio.wait_for(near.looked, 10)
+    far.discard()
+
+
+async def test_one_for_a_loop() -> None:
+    loop = asyncio.get_running_loop()
+    assert vigil_of(loop) is vigil_of(loop)
+    other = asyncio.new_event_loop()
+    assert vigil_of(other) is not vigil_of(loop)
+    other.close()
+
+
+def test_a_loop_is_not_kept() -> None:
+    from beanstalkt import vigil as module
+
+    before = len(module._vigils)
+    loop = asyncio.new_event_loop()
+    vigil_of(loop)
+    loop.close()
+    del loop
+    gc.collect()
+    assert len(module._vigils) == before
+
+
+def test_the_descriptor_is_readable_in_time() -> None:
+    fd = timerfd.create()
+    if fd is None:
+        pytest.skip("there are no such descriptors")
+    try:
+        with pytest.raises(BlockingIOError):
+            os.read(fd, 8)
+        begin = time.monotonic()
+        timerfd.start(fd, 5000.25)
+        timerfd.start(fd, 0.05)
+        os.set_blocking(fd, True)
+        assert os.read(fd, 8)
+        assert time.monotonic() - begin >= 0.05
+        assert not os.get_inheritable(fd)
+    finally:
+        os.close(fd)
+
+
+def test_out_of_descriptors_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        assert timerfd.create() is None
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
