@@ -119,6 +119,13 @@ def gone(pid: int) -> bool:
         return True
 
 
+@pytest.fixture(autouse=True)
+def commands_end(tmp_path: Path) -> Iterator[None]:
+    """Also those whose runner was killed when the test failed."""
+    yield
+    (tmp_path / "open").touch()
+
+
 def command(path: Path, trap: str = "") -> str:
     """Writes its pid and runs until it may end."""
     script = f"{trap} echo $$ >>{path}/pids; until [ -e {path}/open ]; do sleep 0.01; done; exit 0"
