@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from beanstalkt import Client, NotFound, ReservationLost
+from beanstalkt import Client, Job, NotFound, ReservationLost
 from beanstalkt.worker.ahead import Ahead
 
 from ..embedded import AnyServer
@@ -27,6 +27,15 @@ async def two(server: AnyServer) -> AsyncIterator[tuple[Client, Client]]:
 async def state(client: Client, job_id: int) -> tuple[str, int]:
     stats = await client.stats_job(job_id)
     return stats["state"], stats["pri"]
+
+
+async def taken_away(client: Client, other: Client) -> Job:
+    """A job whose delete will be refused."""
+    await client.put(b"gone")
+    job = await client.reserve()
+    await client.release(job)
+    await other.delete(job.id)
+    return job
 
 
 async def test_the_next_job_comes_with_the_delete(server: AnyServer) -> None:
@@ -57,11 +66,8 @@ async def test_they_leave_in_one_write(server: AnyServer, monkeypatch: pytest.Mo
 
 async def test_a_failed_delete_gives_the_next_job_back(server: AnyServer) -> None:
     async with two(server) as (client, other):
-        gone = await client.put(b"gone")
         ahead = Ahead()
-        job = await ahead.next(client)
-        await client.release(job)
-        await other.delete(gone)
+        job = await taken_away(client, other)
         next_id = await other.put(b"next", priority=PRIORITY)
         with pytest.raises(NotFound):
             await ahead.delete(client, job)
@@ -71,11 +77,8 @@ async def test_a_failed_delete_gives_the_next_job_back(server: AnyServer) -> Non
 
 async def test_a_failed_delete_waits_for_no_job(server: AnyServer) -> None:
     async with two(server) as (client, other):
-        gone = await client.put(b"gone")
         ahead = Ahead()
-        job = await ahead.next(client)
-        await client.release(job)
-        await other.delete(gone)
+        job = await taken_away(client, other)
         with pytest.raises(NotFound):
             await asyncio.wait_for(ahead.delete(client, job), 5)
         # What is asked of the client now does not wait behind a reserve that nobody wants.
