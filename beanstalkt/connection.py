@@ -103,9 +103,9 @@ class Connection:
         if self._fifo.waiting:
             self._hold(*places)
             return
-        idle = not self._written
+        at_once = not self._written and not self._gathers
         lines = [self._take(place) for place in places]
-        if idle:
+        if at_once:
             self._stream.send(b"".join(lines))
         else:
             for line in lines:

@@ -1,7 +1,7 @@
 """Looks at times that are far off and seldom come, such as the latest time for a reply.
 
 With a timer of asyncio's waiting, each turn of the loop works out how long it may sleep, and has
-the system set a timer for that: with commands one after another a twentieth of all the time that
+the system set a timer for that: with commands one after another a thirtieth of all the time that
 they take. A timer that is a descriptor costs those turns nothing.
 """
 
@@ -65,14 +65,17 @@ class Vigil:
 
     def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time()
-        for watched in [each for each in self._watched if each.due <= now]:
-            if watched in self._watched:
-                self._watched.discard(watched)
-                watched.look()
-        if self._watched:
-            self._set(loop, min(each.due for each in self._watched))
-        else:
-            self._close(loop)
+        try:
+            for watched in [each for each in self._watched if each.due <= now]:
+                if watched in self._watched:
+                    self._watched.discard(watched)
+                    watched.look()
+        finally:
+            # Whoever fails in its look must not end the others' watch.
+            if self._watched:
+                self._set(loop, min(each.due for each in self._watched))
+            else:
+                self._close(loop)
 
     def _close(self, loop: asyncio.AbstractEventLoop) -> None:
         self._next = math.inf

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from tornado.ioloop import IOLoop
@@ -62,25 +63,25 @@ def beanstalkd() -> Iterator[Beanstalkd]:
     server.stop()
 
 
-@pytest.fixture(params=["beanstalkd", "embedded"])
-def server(request: pytest.FixtureRequest) -> Iterator[AnyServer]:
-    """A real server and the embedded one, each fresh for the test."""
+def either(
+    request: pytest.FixtureRequest, embedded: type[Embedded] | type[Apart]
+) -> Iterator[Any]:
     if request.param == "beanstalkd":
         yield request.getfixturevalue("beanstalkd")
         return
-    server = Embedded()
+    server = embedded()
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(params=["beanstalkd", "embedded"])
+def server(request: pytest.FixtureRequest) -> Iterator[AnyServer]:
+    """A real server and the embedded one, each fresh for the test."""
+    yield from either(request, Embedded)
 
 
 @pytest.fixture(params=["beanstalkd", "embedded"])
 def apart(request: pytest.FixtureRequest) -> Iterator[Beanstalkd]:
     """The same, each in a process of its own."""
-    if request.param == "beanstalkd":
-        yield request.getfixturevalue("beanstalkd")
-        return
-    server = Apart()
-    server.start()
-    yield server
-    server.stop()
+    yield from either(request, Apart)

@@ -6,13 +6,14 @@ import asyncio
 import gc
 import os
 import random
+import resource
 import time
 from collections.abc import Iterator
 
 import pytest
 
 from beanstalkt import timerfd
-from beanstalkt.vigil import Vigil, vigil_of
+from beanstalkt.vigil import Vigil, _vigils, vigil_of
 
 
 def descriptors() -> int:
@@ -130,6 +131,26 @@ async def test_a_look_may_discard_another_that_is_due(vigil: Vigil) -> None:
     assert one.looks + two.looks == 1
 
 
+async def test_a_look_that_fails_does_not_end_the_watch(vigil: Vigil) -> None:
+    class Fails(Each):
+        def look(self) -> None:
+            super().look()
+            raise ZeroDivisionError
+
+    reported: list[object] = []
+    loop = asyncio.get_running_loop()
+    usual = loop.get_exception_handler()
+    loop.set_exception_handler(lambda _, context: reported.append(context["exception"]))
+    try:
+        fails, other = Fails(vigil, 0.01), Each(vigil, 0.03)
+        await asyncio.wait_for(other.looked, 5)
+        assert fails.looks == 1
+        await asyncio.wait_for(Each(vigil, 0.01).looked, 5)
+    finally:
+        loop.set_exception_handler(usual)
+    assert [type(error) for error in reported] == [ZeroDivisionError]
+
+
 async def test_a_nearer_time_is_not_missed(vigil: Vigil) -> None:
     far = Each(vigil, 1000)
     near = Each(vigil, 0.02)
@@ -146,15 +167,13 @@ async def test_one_for_a_loop() -> None:
 
 
 def test_a_loop_is_not_kept() -> None:
-    from beanstalkt import vigil as module
-
-    before = len(module._vigils)
+    before = len(_vigils)
     loop = asyncio.new_event_loop()
     vigil_of(loop)
     loop.close()
     del loop
     gc.collect()
-    assert len(module._vigils) == before
+    assert len(_vigils) == before
 
 
 def test_the_descriptor_is_readable_in_time() -> None:
@@ -176,8 +195,6 @@ def test_the_descriptor_is_readable_in_time() -> None:
 
 
 def test_out_of_descriptors_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    import resource
-
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
     try:

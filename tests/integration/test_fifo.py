@@ -124,6 +124,11 @@ async def test_commands_together_share_a_write(
         with client.together():
             pass
         assert writes.take() == []
+        with client.together():  # also those that nothing may come between
+            puts = [client.put(b"x", tube="t"), client.put(b"x")]
+            assert writes.take() == []
+        assert writes.take() == [b"use t\r\n" + PUT_X + b"use default\r\n" + PUT_X]
+        await asyncio.gather(*puts)
         listed = client.list_tubes()  # and at once again
         assert writes.take() == [b"list-tubes\r\n"]
         await listed

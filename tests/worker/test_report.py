@@ -31,6 +31,16 @@ def test_a_line_of_json_has_the_same_fields() -> None:
     assert said == {"level": "info", "event": "job", "tube": "mail", "id": 7, "seconds": 0.5}
 
 
+def test_each_line_has_its_own_second() -> None:
+    text, lines = TextFormatter(), JSONFormatter()
+    for created in (1_700_000_000.9, 1_700_000_001.0, 1_700_000_001.5, 1_700_000_000.0):
+        entry = record("it")
+        entry.created = created
+        expected = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(created))
+        assert text.format(entry).split()[0] == expected
+        assert json.loads(lines.format(entry))["time"] == expected
+
+
 def test_other_messages_as_json() -> None:
     said = json.loads(JSONFormatter().format(record("lost %s", "it", level=logging.WARNING)))
     assert said["event"] == "message"
