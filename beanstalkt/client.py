@@ -31,6 +31,7 @@ from .errors import (
 from .job import Job
 from .many import Chunk, PutMany
 from .place import (
+    Change,
     Grant,
     Own,
     Peek,
@@ -77,6 +78,7 @@ from .stats import Stats, StatsJob, StatsTube
 from .supervisor import Supervisor, Timing
 
 Future = asyncio.Future
+running_loop = asyncio._get_running_loop  # raises nothing where there is none
 ClientT = TypeVar("ClientT", bound="Client")
 
 DEADLINE_PAUSE = 0.25
@@ -97,7 +99,8 @@ class Client:
     :param response_timeout: seconds that the server may take for a reply, counted while its
         command is the oldest, and for a reserve from the end of its own timeout
 
-    A client is used from one thread, that of its loop. Raises InvalidArgument.
+    A client is used from one thread, that of its loop: while that runs, every verb raises
+    RuntimeError in another one, as asyncio does in its debug mode. Raises InvalidArgument.
     """
 
     def __init__(
@@ -381,7 +384,7 @@ class Client:
     def watch(self, name: str, callback: Callback | None = None) -> Future[int]:
         """Has reserves take from this tube too; gives the number watched (section 4.7)."""
         line = WATCH.encode(name)
-        place = Grant(WATCH, line, self._future(), lambda: self._watching.update({name: True}))
+        place = Change(WATCH, line, self._future(), lambda: self._watching.update({name: True}))
         return self._send(place, callback)
 
     def ignore(self, name: str, callback: Callback | None = None) -> Future[int]:
@@ -390,7 +393,7 @@ class Client:
         Raises NotIgnored for the last one.
         """
         line = IGNORE.encode(name)
-        place = Grant(IGNORE, line, self._future(), lambda: self._watching.pop(name, None))
+        place = Change(IGNORE, line, self._future(), lambda: self._watching.pop(name, None))
         return self._send(place, callback)
 
     # --- looking and moving ---
@@ -470,8 +473,11 @@ class Client:
         """``with client.together():`` has the commands issued in it leave in one write.
 
         All that one turn of the loop issues does so anyway, but for the first command after a
-        pause: that one leaves at once. Await the results after the block, not in it.
+        pause: that one leaves at once. Await the results after the block, not in it. Of blocks
+        within one another the outermost counts.
         """
+        if self._loop is not None:
+            self._bound()
         return self._supervisor.connection or nullcontext()
 
     def _bind(self) -> asyncio.AbstractEventLoop:
@@ -485,13 +491,22 @@ class Client:
         return loop
 
     def _bound(self) -> asyncio.AbstractEventLoop:
-        return self._loop or self._bind()
+        loop = self._loop or self._bind()
+        if running_loop() is not loop and loop.is_running():
+            raise RuntimeError(
+                f"{self!r} was called from another thread than that of its event loop, and "
+                "nothing was sent: use loop.call_soon_threadsafe() or "
+                "asyncio.run_coroutine_threadsafe(), or a client of this thread's own"
+            )
+        return loop
 
     def _future(self) -> Future[Any]:
-        return Future(loop=self._loop or self._bind())
+        loop = self._loop
+        return Future(loop=loop if loop and running_loop() is loop else self._bound())
 
     def _reservation(self) -> Reservation:
-        future = Reservation(loop=self._loop or self._bind())
+        loop = self._loop
+        future = Reservation(loop=loop if loop and running_loop() is loop else self._bound())
         future.holder = self._supervisor.connection
         return future
 

@@ -15,7 +15,7 @@ from .errors import BeanstalkException, UnexpectedResponse
 from .fifo import Fifo, returns_job
 from .job import Job
 from .patience import Patience
-from .place import UNWRITTEN, Own, Place, Priority, Reserve
+from .place import UNWRITTEN, Own, Place, Priority, Reservation, Reserve
 from .protocol import MIN_PUT_REPLY, QUIT, RELEASE, Parser, refusal, unexpected
 from .stream import Stream, TLSStream
 
@@ -27,6 +27,10 @@ HOLD_WARNING = 5.0
 PACE = 0.001
 """Seconds between two reads of the replies to put_many."""
 
+GRACE = 0.5
+"""Seconds that the server may take to say that there is no job, before the client says so for a
+reserve that the server will not get to in time."""
+
 CLOSE_TIMEOUT = 5.0
 """Seconds that closing waits for the replies to what was written."""
 
@@ -36,7 +40,7 @@ class Connection:
 
     :param on_end: called once when it ends by itself, with the reason and with the waiting
         reserves that may go on elsewhere
-    :param on_stuck: called when only a reserve that nobody wants holds up the rest
+    :param on_stuck: called when only reserves without a caller hold up the rest
     """
 
     def __init__(
@@ -64,10 +68,13 @@ class Connection:
         self._written = self._fifo.written
         self._patience = Patience(self._fifo, loop, response_timeout, stream.read_now, self._end)
         self._out: list[bytes] = []  # what leaves at the end of this turn
-        self._gathers = False  # what is sent waits for the rest of it
+        self._gathers = 0  # the blocks whose end is waited for with all that is sent
         self._position = 0  # of the next byte to be written
         self._hold_timer: asyncio.TimerHandle | None = None
         self._warned = False
+        self._response_timeout = response_timeout
+        self._stuck_timer: asyncio.TimerHandle | None = None  # no other connection can be had
+        self._stuck_at = 0.0  # the `quiet_since` of then
         self._paced = False  # replies are read in bulk
         self._pace_timer: asyncio.TimerHandle | None = None  # the next time that is done
         self._drained: asyncio.Future[None] | None = None  # while closing
@@ -85,7 +92,7 @@ class Connection:
             if fifo.held or not place.passes:
                 self._hold(place)
                 return
-            if fifo.unwanted and fifo.take_over(place):
+            if isinstance(place, Reserve) and self._send_behind_others(place):
                 return
         if self._written or self._gathers:
             self._send_later(self._take(place))
@@ -93,6 +100,14 @@ class Connection:
             # The rest is done while the server is at work: no reply is read before we return.
             self._stream.send(place.line)
             self._take(place)
+
+    def _send_behind_others(self, place: Reserve) -> bool:
+        """Keeps the timeout of a reserve behind one that waits; true if it need not be written."""
+        self._keep_timeout(place)
+        if not self._fifo.use_spare(place):
+            return False
+        self._check_stuck()
+        return True
 
     def send_unit(self, places: list[Place]) -> None:
         """The same for commands that nothing may come between."""
@@ -148,8 +163,8 @@ class Connection:
         self._position += len(line)
         written = self._written
         idle = not written
-        if place.waits:
-            self._fifo.waiting += 1
+        if place.tracked:
+            self._fifo.wrote(place)
             if isinstance(place, Reserve) and place.timeout is not None:
                 place.begin(self.loop.time())
         if place.count == 1:
@@ -167,11 +182,12 @@ class Connection:
         self._out.append(line)
 
     def __enter__(self) -> None:
-        self._gathers = True
+        self._gathers += 1
 
     def __exit__(self, *exception: object) -> None:
-        self._gathers = False
-        self._flush()
+        self._gathers -= 1
+        if not self._gathers:
+            self._flush()
 
     def _flush(self) -> None:
         if self._out:
@@ -183,8 +199,10 @@ class Connection:
 
     def _hold(self, *places: Place) -> None:
         self._fifo.hold(*places)
-        if self._hold_timer is None or self._fifo.unwanted:
-            self._holding()
+        for place in places:
+            if isinstance(place, Reserve):
+                self._keep_timeout(place)
+        self._holding()
 
     def _holding(self) -> None:
         if self._hold_timer is None and not self._warned:
@@ -194,15 +212,24 @@ class Connection:
     def _let_go(self) -> None:
         """Writes what was held, up to the next waiting reserve and the reserves behind it."""
         for place in self._fifo.released():
-            self._send_later(self._take(place))
+            self._send_held(place)
         if not self._fifo.held and self._hold_timer is not None:
             self._hold_timer.cancel()
             self._hold_timer = None
 
+    def _send_held(self, place: Place) -> None:
+        if isinstance(place, Reserve) and place.ends is not None:
+            place.renew(self, self.loop.time())
+            if not self._fifo.reserving:
+                place.future.stop_timer()  # from here on the server counts
+        self._send_later(self._take(place))
+
     def _warn_of_hold(self) -> None:
         self._hold_timer = None
-        self._warned = True
         held = self._fifo.held
+        if not held:
+            return  # all were cancelled
+        self._warned = True
         waiting = next(place for place in self._written if place.waits)
         log.warning(
             "%s and %d more commands have been held for %g s behind a waiting %s: the server "
@@ -217,15 +244,15 @@ class Connection:
     # --- replies in ---
 
     def _receive(self, chunk: bytes) -> None:
-        written = self._written
+        fifo, written = self._fifo, self._written
         progress = False
         try:
             for words, data in self._parser.feed(chunk):
                 if not written:
                     raise unexpected(None, words)
                 place = written.popleft()
-                if place.waits:
-                    self._fifo.waiting -= 1
+                if place.tracked:
+                    fifo.answered(place)
                 progress = True
                 command = place.command
                 if words[0] == command.success:
@@ -252,6 +279,8 @@ class Connection:
             self._pace()
         if written:
             self._patience.begin()
+        while (reserve := fifo.to_ask()) is not None:
+            self._send_held(reserve)
         if fifo.held:
             self._let_go()
         if fifo.waiting:
@@ -305,7 +334,7 @@ class Connection:
         if not self.ended:
             self._pace()
 
-    # --- reserves that nobody wants any more ---
+    # --- reserves without a caller, and those behind them ---
 
     def give_back(self, job: Job, to_anyone: bool) -> None:
         """A job that its reserve no longer wants: to the next one that waits, or to its tube."""
@@ -314,6 +343,8 @@ class Connection:
             return  # the server returns it
         if to_anyone and self._hand_over(job):
             return
+        # What waits when the priority is known may want other tubes.
+        to_anyone = to_anyone and not self._fifo.changes
         release = Own(RELEASE, b"")
 
         def fill(priority: int) -> None:
@@ -326,19 +357,36 @@ class Connection:
         self._send_pair(Priority(job.id, fill, release), release)
 
     def _hand_over(self, job: Job) -> bool:
-        if not self._fifo.hand_over(job):
-            return False
-        self.jobs.add(job.id)
-        return True
+        return self._fifo.hand_over(job)
 
-    def abandoned(self) -> None:
+    def abandoned(self, future: Reservation) -> None:
         """A reserve was cancelled."""
-        self._fifo.abandoned()
+        self._fifo.gave_up(future)
         self._check_stuck()
+
+    def _keep_timeout(self, place: Reserve) -> None:
+        """Has the client itself end a reserve whose turn at the server may come too late."""
+        if place.timeout is None or not place.passes:
+            return
+        place.begin(self.loop.time())
+        assert place.ends is not None
+        # The one that waits may have been written just now, and a job may be there.
+        when = max(place.ends, self.quiet_since + GRACE)
+        place.future.timer = self.loop.call_at(when, self._expire, place)
+
+    def _expire(self, place: Reserve) -> None:
+        if self._fifo.reserving:
+            place.future.timer = None
+            self._fifo.gave_up(place.future)
+            place.expire("")
+            self._check_stuck()
+        else:
+            # Nothing in front of it waits any more: its own reply comes soon.
+            place.future.timer = self.loop.call_later(GRACE, self._expire, place)
 
     @property
     def stuck(self) -> bool:
-        """Something waits here that will not be answered because of reserves nobody wants."""
+        """Something waits here that is not answered because of reserves without a caller."""
         return not self.ended and self._fifo.stuck
 
     @property
@@ -347,8 +395,31 @@ class Connection:
         return self._patience.since
 
     def _check_stuck(self) -> None:
-        if self.stuck:
-            self._on_stuck(self)
+        if not self.stuck:
+            return
+        if self._stuck_timer is None:
+            self._watch_stuck()
+        self._on_stuck(self)
+
+    def _watch_stuck(self) -> None:
+        self._stuck_at = self.quiet_since
+        self._stuck_timer = self.loop.call_later(self._response_timeout, self._still_stuck)
+
+    def _still_stuck(self) -> None:
+        """Ends a connection that cannot be left: the server accepts no other one.
+
+        Not while it holds jobs: they would be given to others.
+        """
+        self._stuck_timer = None
+        if not self.stuck:
+            return
+        if self.jobs or self._stuck_at != self.quiet_since:
+            self._watch_stuck()
+        else:
+            self._end(
+                f"no reply to {self._written[0].command.verb}, which was cancelled, and no other "
+                f"connection within {self._response_timeout:g} s"
+            )
 
     # --- the end ---
 
@@ -411,7 +482,7 @@ class Connection:
     def _stop(self) -> list[Place]:
         """Ends all that runs, and takes out all that waits."""
         self.ended = True
-        for timer in (self._hold_timer, self._pace_timer):
+        for timer in (self._hold_timer, self._pace_timer, self._stuck_timer):
             if timer is not None:
                 timer.cancel()
         self._patience.stop()
@@ -419,4 +490,8 @@ class Connection:
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
         self._stream.close()
-        return self._fifo.clear()
+        places = self._fifo.clear()
+        for place in places:
+            if isinstance(place, Reserve):
+                place.future.stop_timer()
+        return places

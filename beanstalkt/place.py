@@ -35,6 +35,8 @@ class Place:
     """holds the line until it is answered, as a reserve does that may wait at the server"""
     passes = False
     """may be written behind a reserve that waits"""
+    tracked = False
+    """the FIFO counts it: a reserve, what holds the line, a change of the tubes watched"""
     vital = False
     """a refusal leaves the server in a state that is not ours: the connection must go"""
     count = 1
@@ -71,7 +73,7 @@ class Place:
 
 
 class Grant(Place):
-    """A use, watch or ignore: what is granted is kept for the next connection."""
+    """A use, or a Change: what is granted is kept for the next connection."""
 
     __slots__ = ("granted", "refused")
 
@@ -95,6 +97,14 @@ class Grant(Place):
         if self.refused is not None:
             self.refused()
         super().failed(error)
+
+
+class Change(Grant):
+    """A watch or ignore: a reserve after it may want other jobs than one in front of it."""
+
+    __slots__ = ()
+
+    tracked = True
 
 
 class Peek(Place):
@@ -159,6 +169,7 @@ class Priority(Place):
     __slots__ = ("behind", "fill")
 
     waits = True
+    tracked = True
 
     def __init__(self, job_id: int, fill: Callable[[int], None], behind: Place) -> None:
         self.command = STATS_JOB
@@ -190,31 +201,47 @@ class Holder(Protocol):
     def give_back(self, job: Job, to_anyone: bool) -> None:
         """A job came for a reserve that no longer wants it."""
 
-    def abandoned(self) -> None:
+    def abandoned(self, future: Reservation) -> None:
         """A reserve was cancelled."""
+
+
+_result = asyncio.Future.result
+_collected = getattr(asyncio.Future, "__del__")  # noqa: B009 - no stub tells of it
 
 
 class Reservation(asyncio.Future[Job]):
     """The Future of a reserve: a job is never lost in it.
 
     A task can be cancelled between the reply and its waking up. Then the await below ends in
-    CancelledError although the Future has a job, and the job goes to somebody else.
+    CancelledError although the Future has a job, and the job goes to somebody else. So does
+    the job of a Future that is collected without anybody having asked for its result, as the
+    Futures in a cancelled ``gather`` are.
     """
 
     __slots__ = ("holder",)  # set with each; the others seldom
 
-    holder: Holder | None  # None while it is on no connection
+    holder: Holder | None  # None while it is on no connection, and when its job was taken
     to_anyone = True  # any reserve may have its job; not so for one that asked for an id
-    timer: asyncio.TimerHandle | None = None  # while it waits for a connection
+    timer: asyncio.TimerHandle | None = None  # where the client itself keeps its timeout
 
     def cancel(self, msg: Any | None = None) -> bool:
         if not super().cancel(msg):
             return False
+        self.stop_timer()
+        if self.holder is not None:
+            self.holder.abandoned(self)
+        return True
+
+    def stop_timer(self) -> None:
+        """Has nobody but the server keep its timeout."""
         if self.timer is not None:
             self.timer.cancel()
-        if self.holder is not None:
-            self.holder.abandoned()
-        return True
+            self.timer = None
+
+    def result(self) -> Job:
+        job: Job = _result(self)
+        self.holder = None
+        return job
 
     def __await__(self) -> Generator[Any, None, Job]:
         if not self.done():
@@ -223,22 +250,47 @@ class Reservation(asyncio.Future[Job]):
             try:
                 yield self
             except BaseException:
-                if self.done() and not self.cancelled() and self.exception() is None:
-                    assert self.holder is not None
-                    self.holder.give_back(self.result(), self.to_anyone)
+                self._give_back()
                 raise
         return self.result()
 
     __iter__ = __await__
 
+    def _give_back(self) -> None:
+        """Returns the job that it may have."""
+        if self._has_job():
+            _give_back(self.result(), self.to_anyone)
+
+    def _has_job(self) -> bool:
+        return self.done() and not self.cancelled() and self.exception() is None
+
+    def __del__(self) -> None:
+        _collected(self)
+        if self.holder is not None:
+            self._return_untaken()
+
+    def _return_untaken(self) -> None:
+        """Has the loop return the job: the collector may call from any thread, at any time."""
+        try:
+            if self._has_job():
+                self.get_loop().call_soon_threadsafe(_give_back, self.result(), self.to_anyone)
+        except Exception:
+            pass  # the loop or the interpreter has ended, and the connection with it
+
+
+def _give_back(job: Job, to_anyone: bool) -> None:
+    origin: Any = job.origin  # the connection that reserved it
+    origin.give_back(job, to_anyone)
+
 
 class Reserve(Place):
     """A reserve; the job belongs to the connection that the reply comes on."""
 
-    __slots__ = ("client", "ends", "timeout")
+    __slots__ = ("client", "ends", "holder", "timeout")
 
     waits = True
     passes = True
+    tracked = True
 
     future: Reservation
 
@@ -255,6 +307,7 @@ class Reserve(Place):
         self.future = future
         self.position = UNWRITTEN
         self.client = client
+        self.holder = future.holder  # the connection that it is on
         self.timeout = timeout  # seconds; None for a plain reserve
         self.ends: float | None = None  # the time of the loop when its timeout is over
 
@@ -264,13 +317,13 @@ class Reserve(Place):
         return not self.future.done()
 
     def begin(self, now: float) -> None:
-        """The server counts its timeout from now."""
+        """Its timeout counts from now."""
         if self.timeout is not None and self.ends is None:
             self.ends = now + self.timeout
 
     def renew(self, holder: Holder, now: float) -> None:
         """Makes the line again, for another connection, with what is left of the timeout."""
-        self.future.holder = holder
+        self.holder = self.future.holder = holder
         if self.ends is not None:
             left = max(0, math.ceil(self.ends - now))
             self.line = RESERVE_WITH_TIMEOUT.encode(min(left, TIMEOUT.limit))
@@ -279,26 +332,34 @@ class Reserve(Place):
         elif self.passes:
             self.line = self.command.form
 
-    def expire(self) -> None:
-        """The timeout is over, and there is no connection to say so."""
+    def expire(self, where: str = ", and the connection was lost") -> None:
+        """Its timeout is over, and the server does not say so."""
         self.failed(
-            TimedOut(
-                f"{self.command.verb}: no job came in time, and the connection was lost",
-                command=self.command.verb,
-            )
+            TimedOut(f"{self.command.verb}: no job came in time{where}", command=self.command.verb)
         )
 
     def done(self, result: Any) -> None:
-        future = self.future
-        holder = future.holder
+        holder = self.holder
         assert holder is not None
         job_id, body = result
         job = Job(job_id, body, self.client, holder)
-        if future.done():
+        if self.future.done():
             holder.give_back(job, self.passes)
         else:
-            holder.jobs.add(job_id)
-            future.set_result(job)
+            self.give(job)
+
+    def give(self, job: Job) -> None:
+        """Gives its caller a job that came on its connection."""
+        future, holder = self.future, self.holder
+        assert holder is not None
+        if future.timer is not None:
+            future.stop_timer()
+        holder.jobs.add(job["id"])
+        future.set_result(job)
+
+    def failed(self, error: BeanstalkException) -> None:
+        self.future.stop_timer()
+        super().failed(error)
 
 
 class ReserveNow(Reserve):
@@ -316,6 +377,7 @@ class ReserveJob(Reserve):
 
     waits = False
     passes = False
+    tracked = False
 
 
 class Own(Place):

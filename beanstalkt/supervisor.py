@@ -183,7 +183,7 @@ class Supervisor:
                 future.set_exception(ConnectionLost(self._reason))
         on_hold, self._on_hold = self._on_hold, []
         for place in on_hold:
-            self._take_off_hold(place)
+            place.future.stop_timer()
             place.lost(self._reason, sent=place.position != UNWRITTEN)
         connection, self.connection = self.connection, None
         tasks = [*self._ending] if before is None else [*self._ending, before]
@@ -245,7 +245,7 @@ class Supervisor:
         on_hold, self._on_hold = self._on_hold, []
         now = self._loop.time()
         for place in on_hold:
-            self._take_off_hold(place)
+            place.future.stop_timer()
             if place.live:
                 place.renew(connection, now)
                 connection.send(place)
@@ -285,12 +285,6 @@ class Supervisor:
         if place.ends is not None:
             place.future.timer = self._loop.call_at(place.ends, place.expire)
         self._on_hold.append(place)
-
-    @staticmethod
-    def _take_off_hold(place: Reserve) -> None:
-        if place.future.timer is not None:
-            place.future.timer.cancel()
-            place.future.timer = None
 
     def _warn(self, message: str, *values: object) -> None:
         if self._loop.time() >= self._next_warning:

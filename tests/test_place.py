@@ -27,7 +27,7 @@ class Holder:
     def give_back(self, job: Job, to_anyone: bool) -> None:
         self.given_back.append((job.id, to_anyone))
 
-    def abandoned(self) -> None:
+    def abandoned(self, future: Reservation) -> None:
         self.abandonments += 1
 
 
@@ -37,9 +37,9 @@ def future() -> asyncio.Future[Any]:
 
 def reserve(timeout: int | None = None) -> tuple[Reserve, Holder]:
     command = RESERVE if timeout is None else RESERVE_WITH_TIMEOUT
-    place = Reserve(command, b"as it was", Reservation(), Client(), timeout)
-    place.future.holder = holder = Holder()
-    return place, holder
+    future = Reservation()
+    future.holder = holder = Holder()
+    return Reserve(command, b"as it was", future, Client(), timeout), holder
 
 
 async def test_a_place_without_its_caller_drops_what_comes() -> None:
@@ -174,7 +174,7 @@ async def test_an_own_command_tells_no_caller() -> None:
     assert results == ["a"]
 
 
-async def test_a_reserve_takes_over_the_place_of_one_that_was_cancelled() -> None:
+async def test_a_reserve_waits_for_the_job_of_one_that_was_cancelled() -> None:
     """Nothing is written for it, and those that wait already get their jobs first."""
     go_on = asyncio.Event()
 
@@ -182,9 +182,11 @@ async def test_a_reserve_takes_over_the_place_of_one_that_was_cancelled() -> Non
         await line.expect(b"reserve", b"reserve", b"reserve")
         await go_on.wait()
         line.send(b"".join(b"RESERVED %d 1\r\nx\r\n" % number for number in (1, 2, 3)))
-        # Only what could not take a place over was written.
-        await line.expect(b"reserve-with-timeout 9", b"reserve")
-        line.send(b"RESERVED 4 1\r\nx\r\nRESERVED 5 1\r\nx\r\n")
+        # Only what found no such reserve was written.
+        await line.expect(b"reserve-with-timeout 9")
+        line.send(b"RESERVED 4 1\r\nx\r\n")
+        await line.expect(b"reserve-with-timeout 8")
+        line.send(b"RESERVED 5 1\r\nx\r\n")
         await line.end()
 
     async with Peer(play) as peer, Client(peer.host, peer.port) as client:
@@ -194,9 +196,9 @@ async def test_a_reserve_takes_over_the_place_of_one_that_was_cancelled() -> Non
         fourth = client.reserve()
         timed = client.reserve(9)
         second.cancel()
-        # In front of the timed one a place is free, but it would be passed.
         fifth = client.reserve()
         go_on.set()
         jobs = [await asyncio.wait_for(each, 5) for each in (third, fourth, timed, fifth)]
         # The job of the second one went to the next that waited, and so on.
         assert [job.id for job in jobs] == [1, 2, 3, 4]
+        assert (await asyncio.wait_for(client.reserve(8), 5)).id == 5
