@@ -102,10 +102,14 @@ class Proxy:
 
     async def refuse(self) -> None:
         """Cuts every connection and takes no new ones."""
+        self.stop_listening()
+        await self.cut()
+
+    def stop_listening(self) -> None:
+        """Takes no new connections, and leaves those that there are."""
         if self._server is not None:
             self._server.close()
             self._server = None
-        await self.cut()
 
     async def cut(self) -> None:
         """Cuts every connection; the server has got all that was passed on."""

@@ -134,6 +134,31 @@ async def test_commands_together_share_a_write(
         await listed
 
 
+async def test_of_blocks_within_one_another_the_outermost_counts(
+    server: AnyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with to(server) as client:
+        await client.put(b"x")
+        writes = Writes(server.port, monkeypatch)
+        calls: list[asyncio.Future[Any]] = []
+        for fails in (False, True):
+            with suppress(ZeroDivisionError), client.together():
+                with client.together():
+                    calls.append(client.put(b"x"))
+                assert writes.take() == []
+                with suppress(KeyError), client.together():
+                    raise KeyError
+                calls.append(client.put(b"x"))
+                assert writes.take() == []
+                if fails:
+                    raise ZeroDivisionError
+            assert writes.take() == [2 * PUT_X]
+        await asyncio.gather(*calls)
+        calls.append(client.list_tubes())  # and at once again
+        assert writes.take() == [b"list-tubes\r\n"]
+        await calls[-1]
+
+
 async def test_commands_together_without_a_connection() -> None:
     client = Client()
     with client.together():
