@@ -31,6 +31,7 @@ from .errors import (
 from .job import Job
 from .many import Chunk, PutMany
 from .place import (
+    NOWHERE,
     Change,
     Grant,
     Own,
@@ -507,7 +508,7 @@ class Client:
     def _reservation(self) -> Reservation:
         loop = self._loop
         future = Reservation(loop=loop if loop and running_loop() is loop else self._bound())
-        future.holder = self._supervisor.connection
+        future.holder = self._supervisor.connection or NOWHERE
         return future
 
     def _send(

@@ -15,7 +15,7 @@ from .errors import BeanstalkException, UnexpectedResponse
 from .fifo import Fifo, returns_job
 from .job import Job
 from .patience import Patience
-from .place import UNWRITTEN, Own, Place, Priority, Reservation, Reserve
+from .place import NOWHERE, UNWRITTEN, Own, Place, Priority, Reservation, Reserve
 from .protocol import MIN_PUT_REPLY, QUIT, RELEASE, Parser, refusal, unexpected
 from .stream import Stream, TLSStream
 
@@ -164,7 +164,11 @@ class Connection:
         written = self._written
         idle = not written
         if place.tracked:
-            self._fifo.wrote(place)
+            fifo = self._fifo
+            if place.passes and fifo.callers is None:
+                fifo.waiting += place.waits
+            else:
+                fifo.wrote(place)
             if isinstance(place, Reserve) and place.timeout is not None:
                 place.begin(self.loop.time())
         if place.count == 1:
@@ -252,7 +256,10 @@ class Connection:
                     raise unexpected(None, words)
                 place = written.popleft()
                 if place.tracked:
-                    fifo.answered(place)
+                    if place.passes and fifo.callers is None:
+                        fifo.waiting -= place.waits
+                    else:
+                        fifo.answered(place)
                 progress = True
                 command = place.command
                 if words[0] == command.success:
@@ -472,7 +479,7 @@ class Connection:
         on: list[Reserve] = []
         for place in self._stop():
             if keep_reserves and isinstance(place, Reserve) and place.waits and place.live:
-                place.future.holder = None
+                place.future.holder = NOWHERE
                 on.append(place)
             else:
                 sent = UNWRITTEN < place.position < self._stream.handed

@@ -29,48 +29,64 @@ class Fifo:
     :ivar written: the oldest first; the next reply belongs to it
     :ivar held: not written yet
     :ivar waiting: how many of the written ones hold the line
-    :ivar reserving: how many of those are reserves
+    :ivar callers: who waits for a job, the held ones aside; None as long as each reserve that was
+        written has its own caller, which is nearly always so
     """
 
     def __init__(self) -> None:
         self.written: deque[Place] = deque()
         self.held: deque[Place] = deque()
         self.waiting = 0
-        self.reserving = 0
-        self._reserves = 0  # written ones, for whomever
+        self.callers: Callers | None = None
+        self._reserves = 0  # written ones, for whomever; counted while there are `callers`
+        self._unasked: Callers = OrderedDict()  # those for whom nothing was written
+        self._held_callers: Callers = OrderedDict()
+        self._looks = 0  # for a priority, written: these wait too
         self._changes = 0  # of the tubes watched, written
         self._held_changes = 0
-        self._callers: Callers = OrderedDict()  # not the held ones
-        self._unasked: Callers = OrderedDict()  # those of them for whom nothing was written
-        self._held_callers: Callers = OrderedDict()
 
     # --- what comes and goes ---
 
     def wrote(self, place: Place) -> None:
         """Counts a place that is `tracked`, when it is written."""
+        self.waiting += place.waits
         if isinstance(place, Reserve):
-            self._reserves += 1
-            self._callers[place.future] = place
-            if place.waits:
-                self.waiting += 1
-                self.reserving += 1
+            if self.callers is not None:
+                self._reserves += 1
+                self.callers[place.future] = place
         elif place.waits:
-            self.waiting += 1
+            self._looks += 1
         else:
             self._changes += 1
 
     def answered(self, place: Place) -> None:
         """Counts a place that is `tracked` no longer."""
+        self.waiting -= place.waits
         if isinstance(place, Reserve):
-            self._reserves -= 1
-            self._callers.pop(place.future, None)
-            if place.waits:
-                self.waiting -= 1
-                self.reserving -= 1
+            if self.callers is not None:
+                self._reserves -= 1
+                self.callers.pop(place.future, None)
+                if not self._reserves and not self._unasked:
+                    self.callers = None
         elif place.waits:
-            self.waiting -= 1
+            self._looks -= 1
         else:
             self._changes -= 1
+
+    @property
+    def reserving(self) -> bool:
+        """A reserve that waits was written."""
+        return self.waiting > self._looks
+
+    def _count_callers(self) -> Callers:
+        """Goes through all that was written, once until the last of these reserves is answered."""
+        if self.callers is None:
+            reserves = [each for each in self.written if isinstance(each, Reserve) and each.passes]
+            if not reserves:
+                return OrderedDict()
+            self._reserves = len(reserves)
+            self.callers = OrderedDict((each.future, each) for each in reserves if each.live)
+        return self.callers
 
     def hold(self, *places: Place) -> None:
         """Adds commands that are not written yet."""
@@ -107,30 +123,30 @@ class Fifo:
         return places
 
     def clear(self) -> list[Place]:
-        """Takes out everything that somebody waits for, in order."""
-        places = [
-            place for place in self.written if not (isinstance(place, Reserve) and place.passes)
-        ]
-        places += self._callers.values()
+        """Takes out everything, in order, but the reserves without a caller."""
+        places = list(self.written)
+        if self.callers is not None:
+            places = [each for each in places if not (isinstance(each, Reserve) and each.passes)]
+            places += self.callers.values()
+            self.callers = None
         places += self.drop_held()
         self.written.clear()
-        self._callers.clear()
         self._unasked.clear()
-        self.waiting = self.reserving = self._reserves = self._changes = 0
+        self.waiting = self._looks = self._changes = 0
         return places
 
     # --- reserves without a caller ---
 
     def use_spare(self, place: Reserve) -> bool:
         """Has a reserve wait for the job of a spare one, if there is one."""
-        if self._reserves <= len(self._callers):
+        if self.callers is None or self._reserves <= len(self.callers):
             return False
-        self._callers[place.future] = self._unasked[place.future] = place
+        self.callers[place.future] = self._unasked[place.future] = place
         return True
 
     def to_ask(self) -> Reserve | None:
         """Takes out a reserve that has to be written after all: there is no spare one left."""
-        if not self._unasked or self._reserves >= len(self._callers):
+        if not self._unasked or (self.callers and self._reserves >= len(self.callers)):
             return None
         if self.held and returns_job(self.held[0]):
             return None  # a job would have to wait behind it
@@ -138,18 +154,18 @@ class Fifo:
 
     def gave_up(self, future: Reservation) -> None:
         """Forgets the caller of a reserve. What was written for it stays."""
-        self._callers.pop(future, None)
-        self._unasked.pop(future, None)
-        self._held_callers.pop(future, None)
+        if future.to_anyone and self._held_callers.pop(future, None) is None:
+            self._count_callers().pop(future, None)
+            self._unasked.pop(future, None)
 
     def hand_over(self, job: Job) -> bool:
         """Gives a job without a caller to the next one that waits, if there is one.
 
         Not to one that may want other tubes.
         """
-        if self._changes:
+        if self._changes or not (self.waiting or self.callers):
             return False
-        return self._hand_to(self._callers, job) or (
+        return self._hand_to(self._count_callers(), job) or (
             not self._held_changes and self._hand_to(self._held_callers, job)
         )
 
@@ -170,13 +186,19 @@ class Fifo:
     @property
     def stuck(self) -> bool:
         """Something waits behind spare reserves, or a job does that has to go back."""
-        if not self.waiting or self._reserves < len(self.written):
-            return False  # a reply is on the way
+        if not self.waiting:
+            return False
         while self.held and isinstance(self.held[0], Reserve) and not self.held[0].live:
             self.held.popleft()
-        if self.held and returns_job(self.held[0]):
+        job_waits = bool(self.held) and returns_job(self.held[0])
+        if self.callers is None and not job_waits:
+            return False  # the oldest has its caller, or its reply is on the way
+        callers = self._count_callers()
+        if self._reserves < len(self.written):
+            return False  # a reply is on the way
+        if job_waits:
             return True
-        for caller in self._callers.values():
+        for caller in callers.values():
             # Any job will do for a plain one. The timeout of another one does not even begin.
             return caller.timeout is not None and caller is not self.written[0]
         return bool(self.held)

@@ -205,6 +205,21 @@ class Holder(Protocol):
         """A reserve was cancelled."""
 
 
+class Nowhere:
+    """Where a reserve is that is on no connection."""
+
+    def __init__(self) -> None:
+        self.jobs: set[int] = set()
+
+    def give_back(self, job: Job, to_anyone: bool) -> None:
+        """No job comes."""
+
+    def abandoned(self, future: Reservation) -> None:
+        """Nobody has to know."""
+
+
+NOWHERE = Nowhere()
+
 _result = asyncio.Future.result
 _collected = getattr(asyncio.Future, "__del__")  # noqa: B009 - no stub tells of it
 
@@ -220,7 +235,7 @@ class Reservation(asyncio.Future[Job]):
 
     __slots__ = ("holder",)  # set with each; the others seldom
 
-    holder: Holder | None  # None while it is on no connection, and when its job was taken
+    holder: Holder | None  # the connection that it is on; None when its job was taken
     to_anyone = True  # any reserve may have its job; not so for one that asked for an id
     timer: asyncio.TimerHandle | None = None  # where the client itself keeps its timeout
 
@@ -252,7 +267,9 @@ class Reservation(asyncio.Future[Job]):
             except BaseException:
                 self._give_back()
                 raise
-        return self.result()
+        job: Job = _result(self)
+        self.holder = None
+        return job
 
     __iter__ = __await__
 
@@ -265,8 +282,8 @@ class Reservation(asyncio.Future[Job]):
         return self.done() and not self.cancelled() and self.exception() is None
 
     def __del__(self) -> None:
-        _collected(self)
         if self.holder is not None:
+            _collected(self)
             self._return_untaken()
 
     def _return_untaken(self) -> None:
@@ -307,7 +324,7 @@ class Reserve(Place):
         self.future = future
         self.position = UNWRITTEN
         self.client = client
-        self.holder = future.holder  # the connection that it is on
+        self.holder = future.holder or NOWHERE  # whose reply it gets
         self.timeout = timeout  # seconds; None for a plain reserve
         self.ends: float | None = None  # the time of the loop when its timeout is over
 
@@ -339,22 +356,24 @@ class Reserve(Place):
         )
 
     def done(self, result: Any) -> None:
-        holder = self.holder
-        assert holder is not None
         job_id, body = result
+        future, holder = self.future, self.holder
         job = Job(job_id, body, self.client, holder)
-        if self.future.done():
+        if future.done():
             holder.give_back(job, self.passes)
-        else:
-            self.give(job)
+            return
+        # What `give` does; a call more takes longer.
+        if future.timer is not None:
+            future.stop_timer()
+        holder.jobs.add(job_id)
+        future.set_result(job)
 
     def give(self, job: Job) -> None:
         """Gives its caller a job that came on its connection."""
-        future, holder = self.future, self.holder
-        assert holder is not None
+        future = self.future
         if future.timer is not None:
             future.stop_timer()
-        holder.jobs.add(job["id"])
+        self.holder.jobs.add(job["id"])
         future.set_result(job)
 
     def failed(self, error: BeanstalkException) -> None:

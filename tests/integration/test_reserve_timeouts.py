@@ -246,21 +246,21 @@ async def test_a_reserve_behind_a_slow_reply_is_not_ended_before_its_turn() -> N
 
 
 @pytest.mark.parametrize("timeout", [0, 1])
-async def test_a_server_that_accepts_no_second_connection(
-    server: AnyServer, timeout: int
-) -> None:
-    async with Proxy(server.host, server.port) as proxy:
-        async with to(proxy, response_timeout=1.5, reconnect_delay=0.05) as client:
-            await cancelled(client)
-            proxy.stop_listening()
-            await times_out(client.reserve(timeout), timeout)
-            put = client.put(b"x")
-            with pytest.raises(ConnectionLost, match="was cancelled") as error:
-                await asyncio.wait_for(put, LATE)
-            assert error.value.sent is False
-            await proxy.listen()
-            await until(lambda: not client.closed())
-            assert await soon(client.put(b"x")) == 1
+async def test_a_server_that_accepts_no_second_connection(server: AnyServer, timeout: int) -> None:
+    async with (
+        Proxy(server.host, server.port) as proxy,
+        Client(proxy.host, proxy.port, response_timeout=1.5, reconnect_delay=0.05) as client,
+    ):
+        await cancelled(client)
+        proxy.stop_listening()
+        await times_out(client.reserve(timeout), timeout)
+        put = client.put(b"x")
+        with pytest.raises(ConnectionLost, match="was cancelled") as error:
+            await asyncio.wait_for(put, LATE)
+        assert error.value.sent is False
+        await proxy.listen()
+        await until(lambda: not client.closed())
+        assert await soon(client.put(b"x")) == 1
 
 
 async def test_a_server_that_is_frozen(apart: Beanstalkd) -> None:
@@ -313,7 +313,8 @@ async def test_closing_ends_them_all(server: AnyServer) -> None:
             put = client.put(b"x")
             reserves.append(client.reserve(5))
             await client.close()
-            for each in (*reserves, put):
+            ended: list[asyncio.Future[Any]] = [*reserves, put]
+            for each in ended:
                 with pytest.raises(ConnectionLost):
                     await soon(each)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tornado.ioloop import IOLoop
 
-from beanstalkt import Client, Job
+from beanstalkt import Job
 from tests.embedded import AnyServer
 
 from .test_cancel import every_verb, soon, to
