@@ -198,9 +198,9 @@ class Fifo:
             return False  # a reply is on the way
         if job_waits:
             return True
-        for caller in callers.values():
-            # Any job will do for a plain one. The timeout of another one does not even begin.
-            return caller.timeout is not None and caller is not self.written[0]
+        for future, caller in callers.items():
+            # A plain one does as well with a spare reserve as with one of its own.
+            return caller.timeout is not None and future in self._unasked
         return bool(self.held)
 
 
