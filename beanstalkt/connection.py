@@ -276,7 +276,7 @@ class Connection:
             return
         if progress:
             self.answered = True
-            if written or self._fifo.held or self._paced or self._drained is not None:
+            if written or fifo.held or fifo.callers or self._paced or self._drained is not None:
                 self._progressed()
 
     def _progressed(self) -> None:

@@ -212,6 +212,22 @@ async def test_the_end_of_a_timed_reserve_is_not_the_end_of_one_that_took_its_pl
         await soon(held.delete())
 
 
+@pytest.mark.parametrize("holds", [False, True])
+async def test_a_cancelled_one_that_brings_no_job_is_followed_by_another(
+    server: AnyServer, holds: bool
+) -> None:
+    async with to(server) as client, to(server) as other:
+        if holds:
+            await client.put(b"held")
+            await client.reserve()
+        await cancelled(client, 1)
+        plain = client.reserve()
+        while (await other.stats())["cmd-reserve"] < 1 + holds:
+            await asyncio.sleep(0.01)
+        job_id = await other.put(b"x")
+        assert (await soon(plain)).id == job_id
+
+
 async def test_one_that_is_held_keeps_its_timeout_when_it_is_written(server: AnyServer) -> None:
     async with to(server) as client, to(server) as other:
         first, put, held = client.reserve(), client.put(b"mine", delay=100), client.reserve(3)
