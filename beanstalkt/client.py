@@ -12,6 +12,7 @@ import ssl
 import warnings
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from threading import get_ident
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -79,11 +80,20 @@ from .stats import Stats, StatsJob, StatsTube
 from .supervisor import Supervisor, Timing
 
 Future = asyncio.Future
-running_loop = asyncio._get_running_loop  # raises nothing where there is none
 ClientT = TypeVar("ClientT", bound="Client")
 
 DEADLINE_PAUSE = 0.25
 """Seconds that `jobs` waits after DEADLINE_SOON, which would come again at once."""
+
+
+class Unknown:
+    """Stand for a loop that does not tell its thread; asyncio's own one does.
+
+    With this one, or while the loop does not run, each verb asks asyncio for the running loop:
+    until Python 3.11 that takes a system call.
+    """
+
+    _thread_id = None
 
 
 class Client:
@@ -126,6 +136,7 @@ class Client:
         self._connect_timeout = connect_timeout
         self._io_loop = io_loop
         self._loop: asyncio.AbstractEventLoop | None = None  # until it is needed
+        self._runner: Any = Unknown  # the loop, as one that knows its thread
         self._using = DEFAULT_TUBE
         self._asked_use = DEFAULT_TUBE  # what is used when all that was sent has been done
         self._watching = {DEFAULT_TUBE: True}  # a dict, for its order
@@ -489,11 +500,12 @@ class Client:
             io_loop: Any = self._io_loop or IOLoop.current()
         loop: asyncio.AbstractEventLoop = io_loop.asyncio_loop
         self._loop = loop
+        self._runner = loop if hasattr(loop, "_thread_id") else Unknown
         return loop
 
     def _bound(self) -> asyncio.AbstractEventLoop:
         loop = self._loop or self._bind()
-        if running_loop() is not loop and loop.is_running():
+        if asyncio._get_running_loop() is not loop and loop.is_running():
             raise RuntimeError(
                 f"{self!r} was called from another thread than that of its event loop, and "
                 "nothing was sent: use loop.call_soon_threadsafe() or "
@@ -502,12 +514,14 @@ class Client:
         return loop
 
     def _future(self) -> Future[Any]:
-        loop = self._loop
-        return Future(loop=loop if loop and running_loop() is loop else self._bound())
+        if self._runner._thread_id != get_ident():
+            self._bound()
+        return Future(loop=self._loop)
 
     def _reservation(self) -> Reservation:
-        loop = self._loop
-        future = Reservation(loop=loop if loop and running_loop() is loop else self._bound())
+        if self._runner._thread_id != get_ident():
+            self._bound()
+        future = Reservation(loop=self._loop)
         future.holder = self._supervisor.connection or NOWHERE
         return future
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from tornado.ioloop import IOLoop
 
-from beanstalkt import Job
+from beanstalkt import Client, Job
+from beanstalkt.client import Unknown
 from tests.embedded import AnyServer
 
 from .test_cancel import every_verb, soon, to
@@ -32,9 +33,14 @@ def in_a_thread(call: Callable[[], Any]) -> Any:
     return results[0]
 
 
+@pytest.mark.parametrize("told", [True, False])
 @pytest.mark.parametrize("debug", [False, True])
-async def test_a_wrong_thread_changes_nothing(server: AnyServer, debug: bool) -> None:
+async def test_a_wrong_thread_changes_nothing(
+    server: AnyServer, debug: bool, told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asyncio.get_running_loop().set_debug(debug)
+    if not told:  # in which thread the loop runs: asyncio's own loop does, not every other one
+        monkeypatch.setattr(Client, "_runner", property(lambda _: Unknown, lambda *_: None), False)
     async with to(server) as client:
         await client.put(b"x")
         job = await client.reserve()
