@@ -287,8 +287,6 @@ class Runner:
             slot.drain()
 
     def _ended(self, pool: Pool) -> None:
-        if not pool.ended.cancelled() and (error := pool.ended.exception()) is not None:
-            log.error("tube %s: closing its handler: %s", pool.tube, error)
         self._all.discard(pool)
         self._check_over()
 
@@ -311,6 +309,9 @@ class Runner:
                     unused = await self._look(client, unused)
                 except BeanstalkException as error:
                     log.debug("cannot look for tubes: %s", error)
+                except Exception:
+                    # No look may be the last one.
+                    log.exception("cannot look for tubes")
         finally:
             await client.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 import subprocess
@@ -10,10 +11,12 @@ import sys
 import threading
 import time
 from datetime import timedelta
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NoReturn
 
-from beanstalkt.dispatch import SafeTask
+from beanstalkt.dispatch import SafeTask, Stopped
 from beanstalkt.worker import Reject, Retry
 
 
@@ -52,6 +55,83 @@ class Hostile(Exception):
         raise RuntimeError("no text either")
 
 
+class Panic(BaseException):
+    """Such as an extension in another language raises."""
+
+
+class Hopeless(Panic):
+    def __str__(self) -> str:
+        raise Panic
+
+
+class Wrong(Retry):
+    """Without a delay that any server takes."""
+
+    def __init__(self, delay: object) -> None:
+        super().__init__()
+        self.delay = delay  # type: ignore[assignment]
+
+
+class OnlyInt:
+    def __int__(self) -> int:
+        return 30
+
+
+class OnlyFloat:
+    def __float__(self) -> float:
+        return 30.0
+
+
+class OnlyIndex:
+    def __index__(self) -> int:
+        return 30
+
+
+class Broken:
+    def __float__(self) -> float:
+        raise RuntimeError("no number")
+
+
+DELAYS: dict[str, Any] = {
+    "int": 30,
+    "float": 30.0,
+    "decimal": Decimal(30),
+    "fraction": Fraction(60, 2),
+    "only int": OnlyInt(),
+    "only float": OnlyFloat(),
+    "only index": OnlyIndex(),
+    "nan": math.nan,
+    "inf": math.inf,
+    "negative": -1,
+    "2**32": 2**32,
+    "10**400": 10**400,
+    "decimal nan": Decimal("nan"),
+    "decimal snan": Decimal("snan"),
+    "decimal inf": Decimal("inf"),
+    "str": "30",
+    "bytes": b"30",
+    "complex": 30j,
+    "list": [30],
+    "broken": Broken(),
+}
+
+
+def retries(delay: str) -> None:
+    raise Retry(DELAYS[delay])
+
+
+async def retries_async(delay: str) -> None:
+    raise Retry(DELAYS[delay])
+
+
+def retries_wrongly(delay: str) -> None:
+    raise Wrong(DELAYS[delay])
+
+
+async def retries_wrongly_async(delay: str) -> None:
+    raise Wrong(DELAYS[delay])
+
+
 def raises(kind: str) -> None:
     if kind == "value":
         raise ValueError("no such user")
@@ -75,6 +155,18 @@ def raises(kind: str) -> None:
         raise Reject("never again")
     if kind == "timeout":
         raise TimeoutError("of a socket")
+    if kind == "panic":
+        raise Panic("at the disco")
+    if kind == "hopeless":
+        raise Hopeless
+    if kind == "closed":
+        raise GeneratorExit
+    if kind == "stopped":
+        raise Stopped
+    if kind == "cancelled":
+        raise asyncio.CancelledError
+    if kind == "hopeless reject":
+        raise Reject(Hopeless())  # type: ignore[arg-type]
 
 
 async def raises_async(kind: str) -> None:
