@@ -6,6 +6,7 @@ import asyncio
 import math
 import os
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -256,6 +257,34 @@ def closes_stdin() -> None:
 
 def closes_everything() -> None:
     os.closerange(0, 1000)
+
+
+def _channel() -> int:
+    """The socket to the runner."""
+    links = {fd: f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd")}
+    sockets = [fd for fd in links if os.path.exists(links[fd]) and Path(links[fd]).is_socket()]
+    return max(map(int, sockets))
+
+
+def closes_the_channel() -> None:
+    os.close(_channel())
+
+
+def writes_to_the_channel(text: str) -> None:
+    os.write(_channel(), struct.pack("!Q", len(text)) + text.encode())
+    time.sleep(100)
+
+
+def rejects_without_end() -> NoReturn:
+    """With an outcome of which no JSON can be made."""
+    from beanstalkt.worker import child, outcome
+
+    def outcome_of(_: object) -> outcome.Outcome:
+        child.outcome_of = original
+        return outcome.Outcome(outcome.Kind.RETRY, details={"lock": threading.Lock()})
+
+    original, child.outcome_of = child.outcome_of, outcome_of
+    raise Reject
 
 
 def sets_an_alarm() -> None:

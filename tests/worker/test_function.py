@@ -283,6 +283,27 @@ async def test_a_child_that_dies_harms_its_own_job_only(
         await other
 
 
+@pytest.mark.parametrize(
+    ("function", "args", "error"),
+    [
+        ("closes_the_channel", [], "its child process closed its connection to the runner"),
+        ("writes_to_the_channel", ["{"], "its child process sent the runner what is no answer"),
+        ("writes_to_the_channel", ["[" * 100_000], "what is no answer"),
+        ("writes_to_the_channel", ["[]"], "what is no answer"),
+        ("writes_to_the_channel", ['{"kind": "success"}'], "what is no answer"),
+        ("rejects_without_end", [], "could not be sent to the runner: Object of type lock"),
+    ],
+)
+async def test_an_answer_that_does_not_arrive_is_said_so(
+    function: str, args: list[Any], error: str, tmp_path: Path
+) -> None:
+    async with handling() as handler:
+        outcome = await asyncio.wait_for(call(handler, function, *args), 20)
+        assert outcome.kind is Kind.UNKNOWN_FAIL
+        assert error in outcome.error
+        assert (await call(handler, "write", str(tmp_path / "out"))).kind is Kind.SUCCESS
+
+
 @pytest.mark.parametrize("function", ["forks", "forks_and_raises"])
 async def test_a_copy_that_comes_back_is_ended(function: str, tmp_path: Path) -> None:
     async with handling() as handler:
