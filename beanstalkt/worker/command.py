@@ -10,6 +10,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from . import lifeline
 from .exits import Exits
 from .handler import CannotStart, Handler, Option, Work
 from .outcome import SUCCESS, Kind, Outcome
@@ -64,7 +65,12 @@ class CommandHandler(Handler):
         argv = [*self.argv, work.tube] if self.pass_tube else self.argv
         try:
             process = Process(
-                argv, work.body, environment(work, self._inherited), self._exits, self._closing
+                argv,
+                work.body,
+                environment(work, self._inherited),
+                self._exits,
+                self._closing,
+                lifeline.current(),
             )
         except OSError as error:
             return Outcome(Kind.NOT_STARTED, error=f"cannot start {argv[0]}: {error}")

@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 
 from ..client import Client
 from ..errors import BeanstalkException, ConnectionLost
+from . import lifeline
 from .burst import Burst
 from .config import ConfigError
 from .handler import CannotStart, Handler
@@ -178,6 +179,10 @@ class Runner:
                 raise
         if self.stage is not Stage.RUNNING:  # by a signal, meanwhile
             return
+        async with lifeline.held():
+            await self._run(made)
+
+    async def _run(self, made: dict[str, Handler]) -> None:
         self._apply(self._settings, made)
         loop = asyncio.get_running_loop()
         tasks = [loop.create_task(self._announce())]
