@@ -39,6 +39,8 @@ class CommandHandler(Handler):
         ),
     )
 
+    in_process = False
+
     def __init__(self, argv: Sequence[str], pass_tube: bool = False) -> None:
         self.argv = tuple(argv)
         self.pass_tube = pass_tube

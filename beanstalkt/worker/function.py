@@ -91,6 +91,7 @@ class FunctionHandler(Handler):
         self.swallow = swallow
         self.max_child_jobs = max_child_jobs
         self.max_child_memory = max_child_memory
+        self.in_process = any(entry.asynchronous for entry in self.table.entries.values())
         self._children: dict[int, Child] = {}  # by the number of their slot
         self._exits = Exits()
         self._ending: set[Child] = set()  # those that are to run nothing more

@@ -43,7 +43,7 @@ def wait(runner: int) -> None:
     """Return when the runner has ended. A copy of it that a function has forked holds the pipe,
     so that there may be no end of file: its process is watched as well."""
     watched = [0]
-    try:
+    try:  # noqa: SIM105 - contextlib is not imported
         watched.append(os.pidfd_open(runner))
     except (AttributeError, OSError):  # an older system, or it has ended
         pass
@@ -53,7 +53,7 @@ def wait(runner: int) -> None:
 
 def kill(group: int) -> None:
     """End a process group at once: its job has been given to another worker already."""
-    try:
+    try:  # noqa: SIM105 - contextlib is not imported
         os.killpg(group, _SIGKILL)
     except OSError:  # gone, or another user's
         pass

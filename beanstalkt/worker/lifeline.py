@@ -40,9 +40,9 @@ _shared: dict[asyncio.AbstractEventLoop, Lifeline] = {}
 class Lifeline:
     """The table of the commands of one event loop, and the keeper that will read it.
 
-    The runner has one while it runs; see :func:`held`. The keeper is started with the first command.
-    Where there can be none, on another system than Linux or for want of a descriptor or a process,
-    the commands run without it.
+    The runner has one while it runs; see :func:`held`. The keeper is started with the first
+    command. Where there can be none, on another system than Linux or for want of a descriptor or
+    a process, the commands run without it.
     """
 
     def __init__(self) -> None:
@@ -193,7 +193,7 @@ def current() -> Lifeline | None:
 
 
 def _above_standard(fd: int) -> int:
-    """The same file, at a number that no standard stream has: those of the runner may be closed."""
+    """Move a file off the numbers of the standard streams, which may be closed in the runner."""
     if fd > 2:
         return fd
     try:

@@ -13,7 +13,8 @@ from .slot import MAX_BACK_OFF, PAUSE, Boss, Slot
 Task = asyncio.Task[None]
 
 _OTHERS = (GeneratorExit, KeyboardInterrupt, SystemExit)
-"""What is meant for the whole process, or for the coroutine itself. (A job's own do not get here.)"""
+"""What is meant for the whole process, or for the coroutine itself; of a job, they do not get
+here."""
 
 
 class Pool:
@@ -33,6 +34,7 @@ class Pool:
     ) -> None:
         self.tube = tube
         self.settings = settings
+        self.handler = handler
         self.slots = [
             Slot(boss, tube, number, settings, handler)
             for number in range(1, settings.workers + 1)
@@ -44,7 +46,7 @@ class Pool:
             for index, slot in enumerate(self.slots)
         ]
         #: done when all is over
-        self.ended = loop.create_task(self._end(handler))
+        self.ended = loop.create_task(self._end())
 
     async def _run(self, slot: Slot, before: Task | None) -> None:
         """Keep the slot at work until it has been told to end: one that died would be one worker
@@ -73,7 +75,7 @@ class Pool:
             else:
                 return
 
-    async def _end(self, handler: Handler) -> None:
+    async def _end(self) -> None:
         left: set[Task] = set(self.tasks)
         while left:
             try:
@@ -82,7 +84,7 @@ class Pool:
                 # By whoever cancels all tasks. The slots end soon, and need their handler so long.
                 left = {task for task in left if not task.done()}
         try:
-            await handler.close()
+            await self.handler.close()
         except GeneratorExit:
             raise
         except BaseException:

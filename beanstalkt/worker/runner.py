@@ -100,6 +100,10 @@ class Runner:
         """Whether jobs still run, after the end: their handlers would not be stopped."""
         return bool(self._all)
 
+    def in_process(self) -> bool:
+        """Whether code of jobs runs in this process."""
+        return any(pool.handler.in_process for pool in self._all)
+
     # --- what it is told ---
 
     def stop(self) -> None:

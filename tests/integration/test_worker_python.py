@@ -19,6 +19,7 @@ from beanstalkt.worker.handler import Work
 from ..beanstalkd import Beanstalkd
 from .running import Events, until
 
+
 class Panic(BaseException):
     """Such as an extension in another language raises."""
 
@@ -146,8 +147,7 @@ async def test_a_slot_that_dies_is_started_again(
     assert sorted(seen) == [b"1", b"2", b"3"]
     told = [each["message"] for each in events.find("message")]
     assert [text.split(",")[1] for text in told] == [
-        f" slot 1: it has ended by {kind}"
-        for kind in ("Panic", "ValueError", "CancelledError")
+        f" slot 1: it has ended by {kind}" for kind in ("Panic", "ValueError", "CancelledError")
     ]
     assert [float(text.split()[-2]) for text in told] == [0.01, 0.02, 0.04]
 

@@ -280,10 +280,10 @@ def rejects_without_end() -> NoReturn:
     from beanstalkt.worker import child, outcome
 
     def outcome_of(_: object) -> outcome.Outcome:
-        child.outcome_of = original
+        vars(child)["outcome_of"] = original
         return outcome.Outcome(outcome.Kind.RETRY, details={"lock": threading.Lock()})
 
-    original, child.outcome_of = child.outcome_of, outcome_of
+    original, vars(child)["outcome_of"] = vars(child)["outcome_of"], outcome_of
     raise Reject
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -41,7 +42,10 @@ async def test_whatever_is_raised_is_an_unknown_fail(
 
 
 async def test_what_is_no_coroutine_function_fails() -> None:
-    assert (await attempt(lambda _: 7).wait()).kind is Kind.UNKNOWN_FAIL  # type: ignore[return-value]
+    def wrong(work: Work) -> Any:
+        return 7
+
+    assert (await attempt(wrong).wait()).kind is Kind.UNKNOWN_FAIL
 
 
 async def test_to_cancel_the_waiting_ends_only_that() -> None:
@@ -83,6 +87,6 @@ async def test_a_handler_may_go_on_after_a_cancel() -> None:
 async def test_somebody_else_cancels_its_task() -> None:
     running = attempt(lambda _: asyncio.sleep(100))
     await asyncio.sleep(0)
-    for task in asyncio.all_tasks() - {asyncio.current_task()}:  # type: ignore[operator]
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
         task.cancel()
     assert (await running.wait()).error == "it was cancelled"

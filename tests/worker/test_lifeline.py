@@ -122,8 +122,7 @@ async def test_a_copy_of_the_runner_does_not_hide_its_end(tmp_path: Path) -> Non
     """As a function leaves it that has forked."""
     program = PROGRAM.replace(
         "async def main() -> None:\n",
-        "async def main() -> None:\n"
-        "    asyncio.get_running_loop().call_later(0.3, fork)\n",
+        "async def main() -> None:\n    asyncio.get_running_loop().call_later(0.3, fork)\n",
     ).replace(
         "async def main",
         "def fork() -> None:\n"
