@@ -65,15 +65,12 @@ class CommandHandler(Handler):
 
     async def run(self, work: Work) -> Outcome:
         argv = [*self.argv, work.tube] if self.pass_tube else self.argv
+        made = environment(work, self._inherited)
+        held = lifeline.current()
+        if held is not None:
+            made.update((held.mark,))
         try:
-            process = Process(
-                argv,
-                work.body,
-                environment(work, self._inherited),
-                self._exits,
-                self._closing,
-                lifeline.current(),
-            )
+            process = Process(argv, work.body, made, self._exits, self._closing, held)
         except OSError as error:
             return Outcome(Kind.NOT_STARTED, error=f"cannot start {argv[0]}: {error}")
         try:

@@ -2,7 +2,8 @@
 
 Standard input is a pipe that only the runner can write to, and never does; its end of file says
 that the runner has ended. Standard output is a file with a table of the commands under way. The
-only argument is the runner's process id. Few modules are imported: each takes time and memory.
+arguments are the runner's process id, and what stands in the environment of all its commands.
+Few modules are imported: each takes time and memory.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import sys
 import time
 
 ENTRY = struct.Struct("=qq")
-"""A line of the table: the process group of a command (0: it is just being started), and the inode
-of its standard error, a pipe (0: there is no command)."""
+"""A line of the table: the process group of a command (0: it is just being started), and since
+when the line is used, in ticks of the clock since the system was started (0: it is not)."""
 
 START = 1.0
 """Seconds that a command which was just being started may take to be found."""
@@ -24,18 +25,19 @@ _PAUSE = 0.005
 _SIGKILL = 9
 
 
-def main(runner: int) -> None:
+def main(runner: int, mark: bytes) -> None:
     """Wait for the end of the runner, and end what it has left."""
     wait(runner)
-    starting: set[int] = set()
-    for group, pipe in ENTRY.iter_unpack(_table()):
+    starting: list[int] = []
+    for group, since in ENTRY.iter_unpack(_table()):
         if group:
             kill(group)
-        elif pipe:
-            starting.add(pipe)
+        elif since:
+            starting.append(since)
+    killed: set[int] = set()
     end = time.monotonic() + START
-    while starting and time.monotonic() < end:
-        starting -= kill_holders(starting)
+    while len(killed) < len(starting) and time.monotonic() < end:
+        kill_marked(mark, min(starting), killed)
         time.sleep(_PAUSE)
 
 
@@ -59,19 +61,26 @@ def kill(group: int) -> None:
         pass
 
 
-def kill_holders(pipes: set[int]) -> set[int]:
-    """End the groups of the session leaders that have one of these pipes as a standard stream;
-    return the pipes that were found."""
-    found: set[int] = set()
+def kill_marked(mark: bytes, since: int, killed: set[int]) -> None:
+    """End the groups of the commands with this mark that were started since then, and note them.
+
+    :param since: in ticks of the clock since the system was started
+    """
     for name in os.listdir("/proc"):
         try:
-            held = pipes & {os.stat(f"/proc/{name}/fd/{fd}").st_ino for fd in range(3)}
-            if held and os.getsid(int(name)) == int(name):
-                kill(int(name))
-                found |= held
+            if os.getsid(int(name)) == int(name) and int(name) not in killed:
+                with open(f"/proc/{name}/environ", "rb") as environ:
+                    marked = mark in environ.read().split(b"\0")
+                if marked and _started(name) >= since:
+                    kill(int(name))
+                    killed.add(int(name))
         except (OSError, ValueError):  # gone, another user's, or no process
             pass
-    return found
+
+
+def _started(name: str) -> int:
+    with open(f"/proc/{name}/stat", "rb") as stat:
+        return int(stat.read().rpartition(b")")[2].split()[19])
 
 
 def _table() -> bytes:
@@ -80,6 +89,6 @@ def _table() -> bytes:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), os.fsencode(sys.argv[2]))
     # Without what Python does at its end, which takes longer than all this.
     os._exit(0)

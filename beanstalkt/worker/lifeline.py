@@ -14,6 +14,7 @@ import fcntl
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -30,9 +31,13 @@ AGAIN = 5.0
 LAST_WAIT = 5.0
 """Seconds that a keeper may take to end."""
 
+_TICKS = os.sysconf("SC_CLK_TCK")
 _FREE = bytes(ENTRY.size)
 _BLOCKED = [signal.SIGHUP, signal.SIGINT, signal.SIGTERM]
 """What stops a service is sent to the keeper as well, which is to end after the runner."""
+
+MARK = b"_BEANSTALKT_RUNNER"
+"""A variable in the environment of a command: which runner has started it."""
 
 _shared: dict[asyncio.AbstractEventLoop, Lifeline] = {}
 
@@ -47,6 +52,8 @@ class Lifeline:
 
     def __init__(self) -> None:
         self.users = 0
+        #: by which the keeper knows a command whose process group could not be noted any more
+        self.mark = (MARK, f"{os.getpid()}-{time.monotonic_ns()}".encode())
         self._loop = asyncio.get_running_loop()
         self._exits = Exits()
         self._free: list[int] = []  # places of the table
@@ -61,11 +68,9 @@ class Lifeline:
 
     # --- commands ---
 
-    def start(self, pipe: int) -> int | None:
-        """Note that a command is about to be started; return its place in the table.
-
-        :param pipe: its standard error
-        """
+    def start(self) -> int | None:
+        """Note that a command is about to be started, with `mark` in its environment; return its
+        place in the table."""
         if self._unused:
             self._unused = False
             self._start()
@@ -75,7 +80,7 @@ class Lifeline:
             self._free = list(range(self._size + 63, self._size - 1, -1))
             self._size += 64
         place = self._free.pop()
-        self._write(place, ENTRY.pack(0, os.fstat(pipe).st_ino))
+        self._write(place, ENTRY.pack(0, _ticks()))
         return place
 
     def started(self, place: int | None, group: int) -> None:
@@ -117,7 +122,8 @@ class Lifeline:
     def _spawn(self, life: int, table: int) -> int:
         source = Path(keeper.__file__).read_text("utf-8")
         # Isolated, and without `site`: half the time and the memory.
-        argv = [sys.executable, "-I", "-S", "-c", source, str(os.getpid())]
+        mark = b"=".join(self.mark)
+        argv = [sys.executable, "-I", "-S", "-c", source, str(os.getpid()), mark]
         return os.posix_spawn(
             sys.executable or "",
             argv,
@@ -190,6 +196,11 @@ async def held() -> AsyncIterator[Lifeline]:
 def current() -> Lifeline | None:
     """Return the lifeline of the running loop, if it has one."""
     return _shared.get(asyncio.get_running_loop())
+
+
+def _ticks() -> int:
+    """The time as the kernel notes it for the start of a process."""
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * _TICKS)
 
 
 def _above_standard(fd: int) -> int:

@@ -93,7 +93,7 @@ class Process:
             os.set_blocking(feed, False)
             self._feed(feed)
             if self._lifeline is not None:
-                self._place = self._lifeline.start(stderr)
+                self._place = self._lifeline.start()
             # Not subprocess.Popen: it takes twice as long, in which the loop stands still.
             pid = os.posix_spawnp(
                 argv[0],

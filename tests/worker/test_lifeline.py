@@ -99,23 +99,28 @@ async def test_no_start_is_missed(attempt: int, tmp_path: Path) -> None:
         await until_gone(pid)
 
 
-async def test_a_start_that_was_under_way_is_found(tmp_path: Path) -> None:
-    drain, pipe = os.pipe()
-    with open(tmp_path / "other", "w") as other:
-        mine = subprocess.Popen(["sleep", "100"], stderr=pipe, start_new_session=True)
-        not_leading = subprocess.Popen(["sleep", "100"], stderr=pipe)
-        another = subprocess.Popen(["sleep", "100"], stderr=other, start_new_session=True)
-    inode = os.fstat(pipe).st_ino
+async def test_a_start_that_was_under_way_is_found() -> None:
+    def start(mark: str, leads: bool = True) -> subprocess.Popen[bytes]:
+        environment = {**os.environ, "MARK": mark}
+        return subprocess.Popen(["sleep", "100"], env=environment, start_new_session=leads)
+
+    before = start("7")
+    await asyncio.sleep(0.05)
+    since = lifeline._ticks()
+    # Their starts have told the keeper no more than this.
+    mine = start("7")
+    others = [before, start("7", leads=False), start("77"), start("")]
+    killed: set[int] = set()
     try:
-        assert keeper.kill_holders({inode, 1}) == {inode}
+        for _ in range(2):
+            keeper.kill_marked(b"MARK=7", since, killed)
+        assert killed == {mine.pid}
         assert mine.wait(10) == -signal.SIGKILL
-        assert not_leading.poll() is another.poll() is None
+        assert all(other.poll() is None for other in others)
     finally:
-        for process in (mine, not_leading, another):
+        for process in (mine, *others):
             process.kill()
             process.wait()
-        os.close(drain)
-        os.close(pipe)
 
 
 async def test_a_copy_of_the_runner_does_not_hide_its_end(tmp_path: Path) -> None:
@@ -147,7 +152,7 @@ async def test_a_copy_of_the_runner_does_not_hide_its_end(tmp_path: Path) -> Non
 async def test_a_keeper_that_ends_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lifeline, "AGAIN", 0.01)
     async with held() as mine:
-        mine.ended(mine.start(0))
+        mine.ended(mine.start())
         for _ in range(3):
             first = mine._pid
             assert first is not None
@@ -161,7 +166,7 @@ async def test_a_keeper_that_ends_is_replaced(monkeypatch: pytest.MonkeyPatch) -
 async def test_all_share_one_and_the_last_ends_it() -> None:
     async with held() as first:
         assert first._pid is None  # none before it is needed
-        first.ended(first.start(0))
+        first.ended(first.start())
         pid = first._pid
         assert pid is not None
         async with held() as second:
@@ -171,7 +176,7 @@ async def test_all_share_one_and_the_last_ends_it() -> None:
 
 
 async def test_the_table_holds_what_runs_and_nothing_else(tmp_path: Path) -> None:
-    handler = shell(f"echo >{tmp_path}/$BEANSTALKT_SLOT; sleep 0.2")
+    handler = shell(f"echo >{tmp_path}/$BEANSTALKT_SLOT; exec sleep 100")
     works = [make_work(slot=slot) for slot in range(100)]
     async with held() as mine:
         running = asyncio.gather(*map(handler.run, works))
@@ -179,8 +184,10 @@ async def test_the_table_holds_what_runs_and_nothing_else(tmp_path: Path) -> Non
             await asyncio.sleep(0.01)
         assert mine._table is not None
         table = os.pread(mine._table, 1 << 20, 0)
-        groups = [group for group, pipe in keeper.ENTRY.iter_unpack(table) if pipe]
+        groups = [group for group, since in keeper.ENTRY.iter_unpack(table) if since]
         assert len(set(groups)) == len(groups) == 100
+        for group in groups:
+            os.killpg(group, signal.SIGKILL)
         await running
         await CommandHandler(["/no/such/command"]).run(make_work())
         assert not os.pread(mine._table, 1 << 20, 0).strip(b"\0")
@@ -190,7 +197,7 @@ async def test_the_table_holds_what_runs_and_nothing_else(tmp_path: Path) -> Non
 async def test_what_still_runs_when_it_is_closed_is_ended(tmp_path: Path) -> None:
     async with held() as mine:
         process = subprocess.Popen(["sleep", "100"], start_new_session=True)
-        place = mine.start(0)
+        place = mine.start()
         mine.started(place, process.pid)
     assert process.wait(10) == -signal.SIGKILL
     mine.ended(place)  # later than that
@@ -207,7 +214,7 @@ async def test_without_a_keeper_commands_run_on(
     async with held() as mine:
         with monkeypatch.context() as patch:
             patch.setattr(os, lacking, none)
-            place = mine.start(0)
+            place = mine.start()
             mine.started(place, 2**40)
             mine.ended(place)
             await asyncio.sleep(0.05)
