@@ -122,7 +122,7 @@ class Lifeline:
     def _spawn(self, life: int, table: int) -> int:
         source = Path(keeper.__file__).read_text("utf-8")
         # Isolated, and without `site`: half the time and the memory.
-        mark = b"=".join(self.mark)
+        mark = os.fsdecode(b"=".join(self.mark))
         argv = [sys.executable, "-I", "-S", "-c", source, str(os.getpid()), mark]
         return os.posix_spawn(
             sys.executable or "",

@@ -104,16 +104,17 @@ async def test_a_start_that_was_under_way_is_found() -> None:
         environment = {**os.environ, "MARK": mark}
         return subprocess.Popen(["sleep", "100"], env=environment, start_new_session=leads)
 
-    before = start("7")
+    mark = str(os.getpid())
+    before = start(mark)
     await asyncio.sleep(0.05)
     since = lifeline._ticks()
     # Their starts have told the keeper no more than this.
-    mine = start("7")
-    others = [before, start("7", leads=False), start("77"), start("")]
+    mine = start(mark)
+    others = [before, start(mark, leads=False), start(mark + "0"), start("")]
     killed: set[int] = set()
     try:
         for _ in range(2):
-            keeper.kill_marked(b"MARK=7", since, killed)
+            keeper.kill_marked(f"MARK={mark}".encode(), since, killed)
         assert killed == {mine.pid}
         assert mine.wait(10) == -signal.SIGKILL
         assert all(other.poll() is None for other in others)
