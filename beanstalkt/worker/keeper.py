@@ -18,10 +18,9 @@ ENTRY = struct.Struct("=qq")
 """A line of the table: the process group of a command (0: it is just being started), and since
 when the line is used, in ticks of the clock since the system was started (0: it is not)."""
 
-START = 1.0
+START = 5.0
 """Seconds that a command which was just being started may take to be found."""
 
-_PAUSE = 0.005
 _SIGKILL = 9
 
 
@@ -29,16 +28,20 @@ def main(runner: int, mark: bytes) -> None:
     """Wait for the end of the runner, and end what it has left."""
     wait(runner)
     starting: list[int] = []
+    killed: set[int] = set()
     for group, since in ENTRY.iter_unpack(_table()):
         if group:
             kill(group)
+            killed.add(group)
         elif since:
             starting.append(since)
-    killed: set[int] = set()
+    expected = len(killed) + len(starting)
     end = time.monotonic() + START
-    while len(killed) < len(starting) and time.monotonic() < end:
+    pause = 0.005
+    while len(killed) < expected and time.monotonic() < end:
         kill_marked(mark, min(starting), killed)
-        time.sleep(_PAUSE)
+        time.sleep(pause)
+        pause = min(2 * pause, 0.2)
 
 
 def wait(runner: int) -> None:
@@ -62,9 +65,10 @@ def kill(group: int) -> None:
 
 
 def kill_marked(mark: bytes, since: int, killed: set[int]) -> None:
-    """End the groups of the commands with this mark that were started since then, and note them.
+    """End the groups of the commands with this mark that were started since then.
 
     :param since: in ticks of the clock since the system was started
+    :param killed: groups that were killed before, and may still be there; those of now are added
     """
     for name in os.listdir("/proc"):
         try:
