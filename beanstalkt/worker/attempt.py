@@ -21,13 +21,13 @@ class Attempt:
     def __init__(self, handler: Handler, work: Work) -> None:
         self._loop = asyncio.get_running_loop()
         self._outcome: Outcome | None = None  # once it has ended
+        self._begun = False
         self._cancelled = False  # by us
-        self._waiter: asyncio.Future[None] | None = None
+        self._ended: asyncio.Future[Outcome] = self._loop.create_future()
         self._task = self._loop.create_task(self._run(handler, work))
-        # Cancelled before its first step, it never begins.
-        self._task.add_done_callback(lambda _: self._end(Outcome(Kind.UNKNOWN_FAIL)))
 
     async def _run(self, handler: Handler, work: Work) -> None:
+        self._begun = True
         try:
             outcome = await handler.run(work)
         except asyncio.CancelledError as error:
@@ -40,19 +40,23 @@ class Attempt:
         self._end(outcome)
 
     def _end(self, outcome: Outcome) -> None:
-        if self._outcome is None:
-            self._outcome = outcome
-            if self._waiter is not None and not self._waiter.done():
-                self._waiter.set_result(None)
+        self._outcome = outcome
+        if not self._ended.done():
+            self._ended.set_result(outcome)
 
     def cancel(self) -> None:
         """Tell the handler to end, as by cancelling a task."""
         self._cancelled = True
         self._task.cancel()
+        if not self._begun and self._outcome is None:
+            # Cancelled before its first step, it never begins.
+            self._end(Outcome(Kind.UNKNOWN_FAIL))
 
-    async def wait(self) -> Outcome:
-        """Return what became of it. Cancelled, only the waiting ends; one at a time may wait."""
-        while self._outcome is None:
-            self._waiter = self._loop.create_future()
-            await self._waiter
-        return self._outcome
+    def wait(self) -> asyncio.Future[Outcome]:
+        """Return a Future of what becomes of it. To cancel that ends nothing but the waiting;
+        one at a time may wait."""
+        if self._ended.cancelled():
+            self._ended = self._loop.create_future()
+            if self._outcome is not None:
+                self._ended.set_result(self._outcome)
+        return self._ended
