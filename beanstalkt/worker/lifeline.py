@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import mmap
 import os
 import signal
 import sys
@@ -32,7 +33,7 @@ LAST_WAIT = 5.0
 """Seconds that a keeper may take to end."""
 
 _TICKS = os.sysconf("SC_CLK_TCK")
-_FREE = bytes(ENTRY.size)
+_SIZE = 4096  # of the table in bytes, at first
 _BLOCKED = [signal.SIGHUP, signal.SIGINT, signal.SIGTERM]
 """What stops a service is sent to the keeper as well, which is to end after the runner."""
 
@@ -56,9 +57,9 @@ class Lifeline:
         self.mark = (MARK, f"{os.getpid()}-{time.monotonic_ns()}".encode())
         self._loop = asyncio.get_running_loop()
         self._exits = Exits()
-        self._free: list[int] = []  # places of the table
-        self._size = 0  # of the table, in places
-        self._table: int | None = None
+        self._free: list[int] = []  # places of the table, as offsets in bytes
+        self._file: int | None = None  # that of the table
+        self._table: mmap.mmap | None = None
         self._life: tuple[int, int] | None = None  # a pipe: the keeper's end, and ours
         self._pid: int | None = None  # the keeper's
         self._ended: asyncio.Future[None] = self._loop.create_future()  # for good
@@ -77,26 +78,23 @@ class Lifeline:
         if self._table is None:
             return None
         if not self._free:
-            self._free = list(range(self._size + 63, self._size - 1, -1))
-            self._size += 64
+            size = len(self._table)
+            self._table.resize(2 * size)
+            self._free = list(range(size, 2 * size, ENTRY.size))
         place = self._free.pop()
-        self._write(place, ENTRY.pack(0, _ticks()))
+        ENTRY.pack_into(self._table, place, 0, _ticks())
         return place
 
     def started(self, place: int | None, group: int) -> None:
         """Note the process group of a command."""
-        if place is not None:
-            self._write(place, ENTRY.pack(group, 1))
+        if place is not None and self._table is not None:
+            ENTRY.pack_into(self._table, place, group, 1)
 
     def ended(self, place: int | None) -> None:
         """Note that a command and its group have ended, or that it could not be started."""
-        if place is not None:
-            self._write(place, _FREE)
+        if place is not None and self._table is not None:
+            ENTRY.pack_into(self._table, place, 0, 0)
             self._free.append(place)
-
-    def _write(self, place: int, entry: bytes) -> None:
-        if self._table is not None:
-            os.pwrite(self._table, entry, place * ENTRY.size)
 
     # --- the keeper ---
 
@@ -104,12 +102,16 @@ class Lifeline:
         """Start a keeper, and see to it that there is another one should it end."""
         self._again = None
         try:
+            if self._file is None:
+                self._file = _above_standard(os.memfd_create("commands"))
             if self._table is None:
-                self._table = _above_standard(os.memfd_create("commands"))
+                os.ftruncate(self._file, _SIZE)
+                self._table = mmap.mmap(self._file, _SIZE)
+                self._free = list(range(0, _SIZE, ENTRY.size))
             if self._life is None:
                 theirs, ours = os.pipe()
                 self._life = _above_standard(theirs), _above_standard(ours)
-            self._pid = self._spawn(self._life[0], self._table)
+            self._pid = self._spawn(self._life[0], self._file)
         except (AttributeError, OSError) as error:  # an old system; or there are too many
             if not self._warned:
                 log.warning("commands will go on if this runner is killed: no keeper: %s", error)
@@ -175,8 +177,11 @@ class Lifeline:
                 os.close(fd)
             self._life = None
         if self._table is not None:
-            os.close(self._table)
+            self._table.close()
             self._table = None
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
 
 
 @asynccontextmanager

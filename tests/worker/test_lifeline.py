@@ -176,23 +176,26 @@ async def test_all_share_one_and_the_last_ends_it() -> None:
     assert gone(pid)
 
 
-async def test_the_table_holds_what_runs_and_nothing_else(tmp_path: Path) -> None:
+async def test_the_table_holds_what_runs_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     handler = shell(f"echo >{tmp_path}/$BEANSTALKT_SLOT; exec sleep 100")
+    monkeypatch.setattr(lifeline, "_SIZE", 32 * keeper.ENTRY.size)
     works = [make_work(slot=slot) for slot in range(100)]
     async with held() as mine:
         running = asyncio.gather(*map(handler.run, works))
         while len(os.listdir(tmp_path)) < 100:
             await asyncio.sleep(0.01)
-        assert mine._table is not None
-        table = os.pread(mine._table, 1 << 20, 0)
+        assert mine._file is not None
+        table = os.pread(mine._file, 1 << 20, 0)
         groups = [group for group, since in keeper.ENTRY.iter_unpack(table) if since]
         assert len(set(groups)) == len(groups) == 100
         for group in groups:
             os.killpg(group, signal.SIGKILL)
         await running
         await CommandHandler(["/no/such/command"]).run(make_work())
-        assert not os.pread(mine._table, 1 << 20, 0).strip(b"\0")
-        assert mine._size == 128
+        assert os.pread(mine._file, 1 << 20, 0) == bytes(128 * keeper.ENTRY.size)
+        assert len(set(mine._free)) == len(mine._free) == 128
 
 
 async def test_what_still_runs_when_it_is_closed_is_ended(tmp_path: Path) -> None:
