@@ -29,6 +29,7 @@ from beanstalkt.dispatch import (
     DispatcherHandler,
     SafeTask,
     Scheduled,
+    Stopped,
     TaskTimeout,
     schedule_function,
 )
@@ -342,7 +343,12 @@ class NotedAsync(Noted):
         self.note("on_completion", args, kwargs)
 
 
+class Panic(BaseException):
+    pass
+
+
 ERRORS = [ValueError("no"), StopIteration(), SystemExit(0), asyncio.CancelledError()]
+ERRORS += [Panic(), KeyboardInterrupt(), GeneratorExit(), Stopped()]
 
 
 @pytest.mark.parametrize("kind", ["here", "loop", "thread"])
@@ -497,6 +503,55 @@ async def test_failure_is_500(body: bytes, error: str) -> None:
         response = await post(url, body)
     assert response.code == 500
     assert json.loads(response.body) == {"message": "the task failed", "error": error}
+
+
+EVERY = {
+    kind.__name__: kind
+    for kind in (Panic, KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError)
+}
+
+
+def raising(kind: str) -> None:
+    raise EVERY[kind]
+
+
+async def raising_async(kind: str) -> None:
+    await asyncio.sleep(0)
+    raise EVERY[kind]
+
+
+class NoTask(SafeTask):
+    made = 0
+
+    def __init__(self) -> None:
+        NoTask.made += 1
+        if NoTask.made % 2 == 0:
+            raise Panic
+
+    def run(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize("kind", EVERY)
+@pytest.mark.parametrize("name", ["raising", "raising_async", "unlimited"])
+async def test_whatever_is_raised_the_answer_is_500(name: str, kind: str) -> None:
+    table = {"raising": raising, "raising_async": raising_async, "unlimited": Unlimited}
+    async with web(table) as url:
+        response = await post(url, encode(name, [kind], {}))
+        assert (response.code, json.loads(response.body)["error"]) == (500, kind)
+
+
+class Unlimited(SafeTask):
+    timeout_timedelta = None
+
+    async def run(self, kind: str) -> None:
+        await raising_async(kind)
+
+
+async def test_a_task_that_cannot_be_made_is_500() -> None:
+    async with web({"task": NoTask}) as url:
+        response = await post(url, encode("task", [], {}))
+    assert (response.code, json.loads(response.body)["error"]) == (500, "Panic")
 
 
 BAD = [

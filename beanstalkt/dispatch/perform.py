@@ -123,7 +123,8 @@ async def _attempt_async(step: _Step, in_thread: bool) -> BaseException | None:
             result = step.call()
         if inspect.isawaitable(result):
             await _limited(result, step.limit)
-    except (Exception, SystemExit, asyncio.CancelledError) as error:
+    # Whatever it is: out of a task, a KeyboardInterrupt or SystemExit would end the loop.
+    except BaseException as error:
         return error
     return None
 
@@ -144,7 +145,7 @@ async def _limited(awaitable: Awaitable[Any], seconds: float | None) -> Any:
         # A SystemExit that ended a task would end the loop.
         try:
             return await awaitable, None
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             return None, error
 
     task = asyncio.ensure_future(caught())

@@ -133,8 +133,10 @@ def locate(path: str) -> object:
         raise Unlocated(f"{path[:SHOWN]!r} is no path such as package.module.function")
     try:
         found: object = importlib.import_module(module_name)
+    except KeyboardInterrupt:
+        raise  # importing takes a while, and somebody may have lost patience
     # A module that calls sys.exit() must not take the runner with it, nor must any error in it.
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise Unlocated(f"cannot import {module_name}: {brief(error)}") from error
     for name in attribute.split("."):
         try:
@@ -157,7 +159,7 @@ def make_entry(name: str, target: object, timeout: timedelta | None = None) -> E
     make = _maker(shown, target, timeout)
     try:
         task = make()
-    except Exception as error:
+    except BaseException as error:
         raise NotATask(f"cannot make a {shown}: {brief(error)}") from error
     limit = task.timeout_timedelta
     if limit is not None and not (isinstance(limit, timedelta) and limit > timedelta(0)):
@@ -207,6 +209,6 @@ def brief(error: BaseException) -> str:
     name = type(error).__qualname__
     try:
         lines = str(error).strip().splitlines()
-    except Exception:  # of an exception of the user's, whose own __str__ fails
+    except BaseException:  # of an exception of the user's, whose own __str__ fails
         lines = []
     return f"{name}: {lines[0][:SHOWN]}" if lines else name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from tornado.web import RequestHandler
@@ -75,13 +75,16 @@ class DispatcherHandler(RequestHandler):
             await self._call(entry, call.args, call.kwargs)
 
     async def _call(self, entry: Entry, args: list[Any], kwargs: dict[str, Any]) -> None:
-        in_thread = not entry.asynchronous
-        failure = await perform_async(entry.make(), args, kwargs, in_thread)
+        failure: BaseException | None
+        try:
+            task = entry.make()
+        except BaseException as error:
+            failure = error
+        else:
+            failure = await _apart(perform_async(task, args, kwargs, not entry.asynchronous))
         if failure is None:
             self.write({})
             return
-        if isinstance(failure, asyncio.CancelledError):
-            raise failure
         log.error("%s has failed", entry.name, exc_info=failure)
         self.set_status(500)
         self.write({"message": "the task failed", "error": brief(failure)})
@@ -90,3 +93,16 @@ class DispatcherHandler(RequestHandler):
         log.warning("%s: %s", message, error)
         self.set_status(400)
         self.write({"message": message, "error": error})
+
+
+async def _apart(performing: Coroutine[Any, Any, BaseException | None]) -> BaseException | None:
+    """Await it in a task of its own. So a CancelledError that the function raises is its failure,
+    while one that is raised here says that the request is cancelled."""
+    task = asyncio.ensure_future(performing)
+    try:
+        await asyncio.wait({task})
+    except asyncio.CancelledError:
+        task.cancel()
+        await asyncio.wait({task})
+        raise
+    return task.result()

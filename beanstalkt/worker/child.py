@@ -26,6 +26,7 @@ from ..dispatch.table import Table
 from .function import outcome_of
 from .memory import address_space
 from .message import HEADER, pack
+from .outcome import Kind, Outcome
 from .report import FORMATTERS
 
 _HANDLED = (
@@ -153,7 +154,16 @@ class Server:
         if isinstance(failure, MemoryError):
             # Its frames hold what was too much, and telling of it takes memory too.
             traceback.clear_frames(failure.__traceback__)
-        outcome = outcome_of(failure)
+        try:
+            return self._reply(outcome_of(failure))
+        except Exception as error:
+            # Such as a subclass of Retry with a delay of its own making.
+            unsent = Outcome(
+                Kind.UNKNOWN_FAIL, error=f"its outcome could not be sent to the runner: {error}"
+            )
+            return self._reply(unsent)
+
+    def _reply(self, outcome: Outcome) -> bytes:
         return pack(
             {
                 "kind": outcome.kind.value,

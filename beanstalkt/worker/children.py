@@ -32,6 +32,8 @@ LINGER = 1.0
 
 _CHUNK = 64 * 1024
 
+_ANSWER = {"kind", "delay", "error", "details", "spoiled"}
+
 _PROGRAM = """\
 import json, sys
 told = json.loads(sys.argv.pop())
@@ -61,6 +63,7 @@ class Child:
         self.usable = True
         self.jobs = 0
         self.status: int | None = None  # minus a signal's number, as of a Popen
+        self._broken = ""  # what was wrong with what it sent; it was killed for that
         self._reply: asyncio.Future[dict[str, Any] | None] | None = None
         self._incoming = Incoming()
         self._outgoing = memoryview(b"")
@@ -126,12 +129,25 @@ class Child:
             data = b""
         if not data:
             # It ends, or a function has closed what it does not own.
-            self._loop.remove_reader(self._channel)
-            self.kill()
-        elif (message := self._incoming.feed(data)) is not None:
-            self._take(json.loads(message))
+            self._break("closed its connection to the runner, and was ended by SIGKILL")
+            return
+        try:
+            message = self._incoming.feed(data)
+            if message is not None:
+                self._take(json.loads(message))
+        # A function has written to what it does not own.
+        except (ValueError, RecursionError):
+            self._break("sent the runner what is no answer, and was ended by SIGKILL")
 
-    def _take(self, message: dict[str, Any]) -> None:
+    def _break(self, what: str) -> None:
+        self._broken = self._broken or what
+        self._loop.remove_reader(self._channel)
+        self.kill()
+
+    def _take(self, message: Any) -> None:
+        expected = _ANSWER if self.ready.done() else set()
+        if not isinstance(message, dict) or not expected <= message.keys():
+            raise ValueError("no answer")
         if not self.ready.done():
             self._timer.cancel()
             if "error" in message:
@@ -195,6 +211,8 @@ class Child:
 
     def fate(self) -> str:
         """How it ended, in words."""
+        if self._broken and self.status == -signal.SIGKILL:
+            return self._broken
         if self.status is None or self.status >= 0:
             return f"ended with exit status {self.status}"
         try:

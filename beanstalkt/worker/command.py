@@ -10,6 +10,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from . import lifeline
 from .exits import Exits
 from .handler import CannotStart, Handler, Option, Work
 from .outcome import SUCCESS, Kind, Outcome
@@ -38,6 +39,8 @@ class CommandHandler(Handler):
         ),
     )
 
+    in_process = False
+
     def __init__(self, argv: Sequence[str], pass_tube: bool = False) -> None:
         self.argv = tuple(argv)
         self.pass_tube = pass_tube
@@ -62,10 +65,12 @@ class CommandHandler(Handler):
 
     async def run(self, work: Work) -> Outcome:
         argv = [*self.argv, work.tube] if self.pass_tube else self.argv
+        made = environment(work, self._inherited)
+        held = lifeline.current()
+        if held is not None:
+            made.update((held.mark,))
         try:
-            process = Process(
-                argv, work.body, environment(work, self._inherited), self._exits, self._closing
-            )
+            process = Process(argv, work.body, made, self._exits, self._closing, held)
         except OSError as error:
             return Outcome(Kind.NOT_STARTED, error=f"cannot start {argv[0]}: {error}")
         try:

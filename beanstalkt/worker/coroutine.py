@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, SupportsFloat, SupportsIndex, SupportsInt
 
+from ..protocol import MAX_NUMBER
 from .handler import Handler, Work
 from .outcome import SUCCESS, Kind, Outcome
 from .output import SHOWN
@@ -17,15 +20,16 @@ Function = Callable[[Work], Awaitable[object]]
 class Retry(Exception):
     """Raised by a handler: release the job.
 
-    :param delay: seconds before it is ready again; None: as the worker's ``delay`` and
-        ``backoff`` say
+    :param delay: seconds before it is ready again, a number of any type that has a float;
+        None: as the worker's ``delay`` and ``backoff`` say
+    :ivar delay: it as a float, or None
+
+    Raises ValueError for what is no number from 0 to 2**32 - 1.
     """
 
-    def __init__(self, delay: float | None = None) -> None:
-        if delay is not None and not 0 <= delay < 2**32:
-            raise ValueError(f"a delay must be from 0 to 2**32 - 1 seconds, not {delay!r}")
+    def __init__(self, delay: SupportsFloat | SupportsIndex | SupportsInt | None = None) -> None:
         super().__init__(delay)
-        self.delay = delay
+        self.delay = None if delay is None else _seconds(delay)
 
 
 class Reject(Exception):
@@ -56,14 +60,41 @@ class CoroutineHandler(Handler):
     async def run(self, work: Work) -> Outcome:
         try:
             await self.function(work)
-        except Retry as retry:
-            return Outcome(Kind.RETRY, delay=retry.delay, error=_cause(retry))
-        except Reject as reject:
-            return Outcome(Kind.REJECT, error=str(reject.reason)[:SHOWN])
+        except asyncio.CancelledError:
+            raise  # the slot knows whether it was the one that cancelled
         # A handler that calls sys.exit() fails; it does not end the worker.
-        except (Exception, SystemExit) as error:
-            return crash(error)
+        except BaseException as error:
+            return outcome_of(error)
         return SUCCESS
+
+
+def outcome_of(failure: BaseException) -> Outcome:
+    """Judge what a function has raised."""
+    if isinstance(failure, Retry):
+        try:
+            # A subclass may have set another one.
+            delay = None if failure.delay is None else _seconds(failure.delay)
+        except ValueError as error:
+            return crash(error)
+        return Outcome(Kind.RETRY, delay=delay, error=_cause(failure))
+    if isinstance(failure, Reject):
+        return Outcome(Kind.REJECT, error=_text(failure.reason))
+    return crash(failure)
+
+
+def _seconds(delay: object) -> float:
+    """Read a delay. Raises ValueError."""
+    kind = type(delay)
+    try:
+        if not hasattr(kind, "__float__") and not hasattr(kind, "__index__"):
+            # A str is none of these, though float() and int() would read it.
+            delay = kind.__int__(delay)  # type: ignore[attr-defined]
+        seconds = float(delay)  # type: ignore[arg-type]
+    except Exception:  # whatever its own method raises
+        seconds = math.nan
+    if not 0 <= seconds <= MAX_NUMBER:
+        raise ValueError(f"a delay must be from 0 to 2**32 - 1 seconds, not {delay!r}")
+    return seconds
 
 
 def crash(error: BaseException) -> Outcome:
@@ -77,9 +108,9 @@ def _cause(error: BaseException) -> str:
     return "" if error.__cause__ is None else _text(error.__cause__)
 
 
-def _text(error: BaseException) -> str:
+def _text(said: object) -> str:
     try:
-        return str(error)[:SHOWN]
-    except Exception:
-        # An exception of the user's, whose own __str__ fails.
-        return type(error).__qualname__
+        return str(said)[:SHOWN]
+    except BaseException:
+        # An object of the user's, whose own __str__ fails.
+        return type(said).__qualname__

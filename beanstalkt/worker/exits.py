@@ -9,6 +9,9 @@ import select
 import threading
 from collections.abc import Callable
 
+watched: set[int] = set()
+"""The children of this process, by pid, that somebody waits for."""
+
 
 class Exits:
     """The children that are watched, of one event loop.
@@ -28,6 +31,7 @@ class Exits:
         """Have `exited` called in the running loop once this child can be waited for, perhaps
         more than once until it is forgotten. Until it is waited for, its number stays ours."""
         loop = asyncio.get_running_loop()
+        watched.add(pid)
         try:
             pidfd = os.pidfd_open(pid)
             try:
@@ -49,7 +53,8 @@ class Exits:
         self._epoll.register(pidfd, select.EPOLLIN)
 
     def forget(self, pid: int) -> None:
-        """Watch it no longer."""
+        """Watch it no longer, now that it was waited for."""
+        watched.discard(pid)
         pidfd = self._pidfds.pop(pid, None)
         if pidfd is None:
             return

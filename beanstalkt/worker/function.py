@@ -16,8 +16,8 @@ from ..dispatch.call import BadCall, Call, decode
 from ..dispatch.perform import perform_async
 from ..dispatch.safetask import TaskTimeout
 from ..dispatch.table import Entry, Table, brief
+from . import coroutine
 from .children import Child
-from .coroutine import Reject, Retry, crash
 from .exits import Exits
 from .handler import CannotStart, Handler, Option, Work
 from .memory import size
@@ -91,6 +91,7 @@ class FunctionHandler(Handler):
         self.swallow = swallow
         self.max_child_jobs = max_child_jobs
         self.max_child_memory = max_child_memory
+        self.in_process = any(entry.asynchronous for entry in self.table.entries.values())
         self._children: dict[int, Child] = {}  # by the number of their slot
         self._exits = Exits()
         self._ending: set[Child] = set()  # those that are to run nothing more
@@ -240,14 +241,11 @@ def outcome_of(failure: BaseException | None) -> Outcome:
     """What the end of a function means."""
     if failure is None:
         return SUCCESS
-    if isinstance(failure, Retry):
-        cause = failure.__cause__
-        return Outcome(Kind.RETRY, delay=failure.delay, error=brief(cause) if cause else "")
-    if isinstance(failure, Reject):
-        return Outcome(Kind.REJECT, error=str(failure.reason)[:SHOWN])
-    outcome = crash(failure)
+    outcome = coroutine.outcome_of(failure)
     if isinstance(failure, TaskTimeout):
         return replace(outcome, kind=Kind.TIMEOUT)
+    if outcome.kind is Kind.RETRY and failure.__cause__ is not None:
+        return replace(outcome, error=brief(failure.__cause__))
     return outcome
 
 

@@ -131,6 +131,8 @@ class Handler(abc.ABC):
     options: ClassVar[tuple[Option, ...]] = ()
     defaults: ClassVar[Mapping[str, Any]] = {}
     sections: ClassVar[tuple[str, ...]] = ()
+    #: whether code of the jobs runs in the runner's process, where it may start processes
+    in_process: bool = True
 
     @classmethod
     @abc.abstractmethod

@@ -88,6 +88,7 @@ class HTTPHandler(Handler):
         ),
     )
     defaults: ClassVar[Mapping[str, Any]] = {"on_temporary_fail": RELEASE, "max_attempts": 5}
+    in_process = False
 
     def __init__(
         self,

@@ -17,6 +17,7 @@ from . import values
 from .config import COMMON, ON_EXIT, ConfigError, Flags, load
 from .handler import CannotStart, Option
 from .handlers import HANDLERS
+from .orphans import reaped
 from .progress import Progress
 from .report import FORMATTERS, Once, log
 from .runner import Runner, Stage
@@ -186,7 +187,7 @@ async def _run(runner: Runner) -> int:
         last = number
 
     try:
-        with signals(runner, hangup=True, on_stop=on_stop):
+        with signals(runner, hangup=True, on_stop=on_stop), reaped(runner.in_process):
             await runner.run()
     except ConnectionLost as error:
         log.error("%s", error)

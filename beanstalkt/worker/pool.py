@@ -6,10 +6,15 @@ import asyncio
 from collections.abc import Sequence
 
 from .handler import Handler
+from .report import log
 from .settings import TubeSettings
-from .slot import Boss, Slot
+from .slot import MAX_BACK_OFF, PAUSE, Boss, Slot
 
 Task = asyncio.Task[None]
+
+_OTHERS = (GeneratorExit, KeyboardInterrupt, SystemExit)
+"""What is meant for the whole process, or for the coroutine itself; of a job, they do not get
+here."""
 
 
 class Pool:
@@ -29,6 +34,7 @@ class Pool:
     ) -> None:
         self.tube = tube
         self.settings = settings
+        self.handler = handler
         self.slots = [
             Slot(boss, tube, number, settings, handler)
             for number in range(1, settings.workers + 1)
@@ -40,16 +46,49 @@ class Pool:
             for index, slot in enumerate(self.slots)
         ]
         #: done when all is over
-        self.ended = loop.create_task(self._end(handler))
+        self.ended = loop.create_task(self._end())
 
     async def _run(self, slot: Slot, before: Task | None) -> None:
-        if before is not None:
-            await before
-        await slot.run()
+        """Keep the slot at work until it has been told to end: one that died would be one worker
+        less, and nobody would know."""
+        loop = asyncio.get_running_loop()
+        pause = 0.0
+        while True:
+            began = loop.time()
+            try:
+                if before is not None:
+                    await asyncio.wait({before})
+                if pause:
+                    await slot.rest(pause)
+                    began = loop.time()
+                await slot.run()
+            except _OTHERS:
+                raise
+            except BaseException as error:
+                if slot.ending and isinstance(error, asyncio.CancelledError):
+                    return
+                if loop.time() - began > MAX_BACK_OFF:
+                    pause = 0.0
+                pause = min(max(2 * pause, PAUSE), MAX_BACK_OFF)
+                text = "tube %s, slot %d: it has ended by %s, and is started again in %g s"
+                log.exception(text, slot.tube, slot.number, type(error).__qualname__, pause)
+            else:
+                return
 
-    async def _end(self, handler: Handler) -> None:
-        await asyncio.wait(self.tasks)
-        await handler.close()
+    async def _end(self) -> None:
+        left: set[Task] = set(self.tasks)
+        while left:
+            try:
+                _, left = await asyncio.wait(left)
+            except asyncio.CancelledError:
+                # By whoever cancels all tasks. The slots end soon, and need their handler so long.
+                left = {task for task in left if not task.done()}
+        try:
+            await self.handler.close()
+        except GeneratorExit:
+            raise
+        except BaseException:
+            log.exception("tube %s: its handler could not be closed", self.tube)
 
     async def ready(self) -> None:
         """Until every slot waits for jobs, or has ended."""

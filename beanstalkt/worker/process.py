@@ -10,11 +10,14 @@ import asyncio
 import contextlib
 import os
 import signal
-import time
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from .exits import Exits
 from .output import Output
+
+if TYPE_CHECKING:
+    from .lifeline import Lifeline
 
 LINGER = 1.0
 """Seconds that what a command left behind, in its process group or on its pipes, may go on."""
@@ -46,10 +49,12 @@ class Process:
         environment: Mapping[bytes, bytes],
         exits: Exits,
         closing: Sequence[Action] = (),
+        lifeline: Lifeline | None = None,
     ) -> None:
         """Start it. Raises OSError, with nothing left behind, if it cannot be started.
 
         :param closing: what :func:`close_inherited` returned
+        :param lifeline: ends it if this process is killed
         """
         self._loop = asyncio.get_running_loop()
         self.over = False
@@ -66,6 +71,8 @@ class Process:
         self._pipes: dict[int, Output] = {}  # those that are still open
         self._listens = False
         self._exits = exits
+        self._lifeline = lifeline
+        self._place: int | None = None  # in the table of the lifeline
         self.pid = self._start(argv, environment, closing)
         exits.watch(self.pid, self._reap)
         for fd in self._pipes:
@@ -85,6 +92,8 @@ class Process:
             # its end of file there from the beginning.
             os.set_blocking(feed, False)
             self._feed(feed)
+            if self._lifeline is not None:
+                self._place = self._lifeline.start()
             # Not subprocess.Popen: it takes twice as long, in which the loop stands still.
             pid = os.posix_spawnp(
                 argv[0],
@@ -102,7 +111,11 @@ class Process:
         except BaseException:
             for fd in fds:
                 os.close(fd)
+            if self._lifeline is not None:
+                self._lifeline.ended(self._place)
             raise
+        if self._lifeline is not None:
+            self._lifeline.started(self._place, pid)
         for fd in (stdin, stdout, stderr):
             os.close(fd)
         self._pipes = {drain_out: self.stdout, drain_err: self.stderr}
@@ -229,6 +242,8 @@ class Process:
             self._linger.cancel()
         for fd in list(self._pipes):
             self._close_pipe(fd)
+        if self._lifeline is not None:
+            self._lifeline.ended(self._place)
         self.over = True
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
@@ -266,18 +281,18 @@ class Process:
             self._signal(signal.SIGKILL)
 
     def abandon(self) -> None:
-        """For when nobody waits any more: kill it, and let go of every descriptor."""
+        """Kill it, and let go of its pipes, when nobody waits for it any more. It is over as soon
+        as the loop is told of its exit, without anybody being kept."""
         if self.over:
             return
         self.kill()
         self._close_stdin()
-        self._exits.forget(self.pid)
-        deadline = time.monotonic() + LINGER
-        while not self._exited and time.monotonic() < deadline:
-            self._reap()
-            time.sleep(0.001)
-        self._exited = True
-        self._finish()
+        self._listening.cancel()
+        for fd in list(self._pipes):
+            self._close_pipe(fd)
+        self._reap()
+        if self._exited and not self.over:
+            self._look()
 
 
 def close_inherited() -> list[Action]:

@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 
 from ..client import Client
 from ..errors import BeanstalkException, ConnectionLost
+from . import lifeline
 from .burst import Burst
 from .config import ConfigError
 from .handler import CannotStart, Handler
@@ -99,6 +100,10 @@ class Runner:
         """Whether jobs still run, after the end: their handlers would not be stopped."""
         return bool(self._all)
 
+    def in_process(self) -> bool:
+        """Whether code of jobs runs in this process."""
+        return any(pool.handler.in_process for pool in self._all)
+
     # --- what it is told ---
 
     def stop(self) -> None:
@@ -178,6 +183,10 @@ class Runner:
                 raise
         if self.stage is not Stage.RUNNING:  # by a signal, meanwhile
             return
+        async with lifeline.held():
+            await self._run(made)
+
+    async def _run(self, made: dict[str, Handler]) -> None:
         self._apply(self._settings, made)
         loop = asyncio.get_running_loop()
         tasks = [loop.create_task(self._announce())]
@@ -287,8 +296,6 @@ class Runner:
             slot.drain()
 
     def _ended(self, pool: Pool) -> None:
-        if not pool.ended.cancelled() and (error := pool.ended.exception()) is not None:
-            log.error("tube %s: closing its handler: %s", pool.tube, error)
         self._all.discard(pool)
         self._check_over()
 
@@ -311,6 +318,9 @@ class Runner:
                     unused = await self._look(client, unused)
                 except BeanstalkException as error:
                     log.debug("cannot look for tubes: %s", error)
+                except Exception:
+                    # No look may be the last one.
+                    log.exception("cannot look for tubes")
         finally:
             await client.close()
 

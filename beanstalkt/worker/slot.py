@@ -16,8 +16,8 @@ from ..protocol import DEFAULT_TUBE
 from ..stats import StatsJob
 from .ahead import Ahead
 from .alarm import Alarm
+from .attempt import Attempt
 from .burst import Burst
-from .coroutine import crash
 from .handler import CannotStart, Handler, Work
 from .outcome import Kind, Outcome
 from .policy import Action, decide
@@ -75,12 +75,13 @@ class Slot:
         self._changed = asyncio.Event()  # it was told something; replaced when it was used
         self._ahead = Ahead()
         self._reservation: Reservation | None = None
-        self._task: asyncio.Task[Outcome] | None = None  # the handler's
+        self._attempt: Attempt | None = None  # while the handler runs
         self._reason: Kind | None = None  # why the handler was told to stop
         self._again: asyncio.TimerHandle | None = None  # tells it again
         self._limit = Alarm(self._loop)  # the handler's time is over
         self._touch = Alarm(self._loop)  # the reservation's
         self._now = False  # told to stop now
+        self._cancelled = False  # its task was cancelled while a job ran
 
     # --- what it is told ---
 
@@ -127,8 +128,15 @@ class Slot:
 
     # --- its life ---
 
+    @property
+    def ending(self) -> bool:
+        """Whether it has been told to end."""
+        return self._ending
+
     async def run(self) -> None:
-        """Until it has been told to end. Never raises."""
+        """Work until told to end. What it raises, CancelledError included, was not meant to
+        happen, and it can be run again; meanwhile it still belongs to the burst."""
+        self._cancelled = False
         if self._boss.burst is not None:
             self._boss.burst.join(self)
         try:
@@ -141,18 +149,18 @@ class Slot:
                 except ConnectionLost:
                     # Closed by ourselves; or it breaks as soon as it is made.
                     if not (self._ending or self._paused):
-                        await self._rest(PAUSE)
-                except Exception:
-                    # A slot that died would be one worker less, and nobody would know.
-                    log.exception("tube %s, slot %d: trying again", self.tube, self.number)
-                    await self._rest(PAUSE)
+                        await self.rest(PAUSE)
         finally:
             self._limit.stop()
             self._touch.stop()
-            if self._boss.burst is not None:
-                self._boss.burst.leave(self)
-            if not self.ready.done():
-                self.ready.set_result(None)
+            if self._ending:
+                self._end()
+
+    def _end(self) -> None:
+        if self._boss.burst is not None:
+            self._boss.burst.leave(self)
+        if not self.ready.done():
+            self.ready.set_result(None)
 
     async def _session(self) -> None:
         """The life of one client."""
@@ -175,6 +183,8 @@ class Slot:
                         await self._work(client, job)
                     finally:
                         self._idle = True
+                    if self._cancelled:
+                        raise asyncio.CancelledError
         finally:
             self._ahead.drop()
             await client.close()
@@ -199,7 +209,7 @@ class Slot:
             return job
         except DeadlineSoon:
             # A job of ours that the server did not let us settle is running out.
-            await self._rest(PAUSE)
+            await self.rest(PAUSE)
         except ConnectionLost:
             if not self._ending and not self._paused:
                 await client.connect()
@@ -208,9 +218,10 @@ class Slot:
     @property
     def _goes_on(self) -> bool:
         """Whether it would reserve the next job at once."""
-        return not (self._ending or self._paused or self._boss.burst is not None)
+        held = self._ending or self._paused or self._cancelled
+        return not held and self._boss.burst is None
 
-    async def _rest(self, seconds: float) -> None:
+    async def rest(self, seconds: float) -> None:
         """Sleep, but not while being told something."""
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._changed.wait(), seconds)
@@ -289,29 +300,31 @@ class Slot:
 
     async def _handle(self, work: Work) -> Outcome:
         """What the handler says, or what its end means."""
-        self._task = self._loop.create_task(self._handler.run(work))
+        attempt = self._attempt = Attempt(self._handler, work)
         self._limit.set(work.time_limit, self._time_out)
         if self._now:
             self._stop_handler(Kind.STOPPED)
         try:
-            return await self._task
-        except asyncio.CancelledError:
-            return Outcome(Kind.UNKNOWN_FAIL, error="" if self._reason else "it was cancelled")
-        except Exception as error:
-            return crash(error)
+            while True:
+                try:
+                    return await attempt.wait()
+                except asyncio.CancelledError:
+                    # The slot was cancelled, not the job: that is released, and then it ends.
+                    self._cancelled = True
+                    self._stop_handler(Kind.STOPPED)
         finally:
-            self._task = None
+            self._attempt = None
             self._limit.clear()
             if self._again is not None:
                 self._again.cancel()
                 self._again = None
 
     def _stop_handler(self, reason: Kind) -> None:
-        if self._task is None:
+        if self._attempt is None:
             return
         if self._reason is None or reason is Kind.LOST:
             self._reason = reason
-        self._task.cancel()
+        self._attempt.cancel()
         if self._again is not None:
             self._again.cancel()
         # A handler that has caught the first one and goes on must not go on for ever.
@@ -360,7 +373,7 @@ class Slot:
         """Reserve nothing while nothing can be run: a job would lose its attempts for nothing."""
         delay = PAUSE
         while not self._ending:
-            await self._rest(delay)
+            await self.rest(delay)
             delay = min(2 * delay, MAX_BACK_OFF)
             try:
                 self._handler.check()

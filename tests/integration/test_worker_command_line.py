@@ -293,6 +293,41 @@ def test_a_job_that_kills_its_runner_is_buried_in_the_end(beanstalkd: Beanstalkd
     assert (stats(beanstalkd, 1) or {})["state"] == "buried"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has it")
+def test_commands_end_with_a_killed_runner(beanstalkd: Beanstalkd, tmp_path: Path) -> None:
+    script = f"trap : TERM; sleep 100 & echo $$ $! >>{tmp_path}/pids; while :; do wait; done"
+    arguments = ("--tube", "mail:2", "--max-attempts", "0", "--exec", f'sh -c "{script}"')
+    put(beanstalkd)
+    for count in range(1, 11):
+        with work(beanstalkd, *arguments) as runner:
+            until(lambda count=count: len(pids(tmp_path)) == 2 * count)  # type: ignore[misc]
+            runner.process.kill()
+            runner.process.wait()
+            until(lambda: all(map(gone, pids(tmp_path))))
+        assert int((stats(beanstalkd, 1) or {})["reserves"]) >= count
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has it")
+def test_a_subreaper_waits_for_what_commands_leave(beanstalkd: Beanstalkd) -> None:
+    program = (
+        "import ctypes, os, sys; ctypes.CDLL(None).prctl(36, 1, 0, 0, 0); "
+        "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    )
+    words = ["-m", "beanstalkt.cmd", "--server", beanstalkd.url, "work", "--tube", "mail:2"]
+    words += ["--exec", 'sh -c "setsid sleep 0.1 & exit 0"']
+    for _ in range(10):
+        put(beanstalkd)
+    runner = subprocess.Popen([sys.executable, "-c", program, *words], stderr=subprocess.DEVNULL)
+    children = Path(f"/proc/{runner.pid}/task/{runner.pid}/children")
+    try:
+        until(lambda: all(stats(beanstalkd, number) is None for number in range(1, 11)))
+        # Only the keeper is left.
+        until(lambda: len(children.read_text().split()) == 1)
+    finally:
+        runner.terminate()
+        assert runner.wait(PATIENCE) == 0
+
+
 def test_commands_get_default_signal_handlers(beanstalkd: Beanstalkd, tmp_path: Path) -> None:
     script = f"grep -E SigIgn /proc/self/status >{tmp_path}/seen"
     put(beanstalkd)

@@ -11,12 +11,18 @@ from typing import Any
 
 import pytest
 
-from beanstalkt import Client, ConnectionLost, InvalidArgument, NotFound
-from beanstalkt.worker import Reject, Retry, Worker, runner, slot
+from beanstalkt import Client, ConnectionLost, InvalidArgument, Job, NotFound
+from beanstalkt.dispatch import Stopped
+from beanstalkt.worker import Reject, Retry, Worker, pool, runner, slot
 from beanstalkt.worker.handler import Work
 
 from ..beanstalkd import Beanstalkd
 from .running import Events, until
+
+
+class Panic(BaseException):
+    """Such as an extension in another language raises."""
+
 
 Handle = Callable[[Work], Awaitable[object]]
 
@@ -83,6 +89,10 @@ async def test_returning_deletes(beanstalkd: Beanstalkd) -> None:
         (asyncio.CancelledError(), "unknown-fail", "bury"),
         (asyncio.TimeoutError(), "unknown-fail", "bury"),
         (NotFound("another client's"), "unknown-fail", "bury"),
+        (Panic(), "unknown-fail", "bury"),
+        (KeyboardInterrupt(), "unknown-fail", "bury"),
+        (GeneratorExit(), "unknown-fail", "bury"),
+        (Stopped(), "unknown-fail", "bury"),
     ],
     ids=lambda value: repr(value) if isinstance(value, BaseException) else None,
 )
@@ -95,6 +105,96 @@ async def test_raising(
     job = await do(beanstalkd, handler)
     assert (job["outcome"], job["action"]) == (outcome, action)
     assert job["pri"] == 7
+
+
+async def test_no_job_harms_the_slots(beanstalkd: Beanstalkd) -> None:
+    kinds = [Panic, KeyboardInterrupt, GeneratorExit, Stopped, SystemExit, asyncio.CancelledError]
+
+    async def handler(job: Work) -> None:
+        raise kinds[int(job.body) % len(kinds)]
+
+    async with Client.from_url(beanstalkd.url) as client:
+        await client.put_many((str(number) for number in range(30)), tube="mail")
+        with Events() as events:
+            await Worker(beanstalkd.url, "mail", handler, concurrency=2, burst=True).run()
+        assert len(events.find("job", outcome="unknown-fail", action="bury", attempt=1)) == 30
+        assert (await client.stats_tube("mail"))["current-jobs-buried"] == 30
+        assert not events.find("message")  # no slot was started again
+
+
+async def test_a_slot_that_dies_is_started_again(
+    beanstalkd: Beanstalkd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = slot.Slot._work
+    deaths = iter([Panic, ValueError, asyncio.CancelledError])
+
+    async def dies(self: slot.Slot, client: Client, job: Job) -> None:
+        for kind in deaths:
+            raise kind
+        await work(self, client, job)
+
+    async def handler(job: Work) -> None:
+        seen.append(job.body)
+
+    seen: list[bytes] = []
+    monkeypatch.setattr(slot.Slot, "_work", dies)
+    monkeypatch.setattr(pool, "PAUSE", 0.01)
+    async with Client.from_url(beanstalkd.url) as client:
+        await client.put_many([b"1", b"2", b"3"], tube="mail")
+        with Events() as events:
+            await Worker(beanstalkd.url, "mail", handler, burst=True).run()
+    # The burst was not over when its only slot was dead.
+    assert sorted(seen) == [b"1", b"2", b"3"]
+    told = [each["message"] for each in events.find("message")]
+    assert [text.split(",")[1] for text in told] == [
+        f" slot 1: it has ended by {kind}" for kind in ("Panic", "ValueError", "CancelledError")
+    ]
+    assert [float(text.split()[-2]) for text in told] == [0.01, 0.02, 0.04]
+
+
+async def test_a_slot_that_is_cancelled_releases_its_job_and_comes_back(
+    beanstalkd: Beanstalkd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = 0
+
+    async def handler(job: Work) -> None:
+        nonlocal runs
+        runs += 1
+        if runs == 1:
+            for task in asyncio.all_tasks():
+                if "Pool._run" in repr(task.get_coro()):
+                    task.cancel()
+            await asyncio.sleep(100)
+
+    monkeypatch.setattr(pool, "PAUSE", 0.01)
+    async with Client.from_url(beanstalkd.url) as client:
+        await client.put(b"", tube="mail")
+        with Events() as events:
+            await Worker(beanstalkd.url, "mail", handler, burst=True).run()
+    assert [each["outcome"] for each in events.find("job")] == ["stopped", "success"]
+    assert events.find("job")[0]["action"] == "release:0"
+
+
+async def test_a_program_that_cancels_all_its_tasks_ends(beanstalkd: Beanstalkd) -> None:
+    started = asyncio.Event()
+
+    async def handler(job: Work) -> None:
+        started.set()
+        await asyncio.sleep(100)
+
+    async with Client.from_url(beanstalkd.url) as client:
+        job_id = await client.put(b"", tube="mail")
+        before = asyncio.all_tasks()
+        worker = Worker(beanstalkd.url, "mail", handler, concurrency=3)
+        running = asyncio.get_running_loop().create_task(worker.run())
+        await started.wait()
+        for task in asyncio.all_tasks() - before:
+            task.cancel()
+        await asyncio.wait({running}, timeout=20)
+        assert running.cancelled()
+        await until(lambda: asyncio.all_tasks() == before)
+        counters = await client.stats_job(job_id)
+        assert (counters["state"], counters["buries"]) == ("ready", 0)
 
 
 async def test_an_exception_is_logged(beanstalkd: Beanstalkd) -> None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
+import struct
 import subprocess
 import sys
 import threading
 import time
 from datetime import timedelta
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NoReturn
 
-from beanstalkt.dispatch import SafeTask
+from beanstalkt.dispatch import SafeTask, Stopped
 from beanstalkt.worker import Reject, Retry
 
 
@@ -52,6 +56,83 @@ class Hostile(Exception):
         raise RuntimeError("no text either")
 
 
+class Panic(BaseException):
+    """Such as an extension in another language raises."""
+
+
+class Hopeless(Panic):
+    def __str__(self) -> str:
+        raise Panic
+
+
+class Wrong(Retry):
+    """Without a delay that any server takes."""
+
+    def __init__(self, delay: object) -> None:
+        super().__init__()
+        self.delay = delay  # type: ignore[assignment]
+
+
+class OnlyInt:
+    def __int__(self) -> int:
+        return 30
+
+
+class OnlyFloat:
+    def __float__(self) -> float:
+        return 30.0
+
+
+class OnlyIndex:
+    def __index__(self) -> int:
+        return 30
+
+
+class Broken:
+    def __float__(self) -> float:
+        raise RuntimeError("no number")
+
+
+DELAYS: dict[str, Any] = {
+    "int": 30,
+    "float": 30.0,
+    "decimal": Decimal(30),
+    "fraction": Fraction(60, 2),
+    "only int": OnlyInt(),
+    "only float": OnlyFloat(),
+    "only index": OnlyIndex(),
+    "nan": math.nan,
+    "inf": math.inf,
+    "negative": -1,
+    "2**32": 2**32,
+    "10**400": 10**400,
+    "decimal nan": Decimal("nan"),
+    "decimal snan": Decimal("snan"),
+    "decimal inf": Decimal("inf"),
+    "str": "30",
+    "bytes": b"30",
+    "complex": 30j,
+    "list": [30],
+    "broken": Broken(),
+}
+
+
+def retries(delay: str) -> None:
+    raise Retry(DELAYS[delay])
+
+
+async def retries_async(delay: str) -> None:
+    raise Retry(DELAYS[delay])
+
+
+def retries_wrongly(delay: str) -> None:
+    raise Wrong(DELAYS[delay])
+
+
+async def retries_wrongly_async(delay: str) -> None:
+    raise Wrong(DELAYS[delay])
+
+
 def raises(kind: str) -> None:
     if kind == "value":
         raise ValueError("no such user")
@@ -75,6 +156,18 @@ def raises(kind: str) -> None:
         raise Reject("never again")
     if kind == "timeout":
         raise TimeoutError("of a socket")
+    if kind == "panic":
+        raise Panic("at the disco")
+    if kind == "hopeless":
+        raise Hopeless
+    if kind == "closed":
+        raise GeneratorExit
+    if kind == "stopped":
+        raise Stopped
+    if kind == "cancelled":
+        raise asyncio.CancelledError
+    if kind == "hopeless reject":
+        raise Reject(Hopeless())  # type: ignore[arg-type]
 
 
 async def raises_async(kind: str) -> None:
@@ -164,6 +257,34 @@ def closes_stdin() -> None:
 
 def closes_everything() -> None:
     os.closerange(0, 1000)
+
+
+def _channel() -> int:
+    """The socket to the runner."""
+    links = {fd: f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd")}
+    sockets = [fd for fd in links if os.path.exists(links[fd]) and Path(links[fd]).is_socket()]
+    return max(map(int, sockets))
+
+
+def closes_the_channel() -> None:
+    os.close(_channel())
+
+
+def writes_to_the_channel(text: str) -> None:
+    os.write(_channel(), struct.pack("!Q", len(text)) + text.encode())
+    time.sleep(100)
+
+
+def rejects_without_end() -> NoReturn:
+    """With an outcome of which no JSON can be made."""
+    from beanstalkt.worker import child, outcome
+
+    def outcome_of(_: object) -> outcome.Outcome:
+        vars(child)["outcome_of"] = original
+        return outcome.Outcome(outcome.Kind.RETRY, details={"lock": threading.Lock()})
+
+    original, vars(child)["outcome_of"] = vars(child)["outcome_of"], outcome_of
+    raise Reject
 
 
 def sets_an_alarm() -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -379,9 +380,40 @@ async def test_an_abandoned_process_leaves_nothing(tmp_path: Path) -> None:
     before = descriptors()
     process = Process(["/bin/sleep", "100"], b"x" * 100_000, os.environb, Exits())
     process.abandon()
-    assert process.over
+    await asyncio.wait_for(process.wait(), 10)
     assert descriptors() == before
     process.abandon()
+
+
+async def test_an_abandoned_process_keeps_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    def asleep(seconds: float) -> None:
+        raise AssertionError("the loop stands still")
+
+    monkeypatch.setattr(time, "sleep", asleep)
+    before = descriptors()
+    process = Process(["/bin/sleep", "100"], b"x" * 100_000, os.environb, Exits())
+    # As of one that the kernel cannot end yet: it hangs in a system call.
+    waitpid, hangs = os.waitpid, True
+    monkeypatch.setattr(os, "waitpid", lambda *args: (0, 0) if hangs else waitpid(*args))
+    process.abandon()
+    assert not process.over
+    for _ in range(5):
+        await asyncio.sleep(0)
+    hangs = False
+    await asyncio.wait_for(process.wait(), 10)
+    assert descriptors() == before
+
+
+async def test_what_lingers_can_be_abandoned(tmp_path: Path) -> None:
+    before = descriptors()
+    script = f"sleep 100 & echo $! >{tmp_path}/pid"
+    process = Process(["/bin/sh", "-c", script], b"", os.environb, Exits())
+    while not process._exited:
+        await asyncio.sleep(0)
+    process.abandon()
+    assert process.over
+    assert descriptors() == before
+    await until_gone(int((tmp_path / "pid").read_text()))
 
 
 async def test_the_linger_is_short(monkeypatch: pytest.MonkeyPatch) -> None:

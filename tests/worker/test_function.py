@@ -19,11 +19,13 @@ import pytest
 
 from beanstalkt.dispatch.table import TableError
 from beanstalkt.worker import children
+from beanstalkt.worker.attempt import Attempt
 from beanstalkt.worker.config import ConfigError, Flags, load
 from beanstalkt.worker.function import FunctionHandler, source
 from beanstalkt.worker.memory import address_space, size
 from beanstalkt.worker.outcome import Kind, Outcome
 
+from . import functions
 from .test_command import gone, until, until_gone
 from .work import make_work
 
@@ -166,6 +168,48 @@ async def test_no_exception_is_a_success(kind: str) -> None:
     assert (await one("raises", kind)).kind is Kind.UNKNOWN_FAIL
 
 
+EVERY = ["panic", "hopeless", "closed", "stopped", "cancelled", "interrupt", "exit"]
+
+
+@pytest.mark.parametrize("function", ["raises", "raises_async"])
+@pytest.mark.parametrize("kind", EVERY)
+async def test_whatever_is_raised_is_an_unknown_fail(function: str, kind: str) -> None:
+    async with handling() as handler:
+        outcome = await Attempt(handler, make_work(body(function, kind))).wait()
+    assert outcome.kind is Kind.UNKNOWN_FAIL
+    assert outcome.details["exception"] in (
+        *("Panic", "Hopeless", "GeneratorExit", "Stopped", "CancelledError"),
+        *("KeyboardInterrupt", "SystemExit"),
+    )
+
+
+@pytest.mark.parametrize("function", ["raises", "raises_async"])
+async def test_a_reason_without_a_text_rejects_as_well(function: str) -> None:
+    outcome = await one(function, "hopeless reject")
+    assert (outcome.kind, outcome.error) == (Kind.REJECT, "Hopeless")
+
+
+RETRIES = ["retries", "retries_async", "retries_wrongly", "retries_wrongly_async"]
+
+
+@pytest.mark.parametrize("function", RETRIES)
+async def test_a_number_of_any_kind_is_a_delay(function: str) -> None:
+    async with handling() as handler:
+        for delay in list(functions.DELAYS)[:7]:
+            outcome = await call(handler, function, delay)
+            assert (outcome.kind, outcome.delay) == (Kind.RETRY, 30), delay
+
+
+@pytest.mark.parametrize("function", RETRIES)
+async def test_what_is_no_delay_is_refused_in_every_function(function: str) -> None:
+    async with handling() as handler:
+        for delay in list(functions.DELAYS)[7:]:
+            outcome = await call(handler, function, delay)
+            assert outcome.kind is Kind.UNKNOWN_FAIL, delay
+            assert outcome.details["exception"] == "ValueError", delay
+            assert "a delay must be from 0 to 2**32 - 1 seconds" in outcome.error
+
+
 @pytest.mark.parametrize("function", ["raises", "raises_async"])
 async def test_retry_and_reject_are_heeded(function: str) -> None:
     async with handling() as handler:
@@ -237,6 +281,27 @@ async def test_a_child_that_dies_harms_its_own_job_only(
         assert (await call(handler, "write", path)).kind is Kind.SUCCESS
         other.cancel()
         await other
+
+
+@pytest.mark.parametrize(
+    ("function", "args", "error"),
+    [
+        ("closes_the_channel", [], "its child process closed its connection to the runner"),
+        ("writes_to_the_channel", ["{"], "its child process sent the runner what is no answer"),
+        ("writes_to_the_channel", ["[" * 100_000], "what is no answer"),
+        ("writes_to_the_channel", ["[]"], "what is no answer"),
+        ("writes_to_the_channel", ['{"kind": "success"}'], "what is no answer"),
+        ("rejects_without_end", [], "could not be sent to the runner: Object of type lock"),
+    ],
+)
+async def test_an_answer_that_does_not_arrive_is_said_so(
+    function: str, args: list[Any], error: str, tmp_path: Path
+) -> None:
+    async with handling() as handler:
+        outcome = await asyncio.wait_for(call(handler, function, *args), 20)
+        assert outcome.kind is Kind.UNKNOWN_FAIL
+        assert error in outcome.error
+        assert (await call(handler, "write", str(tmp_path / "out"))).kind is Kind.SUCCESS
 
 
 @pytest.mark.parametrize("function", ["forks", "forks_and_raises"])
