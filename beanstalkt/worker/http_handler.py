@@ -12,7 +12,7 @@ from . import http_request
 from .handler import CannotStart, Handler, Option, Work
 from .http_answer import judge
 from .http_auth import Auth
-from .http_request import AGENT, Request, header_value, job_headers
+from .http_request import AGENT, Request, fold, header_value, job_headers
 from .http_url import Url, prefix, read_host
 from .outcome import Kind, Outcome
 from .policy import RELEASE
@@ -188,9 +188,7 @@ class HTTPHandler(Handler):
             own["Content-Type"] = self._content_type
         headers.update((name, text) for name, text in own.items() if name.lower() not in names)
         if self._sqsd:
-            headers = {
-                name: text for name, text in headers.items() if name.lower() != "user-agent"
-            }
+            headers = {name: text for name, text in headers.items() if fold(name) != "user-agent"}
         headers.update(job_headers(work, self._sqsd, _now()))
         if self._auth is not None:
             headers["Authorization"] = self._auth.header()
