@@ -11,6 +11,7 @@ import asyncio
 import re
 import select
 import time
+from typing import NoReturn
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
@@ -103,6 +104,10 @@ class Watch(asyncio.Protocol):
         self._length: int | None = 0  # all bytes that it has; -1: unknown; None: not yet known
         self._head = b""  # its beginning, until the length is known
         self._last = b""  # the last four bytes that have come
+        # Before the first request over TLS, the rest of the handshake may be unread.
+        self._ignore_unread = self._transport.get_extra_info("sslcontext") is not None
+        self._unread = select.poll()
+        self._unread.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
         self._transport.set_protocol(self)
 
     @classmethod
@@ -118,30 +123,32 @@ class Watch(asyncio.Protocol):
             await asyncio.sleep(left)
 
     def check(self) -> None:
-        """Raise Stale if anything has come, on a new connection ClientConnectionError."""
-        if self._handler.should_close or self._transport.is_closing() or self._is_readable():
-            if self._requests:
-                raise Stale("the connection was closed, or something came on it, before its use")
-            raise aiohttp.ClientConnectionError(
-                "the server closed the connection, or sent something, before the request"
-            )
+        """Raise Stale if anything was read, on a new connection ClientConnectionError."""
+        if self._handler.should_close or self._transport.is_closing():
+            self._refuse()
 
     def begin(self) -> None:
-        """Begin a request: what comes from now on is its answer. Raises as :meth:`check` does."""
+        """Begin a request: what comes from now on is its answer.
+
+        Raises as :meth:`check` does, also if the system has bytes, or the connection's end, that
+        were not read yet.
+        """
         self.check()
+        if not self._ignore_unread and self._unread.poll(0):
+            self._refuse()
+        self._ignore_unread = False
         self._requests += 1
         self._under_way = True
         self._size = 0
         self._length = None
         self._head = self._last = b""
 
-    def _is_readable(self) -> bool:
-        """Whether the system has bytes, or the connection's end, that were not read yet."""
-        if not self._requests and self._transport.get_extra_info("sslcontext") is not None:
-            return False  # what is left of the handshake
-        poll = select.poll()
-        poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
-        return bool(poll.poll(0))
+    def _refuse(self) -> NoReturn:
+        if self._requests:
+            raise Stale("the connection was closed, or something came on it, before its use")
+        raise aiohttp.ClientConnectionError(
+            "the server closed the connection, or sent something, before the request"
+        )
 
     def end(self) -> None:
         """End the request: the connection is about to be kept, or closed."""
