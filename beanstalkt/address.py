@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from .errors import InvalidArgument
 
@@ -49,7 +49,7 @@ class Address:
         if parts.scheme == "unix":
             if parts.netloc or len(parts.path) < 2:
                 raise InvalidArgument(f"bad URL {url!r}: a unix socket is unix:///path")
-            return cls(path=unquote(parts.path))
+            return cls(path=_unquote(parts.path))
         if parts.scheme not in ("beanstalk", "beanstalks"):
             raise InvalidArgument(
                 f"bad URL {url!r}: it must begin with beanstalk://, beanstalks:// or unix:///"
@@ -64,9 +64,17 @@ class Address:
 
     def __str__(self) -> str:
         if self.path is not None:
-            return f"unix://{quote(self.path)}"
+            return f"unix://{quote(os.fsencode(self.path))}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"beanstalk{'s' if self.tls else ''}://{host}:{self.port}"
+
+
+def _unquote(path: str) -> str:
+    """The name of a file, which need not be UTF-8."""
+    try:
+        return os.fsdecode(unquote_to_bytes(os.fsencode(path)))
+    except UnicodeError:
+        raise InvalidArgument(f"a unix socket must be the path of a file, not {path!r}") from None
 
 
 def _is_host(host: object) -> bool:

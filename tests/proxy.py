@@ -149,8 +149,13 @@ class Proxy:
                 way.cancel()
             for end in ends:
                 end.close()
-            await asyncio.gather(*ways, return_exceptions=True)
-            for end in ends:
-                with suppress(OSError, asyncio.TimeoutError):
-                    await asyncio.wait_for(end.wait_closed(), 1)
-                end.transport.abort()  # nobody takes what is left
+            try:
+                await asyncio.gather(*ways, return_exceptions=True)
+                for end in ends:
+                    with suppress(OSError, asyncio.TimeoutError):
+                        await asyncio.wait_for(end.wait_closed(), 1)
+            finally:
+                # Nobody takes what is left; also when this is cancelled while it waits, which
+                # it does for TLS on Python 3.10: there a paused reader never sees the other end.
+                for end in ends:
+                    end.transport.abort()

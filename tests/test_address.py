@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from beanstalkt import Client, InvalidArgument
@@ -19,6 +21,12 @@ ports = st.integers(1, 2**16 - 1)
 paths = st.text(
     st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=50
 ).map(lambda name: f"/{name}")
+# A name is bytes; in Python a str with a stand-in for each that is no UTF-8.
+file_names = (
+    st.binary(min_size=1, max_size=50)
+    .filter(lambda name: b"\0" not in name)
+    .map(lambda name: os.fsdecode(b"/" + name))
+)
 
 
 @pytest.mark.parametrize(
@@ -45,9 +53,14 @@ def test_an_address_prints_as_its_url(host: str, port: int, tls: bool) -> None:
     assert Address.parse(str(address)) == address
 
 
-@given(path=paths)
+@given(path=paths | file_names)
+@example("/a b%20c?d#e\n\t\r;é")
+@example("//a")
+@example("/\udcff")  # a byte that is no UTF-8
 def test_a_unix_socket_prints_as_its_url(path: str) -> None:
     address = Address(path=path)
+    assert str(address).isascii()
+    assert str(address).isprintable()
     assert Address.parse(str(address)) == address
 
 
@@ -80,6 +93,7 @@ def test_a_unix_socket_prints_as_its_url(path: str) -> None:
         "unix://relative",
         "unix:///path?x",
         "unix:///with%00nul",
+        "unix:///half a character\ud800",
     ],
 )
 def test_a_url_that_says_nothing_is_refused(url: str) -> None:

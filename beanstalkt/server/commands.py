@@ -192,7 +192,8 @@ def _reserve(engine: Engine, session: Session, timeout: int | None = None) -> by
     return None
 
 
-_command("reserve-with-timeout")(_reserve)
+# What stands behind the number does not count.
+_command("reserve-with-timeout", rb" +([0-9]+).*")(_reserve)
 
 
 @_command("reserve-job")
@@ -298,7 +299,7 @@ def _peek_buried(engine: Engine, session: Session) -> bytes:
     return _found(session.using.first_buried)
 
 
-# The one number that is read loosely: white space, a sign, and anything behind it. It is cut to
+# The number that is read most loosely: white space, a sign, and anything behind it. It is cut to
 # 32 bits, a negative one counts down from 2^64, and only 2^64 or more is too much.
 @_command("kick", rb" [ \t\n\v\f\r]*([+-]?[0-9]+).*", (protocol.Number("bound", 2**64 - 1),))
 def _kick(engine: Engine, session: Session, number: int) -> bytes:

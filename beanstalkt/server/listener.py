@@ -14,6 +14,7 @@ from pathlib import Path
 from tornado.ioloop import IOLoop
 from tornado.tcpserver import TCPServer
 
+from ..address import Address
 from .engine import MAX_JOB_SIZE, Engine
 from .peer import Peer
 from .session import Session
@@ -95,9 +96,8 @@ class Server(TCPServer):
     def url(self) -> str:
         """The address as a client takes it; that of the first socket, whatever its kind."""
         if self._listening and self._listening[0].family == socket.AF_UNIX:
-            return f"unix://{self._listening[0].getsockname()}"
-        host, port = self.address
-        return f"beanstalk://[{host}]:{port}" if ":" in host else f"beanstalk://{host}:{port}"
+            return str(Address(path=os.path.abspath(self._listening[0].getsockname())))
+        return str(Address(*self.address))
 
     def _on_connection(self, listening: socket.socket, events: int) -> None:
         loop = IOLoop.current()

@@ -7,6 +7,7 @@ import io
 import socket
 import ssl
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -14,6 +15,7 @@ from yarl import URL
 
 from .http_address import is_public
 from .http_answer import SHOWN, Answer
+from .http_connection import Stale, WatchedConnector, WatchedRequest
 from .http_request import Request
 
 MAX_ANSWER = 1024 * 1024
@@ -23,6 +25,10 @@ is more, the connection is closed."""
 KEEP_ALIVE = 1.0
 """Seconds that a connection is kept without a request. Common servers close theirs after two
 seconds or more; a request that meets such an end would fail for nothing."""
+
+MAX_KEPT_BODY = 64 * 1024
+"""Bytes of a body that may go over a kept connection. A server may answer before it has all of a
+large one; on a new connection that answer can be no other's."""
 
 _KEPT = 4 * SHOWN
 _LARGE = 1024 * 1024
@@ -40,46 +46,72 @@ class HTTPClient:
     """Connections to any hosts, at most one under way for each call of :meth:`send`.
 
     :param named: hosts that may have any address; None: no host's address is looked at
+    :param keep_alive: keep connections for later requests; else each has one of its own
     """
 
-    def __init__(self, named: Collection[str] | None) -> None:
-        resolver = aiohttp.ThreadedResolver()
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=0,  # the slots are the limit
-                ssl=ssl.create_default_context(),
-                keepalive_timeout=KEEP_ALIVE,
-                resolver=resolver if named is None else CheckedResolver(resolver, named),
-            ),
-            # What one answer sets must not go into the request of another job.
-            cookie_jar=aiohttp.DummyCookieJar(),
-            # Neither proxies of the environment nor the passwords of ~/.netrc.
-            trust_env=False,
-            # 1 KB of zeros that unpack to 1 GB are not worth two lines in a log.
-            auto_decompress=False,
-            skip_auto_headers=("User-Agent", "Content-Type", "Accept", "Accept-Encoding"),
-        )
+    def __init__(self, named: Collection[str] | None, keep_alive: bool = True) -> None:
+        resolver: AbstractResolver = aiohttp.ThreadedResolver()
+        if named is not None:
+            resolver = CheckedResolver(resolver, named)
+        tls = ssl.create_default_context()
+        self._single = _session(resolver, tls, force_close=True)
+        self._kept: aiohttp.ClientSession | None = None
+        if keep_alive:
+            self._kept = _session(resolver, tls, keepalive_timeout=KEEP_ALIVE)
 
     async def send(self, request: Request, headers: Mapping[str, str]) -> Answer:
         """Make the request with these headers. Raises Unreachable and Refused."""
-        try:
-            async with self._session.request(
-                request.method,
-                URL(str(request.url), encoded=True),
-                data=_payload(request.body),
-                headers=headers,
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=request.timeout, sock_connect=None),
-            ) as response:
-                return await _read(response, request.timeout)
-        except asyncio.TimeoutError:
-            raise Unreachable(_late(request.timeout)) from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise Unreachable(_text(error)) from None
+        small = len(request.body) <= MAX_KEPT_BODY
+        session = self._kept if self._kept is not None and small else self._single
+        while True:
+            try:
+                return await self._send(session, request, headers)
+            except Stale:
+                continue  # with the next one that was kept, or a new one
+            except asyncio.TimeoutError:
+                raise Unreachable(_late(request.timeout)) from None
+            except (aiohttp.ClientError, OSError) as error:
+                raise Unreachable(_text(error)) from None
+
+    async def _send(
+        self, session: aiohttp.ClientSession, request: Request, headers: Mapping[str, str]
+    ) -> Answer:
+        async with session.request(
+            request.method,
+            URL(str(request.url), encoded=True),
+            data=_payload(request.body),
+            headers=headers,
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=request.timeout, sock_connect=None),
+        ) as response:
+            return await _read(response, request.timeout)
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._session.close()
+        await self._single.close()
+        if self._kept is not None:
+            await self._kept.close()
+
+
+def _session(
+    resolver: AbstractResolver, tls: ssl.SSLContext, **keeping: Any
+) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=WatchedConnector(
+            limit=0,  # the slots are the limit
+            ssl=tls,
+            resolver=resolver,
+            **keeping,
+        ),
+        request_class=WatchedRequest,
+        # What one answer sets must not go into the request of another job.
+        cookie_jar=aiohttp.DummyCookieJar(),
+        # Neither proxies of the environment nor the passwords of ~/.netrc.
+        trust_env=False,
+        # 1 KB of zeros that unpack to 1 GB are not worth two lines in a log.
+        auto_decompress=False,
+        skip_auto_headers=("User-Agent", "Content-Type", "Accept", "Accept-Encoding"),
+    )
 
 
 def _payload(body: bytes) -> bytes | io.BytesIO | None:

@@ -12,7 +12,7 @@ from . import http_request
 from .handler import CannotStart, Handler, Option, Work
 from .http_answer import judge
 from .http_auth import Auth
-from .http_request import AGENT, Request, header_value, job_headers
+from .http_request import AGENT, Request, fold, header_value, job_headers
 from .http_url import Url, prefix, read_host
 from .outcome import Kind, Outcome
 from .policy import RELEASE
@@ -32,6 +32,7 @@ class HTTPHandler(Handler):
     :param target: POST each job to this URL; None: the job describes its request, in JSON
     :param allow: a URL that a job describes must be under one of these
     :param private: hosts that may have an address which is not public
+    :param keep_alive: keep connections for later requests
     """
 
     options = (
@@ -80,6 +81,13 @@ class HTTPHandler(Handler):
             default=CONTENT_TYPE,
         ),
         Option(
+            "keep_alive",
+            boolean,
+            "no: a new connection for each request (yes)",
+            metavar="YES|NO",
+            default=True,
+        ),
+        Option(
             "compat",
             one_of({"sqsd": True}),
             "sqsd: send the headers of Elastic Beanstalk's daemon as well",
@@ -100,6 +108,7 @@ class HTTPHandler(Handler):
         successes: frozenset[int] = _SUCCESSES["200"],
         content_type: str = CONTENT_TYPE,
         sqsd: bool = False,
+        keep_alive: bool = True,
     ) -> None:
         self._target = target
         self._allow = tuple(allow)
@@ -109,6 +118,7 @@ class HTTPHandler(Handler):
         self._successes = successes
         self._content_type = content_type
         self._sqsd = sqsd
+        self._keep_alive = keep_alive
         self._client: HTTPClient | None = None  # made for the first job: it needs the loop
 
     @classmethod
@@ -131,6 +141,7 @@ class HTTPHandler(Handler):
             successes=values["success"],
             content_type=values["content_type"],
             sqsd=values["compat"],
+            keep_alive=values["keep_alive"],
         )
 
     def describe(self) -> str:
@@ -178,9 +189,7 @@ class HTTPHandler(Handler):
             own["Content-Type"] = self._content_type
         headers.update((name, text) for name, text in own.items() if name.lower() not in names)
         if self._sqsd:
-            headers = {
-                name: text for name, text in headers.items() if name.lower() != "user-agent"
-            }
+            headers = {name: text for name, text in headers.items() if fold(name) != "user-agent"}
         headers.update(job_headers(work, self._sqsd, _now()))
         if self._auth is not None:
             headers["Authorization"] = self._auth.header()
@@ -192,7 +201,8 @@ class HTTPHandler(Handler):
         from .http_client import HTTPClient, Refused, Unreachable
 
         if self._client is None:
-            self._client = HTTPClient(None if self._target is not None else self._named)
+            named = None if self._target is not None else self._named
+            self._client = HTTPClient(named, self._keep_alive)
         try:
             answer = await self._client.send(request, headers)
         except asyncio.CancelledError:

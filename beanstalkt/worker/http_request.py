@@ -45,6 +45,7 @@ _FORBIDDEN = frozenset(
         "cookie2",
     }
 )
+# "Proxy" itself is among them: as HTTP_PROXY, programs take it for the setting of that name.
 _FORBIDDEN_PREFIXES = ("proxy-", "x-beanstalkt-", "x-aws-sqsd-")
 
 
@@ -134,7 +135,8 @@ def _headers(value: object) -> dict[str, str]:
     for name, text in value.items():
         if not _NAME.fullmatch(name):
             raise ValueError(f"headers: {name[:60]!r} is no header's name")
-        if name.lower() in _FORBIDDEN or name.lower().startswith(_FORBIDDEN_PREFIXES):
+        folded = fold(name)
+        if folded in _FORBIDDEN or f"{folded}-".startswith(_FORBIDDEN_PREFIXES):
             raise ValueError(f"headers: a job cannot set {name[:60]}")
         if name.lower() in seen:
             raise ValueError(f"headers: {name[:60]} is there twice")
@@ -143,6 +145,15 @@ def _headers(value: object) -> dict[str, str]:
         header_value(text, f"headers: {name[:60]}")
         seen.add(name.lower())
     return value
+
+
+def fold(name: str) -> str:
+    """Return a header's name as the most careless server reads it.
+
+    CGI and its successors give both X-Name and X_Name to a program as HTTP_X_NAME; others make
+    one thing of every character that is no letter or digit.
+    """
+    return re.sub("[^0-9a-z]+", "-", name.lower()).strip("-")
 
 
 def header_value(text: str, what: str) -> str:

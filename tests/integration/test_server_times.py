@@ -145,7 +145,7 @@ def test_a_second_is_a_second(server: Server) -> None:
 
 # --- differences ----------------------------------------------------------------------------
 
-TIMEOUTS = (b"-1", b"2147483648", b"4294967295", b"4294967296", b"abc", b"", b"1x", b"+1", b"1 2")
+TIMEOUTS = (b"-1", b"2147483648", b"4294967295", b"4294967296", b"abc", b"", b"+1", b"x 1")
 
 
 @pytest.fixture
@@ -159,6 +159,17 @@ def embedded() -> Iterator[Embedded]:
 @pytest.mark.parametrize("timeout", TIMEOUTS)
 def test_a_bad_timeout_is_refused_as_1_13_does(embedded: Embedded, timeout: bytes) -> None:
     assert embedded.ask(b"reserve-with-timeout " + timeout + b"\r\n") == b"BAD_FORMAT\r\n"
+
+
+@pytest.mark.parametrize("rest", [b" x", b"x", b" 1", b"\n1", b" ", b"-1", b".5", b"\xff", b"\t"])
+def test_what_follows_a_timeout_does_not_count(server: Beanstalkd, rest: bytes) -> None:
+    """Neither for our server nor for any beanstalkd."""
+    assert server.ask(b"reserve-with-timeout 0%b\r\n" % rest) == b"TIMED_OUT\r\n"
+    assert server.ask(b"reserve-with-timeout   0%b\r\n" % rest) == b"TIMED_OUT\r\n"
+    with server.connect() as sock, sock.makefile("rb") as replies:
+        sock.sendall(b"put 0 0 60 1\r\nx\r\nreserve-with-timeout 100%b\r\n" % rest)
+        assert replies.readline().startswith(b"INSERTED")
+        assert replies.readline().startswith(b"RESERVED")
 
 
 @pytest.mark.parametrize("timeout", TIMEOUTS)

@@ -8,12 +8,16 @@ import logging
 import os
 import resource
 import socket
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from tornado.ioloop import IOLoop
 
+from beanstalkt import Client
 from beanstalkt.server import Server
 from beanstalkt.server.peer import MAX_INPUT
 from beanstalkt.server.session import MAX_REPLIES
@@ -256,6 +260,34 @@ async def test_a_unix_socket(tmp_path: Path) -> None:
         Server().listen_unix(path)
     server.stop()
     assert not path.exists()
+
+
+NAMES = st.binary(min_size=1, max_size=40).filter(lambda name: not {0, 0x2F} & set(name))
+
+
+@settings(deadline=None)
+@given(NAMES.map(os.fsdecode).filter(lambda name: name not in (".", "..")))
+@example("a b%20c?d#e\n\té;")
+def test_the_url_of_a_unix_socket_leads_to_it(name: str) -> None:
+    async def put() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            server = Server()
+            server.listen_unix(f"{folder}/{name}")
+            try:
+                async with Client.from_url(server.url, connect_timeout=5) as client:
+                    assert await client.put(b"x") == 1
+            finally:
+                server.stop()
+
+    asyncio.run(put())
+
+
+async def test_the_url_of_a_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    server = Server()
+    server.listen_unix("socket")
+    assert server.url == f"unix://{tmp_path}/socket"
+    server.stop()
 
 
 async def test_a_unix_socket_that_was_left_behind_is_replaced(tmp_path: Path) -> None:

@@ -193,9 +193,10 @@ async def test_a_request_without_a_body_has_none(method: str) -> None:
 
 async def test_a_job_is_no_daemon() -> None:
     async with serving() as web:
-        said = {"headers": {"user-agent": "shop"}}
+        said = {"headers": {"user-agent": "shop", "User_Agent": "shop"}}
         seen = await sent(request(web.url, said, compat="sqsd"), web)
     assert seen.headers.get_list("User-Agent") == ["aws-sqsd/2.0"]
+    assert "User_Agent" not in seen.headers
 
 
 async def test_credentials_come_from_their_file(tmp_path: Path) -> None:

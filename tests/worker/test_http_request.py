@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from beanstalkt.worker.http_request import METHODS, Request, job_headers, read
@@ -123,6 +123,61 @@ def test_a_job_that_says_nonsense_is_refused_with_the_reason(body: bytes, reason
 def test_some_headers_are_not_the_job_s_to_set(name: str) -> None:
     with pytest.raises(ValueError, match=f"cannot set {name}"):
         read(job(headers={name: "x"}))
+
+
+RESERVED = [
+    "Connection",
+    "Content-Length",
+    "Expect",
+    "Host",
+    "Keep-Alive",
+    "TE",
+    "Trailer",
+    "Transfer-Encoding",
+    "Upgrade",
+    "Authorization",
+    "Cookie",
+    "Cookie2",
+    "Proxy",
+    "Proxy-Authorization",
+    "Proxy-Anything",
+    *job_headers(make_work(), True, NOW),
+]
+RESERVED.remove("User-Agent")
+
+disguises = st.builds(
+    lambda name, case, dash, before, after: (
+        before
+        + "".join(c.upper() if up else c.lower() for c, up in zip(name, case, strict=False))
+        + name[len(case) :]
+        + after
+    ).replace("-", dash),
+    st.sampled_from(RESERVED),
+    st.lists(st.booleans(), max_size=40),
+    st.text("-_.~!#$%&'*+^`|", min_size=1, max_size=2),
+    st.text("-_.", max_size=2),
+    st.text("-_.", max_size=2),
+)
+
+
+@given(disguises)
+@example("X_Beanstalkt_Job_Id")
+@example("X_Aws_Sqsd_Msgid")
+@example("Content_Length")
+@example("Transfer_Encoding")
+@example("Proxy")
+@example("Host_")
+@example("x-beanstalkt")
+def test_nor_one_that_a_server_may_take_for_such(name: str) -> None:
+    with pytest.raises(ValueError, match="cannot set"):
+        read(job(headers={name: "x"}))
+
+
+@pytest.mark.parametrize(
+    "name", ["X-Order", "X_Order", "Hostname", "X-Host", "Proxied", "Te-St", "X-Beanstalktish"]
+)
+def test_all_others_are(name: str) -> None:
+    assert read(job(headers={name: "x"})).headers == {name: "x"}
 
 
 def test_what_is_said_of_an_url_does_not_repeat_a_password() -> None:
