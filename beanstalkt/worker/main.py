@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import atexit
 import logging
 import os
 import resource
@@ -13,15 +14,17 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from ..errors import ConnectionLost
+from ..stdio import null, say
 from . import values
 from .config import COMMON, ON_EXIT, ConfigError, Flags, load
 from .handler import CannotStart, Option
 from .handlers import HANDLERS
 from .progress import Progress
-from .report import FORMATTERS, Once, log
+from .report import FORMATTERS, Once, as_line, log
 from .runner import Runner, Stage
 from .settings import EVERY_TUBE, Settings
 from .signals import signals
+from .spool import Spool, text_stream
 
 USAGE = 2
 NO_SERVER = 69  # EX_UNAVAILABLE of sysexits.h
@@ -147,22 +150,25 @@ def _argument(parse: Callable[[str], _T]) -> Callable[[str], _T]:
 
 def main(options: argparse.Namespace) -> int:
     """Run the jobs; gives the exit status."""
+    if sys.stdout is None:  # it was closed, and a function may print
+        sys.stdout = null(1)
     flags = _flags(options)
     try:
         max_jobs = options.max_jobs or _variable("BEANSTALKT_MAX_JOBS", values.whole(1))
         burst = options.burst or _variable("BEANSTALKT_BURST", values.boolean) or False
         formats = values.one_of(FORMATTERS)
         named = options.log_format or os.environ.get("BEANSTALKT_LOG_FORMAT") or "text"
-        formatter = formats(named)()
+        formatter = formats(named)
         settings = load(flags, os.environ)
     except (ConfigError, ValueError) as error:
         for line in str(error).splitlines():
-            print(f"beanstalkt: {line}", file=sys.stderr)
+            say(line)
         return USAGE
     if options.only_check:
         return _check(settings)
+    spool = _replace_stderr(formatter())
     progress = Progress() if burst and sys.stderr.isatty() else None
-    _log_to(progress or logging.StreamHandler(), formatter)
+    _log_to(progress or logging.StreamHandler(), formatter())
     _set_process_up(settings)
     runner = Runner(
         settings,
@@ -172,13 +178,13 @@ def main(options: argparse.Namespace) -> int:
         reread=(lambda: load(flags, os.environ)) if flags.config is not None else None,
         on_ended=progress.ended if progress is not None else None,
     )
-    status = asyncio.run(_run(runner))
+    status = asyncio.run(_run(runner, spool))
     if progress is not None:
         progress.finish()
     return status
 
 
-async def _run(runner: Runner) -> int:
+async def _run(runner: Runner, spool: Spool) -> int:
     last = 0
 
     def on_stop(number: int) -> None:
@@ -198,6 +204,7 @@ async def _run(runner: Runner) -> int:
     if runner.left:
         # Coroutines that will not be cancelled: asyncio would wait for them for ever.
         logging.shutdown()
+        spool.finish()
         os._exit(status)
     return status
 
@@ -235,11 +242,20 @@ def _check(settings: Settings) -> int:
         try:
             handler.check()
         except CannotStart as error:
-            print(f"beanstalkt: {name}: {error}", file=sys.stderr)
+            say(f"{name}: {error}")
             status = USAGE
         else:
             print(f"{name}: {tube.workers} workers, {handler.describe()}")
     return status
+
+
+def _replace_stderr(formatter: logging.Formatter) -> Spool:
+    """Have whatever is written to ``sys.stderr`` from now on, log lines before all, never keep
+    the loop waiting."""
+    spool = Spool(2, lambda lines: as_line(formatter, "dropped", {"lines": lines}))
+    sys.stderr = text_stream(spool)
+    atexit.register(spool.finish)
+    return spool
 
 
 def _log_to(handler: logging.Handler, formatter: logging.Formatter) -> None:

@@ -45,6 +45,13 @@ def tell(name: str, fields: Mapping[str, object], level: int = logging.INFO) -> 
         log.handle(log.makeRecord(log.name, level, __file__, 0, Event(name, fields), (), None))
 
 
+def as_line(formatter: logging.Formatter, name: str, fields: Mapping[str, object]) -> str:
+    """Make the line of a warning, for what cannot be logged in the usual way."""
+    return formatter.format(
+        log.makeRecord(log.name, logging.WARNING, __file__, 0, Event(name, fields), (), None)
+    )
+
+
 def _quoted(value: object) -> str:
     text = str(value)
     if type(value) in (int, float):

@@ -1,0 +1,154 @@
+"""Standard error for a program whose loop must not wait for whoever reads it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import queue
+import select
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+LIMIT = 2**20
+"""Bytes that wait at most, one longer piece aside."""
+
+GATHER = 0.01
+"""Seconds for which writes are gathered after a first one: a line of its own is written at once,
+and a thousand lines a second cost a hundred wake-ups of the thread."""
+
+LAST = 1.0
+"""Seconds that the end of the program waits for what has not been written yet."""
+
+_WHOLE = select.PIPE_BUF
+"""Bytes that reach a pipe in one piece, also where other processes write to it."""
+
+
+class Spool(io.RawIOBase):
+    """A stream that takes every write at once, and whose thread writes it to a descriptor.
+
+    Where that does not take it (a pipe that nobody reads, a terminal that was stopped), up to
+    LIMIT bytes wait. What comes then is dropped, its lines are counted, and how many they were
+    is written once there is room again. What cannot be written at all, as when the reader has
+    gone, counts as dropped too.
+
+    It is written to from any thread, from signal handlers and destructors: so there is no lock.
+
+    :param tell_dropped: makes the line that tells how many were dropped
+    """
+
+    def __init__(self, fd: int, tell_dropped: Callable[[int], str]) -> None:
+        super().__init__()
+        self._fd = fd
+        self._tell_dropped = tell_dropped
+        self._queue: queue.SimpleQueue[bytes | threading.Event] = queue.SimpleQueue()
+        self._waiting = 0  # bytes in the queue, about
+        self._refused = 0  # lines that found no room
+        self._failed = 0  # lines that could not be written
+        self._told = 0  # of those two, how many have been told of
+        self._direct = False  # whether there is no thread
+        try:
+            threading.Thread(target=self._carry, name="standard error", daemon=True).start()
+        except RuntimeError:  # the system allows no more threads
+            self._direct = True
+        os.register_at_fork(after_in_child=self._after_fork)
+
+    # --- what a stream is asked ---
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def isatty(self) -> bool:
+        return os.isatty(self._fd)
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        piece = bytes(data)
+        if self._direct:
+            self._put(piece)
+        # An empty queue always takes one: the count is only about right.
+        elif self._waiting + len(piece) > LIMIT and not self._queue.empty():
+            self._refused += piece.count(b"\n")
+        else:
+            self._waiting += len(piece)
+            self._queue.put(piece)
+        return len(piece)
+
+    def finish(self, seconds: float = LAST) -> None:
+        """Wait until all has been written, or as many seconds. It can be written to further on."""
+        if self._direct:
+            return
+        done = threading.Event()
+        self._queue.put(done)
+        if done.wait(seconds):
+            # What still comes while the interpreter ends has no thread to wait for.
+            self._direct = True
+
+    def _after_fork(self) -> None:
+        # The thread is in the parent, and will write what waits there.
+        self._queue = queue.SimpleQueue()
+        self._direct = True
+
+    # --- the thread ---
+
+    def _carry(self) -> None:
+        while True:
+            batch = [self._queue.get()]
+            with contextlib.suppress(queue.Empty):
+                # No more than there are now: more may come for ever.
+                for _ in range(self._queue.qsize()):
+                    batch.append(self._queue.get_nowait())
+            self._waiting = 0
+            self._put_all([piece for piece in batch if isinstance(piece, bytes)])
+            for done in batch:
+                if isinstance(done, threading.Event):
+                    done.set()
+            time.sleep(GATHER)
+
+    def _put_all(self, pieces: list[bytes]) -> None:
+        start = size = 0
+        for index, piece in enumerate(pieces):
+            if size + len(piece) > _WHOLE:
+                self._put(b"".join(pieces[start:index]))
+                start, size = index, 0
+            size += len(piece)
+        self._put(b"".join(pieces[start:]))
+        dropped = self._refused + self._failed - self._told
+        if dropped and self._put(self._tell_dropped(dropped).encode() + b"\n", counts=False):
+            self._told += dropped
+
+    def _put(self, data: bytes, counts: bool = True) -> bool:
+        rest = memoryview(data)
+        try:
+            while rest:
+                try:
+                    rest = rest[os.write(self._fd, rest) :]
+                except BlockingIOError:
+                    self._await_room()
+        except OSError:
+            self._failed += counts and data.count(b"\n")
+            return False
+        return True
+
+    def _await_room(self) -> None:
+        """Wait where another process has set the descriptor not to block."""
+        poll = select.poll()
+        poll.register(self._fd, select.POLLOUT)
+        poll.poll()
+
+
+def text_stream(spool: Spool) -> io.TextIOWrapper:
+    """Make a text stream, such as ``sys.stderr``, that passes whole lines on to a spool."""
+    return io.TextIOWrapper(
+        spool,  # type: ignore[arg-type]  # as Python itself has it when it is not to buffer
+        encoding="utf-8",
+        errors="backslashreplace",
+        line_buffering=True,
+    )
