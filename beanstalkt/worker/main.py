@@ -10,17 +10,14 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable
-from typing import TypeVar
 
 from ..errors import ConnectionLost
 from ..stdio import null, say
-from . import values
-from .config import COMMON, ON_EXIT, ConfigError, Flags, load
+from .config import COMMON, ON_EXIT, RUN, ConfigError, Flags, load
 from .handler import CannotStart, Option
 from .handlers import HANDLERS
 from .progress import Progress
-from .report import FORMATTERS, Once, as_line, log
+from .report import Once, as_line, log
 from .runner import Runner, Stage
 from .settings import EVERY_TUBE, Settings
 from .signals import signals
@@ -35,7 +32,8 @@ A job's body is the command's standard input. Exit status 0 deletes the job; 1 i
 fail, 2 a temporary one, any other an unknown one. SIGTERM or SIGINT: finish what runs, and end;
 a second time: stop what runs, and release it; a third time: kill it. SIGHUP reads the
 configuration again, SIGUSR1 pauses, SIGUSR2 goes on. Each option is also an environment
-variable, such as BEANSTALKT_MAX_ATTEMPTS; flags beat variables, which beat the file.
+variable, such as BEANSTALKT_MAX_ATTEMPTS; flags beat variables, which beat the file. Within a
+job, where BEANSTALKT_JOB_ID is set, the variables that describe it configure nothing.
 
 examples:
   beanstalkt work --tube mail:4 --exec "php send.php" --timeout 30 --on-exit 75=release:300
@@ -44,8 +42,6 @@ examples:
 
 _FILES_OF_A_SLOT = 6
 """Descriptors that a slot uses at most: a connection, three pipes, a process, and one to spare."""
-
-_T = TypeVar("_T")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,7 +62,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=ON_EXIT.metavar,
         help="for this exit status; may be repeated",
     )
-    _add_run(parser)
+    for option in RUN:
+        _add_option(parser, "how long, and what it tells", option)
 
 
 def _add_tubes(parser: argparse.ArgumentParser) -> None:
@@ -99,22 +96,6 @@ def _add_tubes(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_run(parser: argparse.ArgumentParser) -> None:
-    group = _group(parser, "how long, and what it tells")
-    group.add_argument("--burst", action="store_true", help="end when no job is ready")
-    group.add_argument(
-        "--max-jobs",
-        type=_argument(values.whole(1)),
-        metavar="NUMBER",
-        help="end after that many jobs",
-    )
-    group.add_argument(
-        "--log-format",
-        choices=list(FORMATTERS),
-        help="text, or an object of JSON a line, on standard error (text)",
-    )
-
-
 def _group(parser: argparse.ArgumentParser, title: str) -> argparse._ArgumentGroup:
     for group in parser._action_groups:
         if group.title == title:
@@ -135,16 +116,6 @@ def _add_option(parser: argparse.ArgumentParser, group: str, option: Option) -> 
         )
 
 
-def _argument(parse: Callable[[str], _T]) -> Callable[[str], _T]:
-    def read(text: str) -> _T:
-        try:
-            return parse(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return read
-
-
 # --- running ---------------------------------------------------------------------------------
 
 
@@ -154,18 +125,15 @@ def main(options: argparse.Namespace) -> int:
         sys.stdout = null(1)
     flags = _flags(options)
     try:
-        max_jobs = options.max_jobs or _variable("BEANSTALKT_MAX_JOBS", values.whole(1))
-        burst = options.burst or _variable("BEANSTALKT_BURST", values.boolean) or False
-        formats = values.one_of(FORMATTERS)
-        named = options.log_format or os.environ.get("BEANSTALKT_LOG_FORMAT") or "text"
-        formatter = formats(named)
-        settings = load(flags, os.environ)
-    except (ConfigError, ValueError) as error:
-        for line in str(error).splitlines():
-            say(line)
+        settings = load(flags, os.environ, check=True)
+    except ConfigError as error:
+        for problem in error.problems:
+            say(problem)
         return USAGE
     if options.only_check:
-        return _check(settings)
+        _describe(settings)
+        return 0
+    burst, formatter = settings.run["burst"], settings.run["log_format"]
     spool = _replace_stderr(formatter())
     progress = Progress() if burst and sys.stderr.isatty() else None
     _log_to(progress or logging.StreamHandler(), formatter())
@@ -173,9 +141,9 @@ def main(options: argparse.Namespace) -> int:
     runner = Runner(
         settings,
         burst=burst,
-        max_jobs=max_jobs,
+        max_jobs=settings.run["max_jobs"],
         connect_timeout=options.connect_timeout,
-        reread=(lambda: load(flags, os.environ)) if flags.config is not None else None,
+        reread=(lambda: load(flags, os.environ, check=True)) if flags.config is not None else None,
         on_ended=progress.ended if progress is not None else None,
     )
     status = asyncio.run(_run(runner, spool))
@@ -214,39 +182,24 @@ def _flags(options: argparse.Namespace) -> Flags:
     for key, value in vars(options).items():
         if key.startswith("set_") and value is not None:
             chosen[key.removeprefix("set_")] = value if isinstance(value, str) else " ".join(value)
+    config, place = options.config, "--config"
+    if not config:
+        config, place = os.environ.get("BEANSTALKT_CONFIG") or None, "BEANSTALKT_CONFIG"
     return Flags(
         chosen,
         options.tube,
         options.all_tubes,
         options.exclude,
-        options.config or os.environ.get("BEANSTALKT_CONFIG") or None,
+        config,
         options.server,
+        place,
     )
 
 
-def _variable(name: str, parse: Callable[[str], _T]) -> _T | None:
-    text = os.environ.get(name)
-    if not text:
-        return None
-    try:
-        return parse(text)
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}, not {text[:60]!r}") from None
-
-
-def _check(settings: Settings) -> int:
-    status = 0
+def _describe(settings: Settings) -> None:
     for tube in settings.tubes:
-        handler = tube.make_handler()
         name = "every tube" if tube.tube == EVERY_TUBE else f"tube {tube.tube}"
-        try:
-            handler.check()
-        except CannotStart as error:
-            say(f"{name}: {error}")
-            status = USAGE
-        else:
-            print(f"{name}: {tube.workers} workers, {handler.describe()}")
-    return status
+        print(f"{name}: {tube.workers} workers, {tube.make_handler().describe()}")
 
 
 def _replace_stderr(formatter: logging.Formatter) -> Spool:
