@@ -10,6 +10,7 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Callable
 
 from ..errors import ConnectionLost
 from ..stdio import null, say
@@ -17,7 +18,7 @@ from .config import COMMON, ON_EXIT, RUN, ConfigError, Flags, load
 from .handler import CannotStart, Option
 from .handlers import HANDLERS
 from .progress import Progress
-from .report import Once, as_line, log
+from .report import Once, TextFormatter, as_line, log
 from .runner import Runner, Stage
 from .settings import EVERY_TUBE, Settings
 from .signals import signals
@@ -42,6 +43,12 @@ examples:
 
 _FILES_OF_A_SLOT = 6
 """Descriptors that a slot uses at most: a connection, three pipes, a process, and one to spare."""
+
+_OTHER_FILES = 64
+"""Descriptors that all else may need."""
+
+_MANY_TUBES = 1000
+"""Tubes that a server may have where every tube is wanted."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -123,6 +130,8 @@ def main(options: argparse.Namespace) -> int:
     """Run the jobs; gives the exit status."""
     if sys.stdout is None:  # it was closed, and a function may print
         sys.stdout = null(1)
+    # Before the functions are imported, and make log handlers of their own.
+    spool = _replace_stderr()
     flags = _flags(options)
     try:
         settings = load(flags, os.environ, check=True)
@@ -134,7 +143,7 @@ def main(options: argparse.Namespace) -> int:
         _describe(settings)
         return 0
     burst, formatter = settings.run["burst"], settings.run["log_format"]
-    spool = _replace_stderr(formatter())
+    spool.tell_dropped = _dropped(formatter())
     progress = Progress() if burst and sys.stderr.isatty() else None
     _log_to(progress or logging.StreamHandler(), formatter())
     _set_process_up(settings)
@@ -202,13 +211,17 @@ def _describe(settings: Settings) -> None:
         print(f"{name}: {tube.workers} workers, {tube.make_handler().describe()}")
 
 
-def _replace_stderr(formatter: logging.Formatter) -> Spool:
+def _replace_stderr() -> Spool:
     """Have whatever is written to ``sys.stderr`` from now on, log lines before all, never keep
     the loop waiting."""
-    spool = Spool(2, lambda lines: as_line(formatter, "dropped", {"lines": lines}))
+    spool = Spool(2, _dropped(TextFormatter()))
     sys.stderr = text_stream(spool)
     atexit.register(spool.finish)
     return spool
+
+
+def _dropped(formatter: logging.Formatter) -> Callable[[int], str]:
+    return lambda lines: as_line(formatter, "dropped", {"lines": lines})
 
 
 def _log_to(handler: logging.Handler, formatter: logging.Formatter) -> None:
@@ -228,13 +241,26 @@ def _set_process_up(settings: Settings) -> None:
     for number in (signal.SIGQUIT, signal.SIGALRM, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
+    _allow_descriptors(settings)
+
+
+def _allow_descriptors(settings: Settings) -> None:
     slots = sum(tube.workers for tube in settings.tubes)
+    needed = slots * _FILES_OF_A_SLOT + _OTHER_FILES
+    for tube in settings.tubes:
+        if tube.tube == EVERY_TUBE:
+            # Nobody knows how many there will be: it is allowed, and not warned of.
+            needed = max(needed, _MANY_TUBES * tube.workers * _FILES_OF_A_SLOT)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = slots * _FILES_OF_A_SLOT + 64
-    if soft != resource.RLIM_INFINITY and soft < needed:
-        allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-        if allowed < needed:
-            log.warning(
-                "%d slots may need %d descriptors, and the limit is %d", slots, needed, hard
-            )
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < slots * _FILES_OF_A_SLOT + _OTHER_FILES:
+        log.warning(
+            "%d slots may need %d descriptors, and the limit is %d: raise it (ulimit -n, "
+            "LimitNOFILE), or what finds none is tried again later",
+            slots,
+            slots * _FILES_OF_A_SLOT + _OTHER_FILES,
+            allowed,
+        )

@@ -39,13 +39,13 @@ class Spool(io.RawIOBase):
 
     It is written to from any thread, from signal handlers and destructors: so there is no lock.
 
-    :param tell_dropped: makes the line that tells how many were dropped
+    :ivar tell_dropped: makes the line that tells how many were dropped
     """
 
     def __init__(self, fd: int, tell_dropped: Callable[[int], str]) -> None:
         super().__init__()
         self._fd = fd
-        self._tell_dropped = tell_dropped
+        self.tell_dropped = tell_dropped
         self._queue: queue.SimpleQueue[bytes | threading.Event] = queue.SimpleQueue()
         self._waiting = 0  # bytes in the queue, about
         self._refused = 0  # lines that found no room
@@ -121,7 +121,7 @@ class Spool(io.RawIOBase):
             size += len(piece)
         self._put(b"".join(pieces[start:]))
         dropped = self._refused + self._failed - self._told
-        if dropped and self._put(self._tell_dropped(dropped).encode() + b"\n", counts=False):
+        if dropped and self._put(self.tell_dropped(dropped).encode() + b"\n", counts=False):
             self._told += dropped
 
     def _put(self, data: bytes, counts: bool = True) -> bool:

@@ -72,15 +72,16 @@ def put(server: Beanstalkd, body: bytes, tube: bytes = b"mail") -> None:
     assert reply.startswith(b"USING")
 
 
-def ready(server: Beanstalkd, tube: bytes = b"default") -> int:
-    """How many jobs of the tube are ready."""
+def left(server: Beanstalkd, tube: bytes = b"default") -> int:
+    """How many jobs of the tube are ready or reserved."""
     with server.connect() as sock, sock.makefile("rb") as replies:
         sock.sendall(b"stats-tube %b\r\n" % tube)
         status = replies.readline().split()
         if status[0] != b"OK":
             return 0
-        text = replies.read(int(status[1]))
-    return int(text.partition(b"current-jobs-ready: ")[2].split()[0])
+        lines = replies.read(int(status[1])).splitlines()
+    stats = dict(line.split(b": ") for line in lines if b": " in line)
+    return int(stats[b"current-jobs-ready"]) + int(stats[b"current-jobs-reserved"])
 
 
 @pytest.fixture(autouse=True)
@@ -147,7 +148,7 @@ def test_nothing_is_put_from_an_input_that_is_closed(
     status, out, err = beanstalkt(beanstalkd, *words, redirect="0<&-")
     assert (status, out) == (2, b"")
     assert err.endswith(b"cannot read standard input: Bad file descriptor\n")
-    assert ready(beanstalkd) == 0
+    assert left(beanstalkd) == 0
 
 
 def test_lines_are_put_from_a_file_that_gets_the_number_of_a_closed_stream(
@@ -159,7 +160,7 @@ def test_lines_are_put_from_a_file_that_gets_the_number_of_a_closed_stream(
         status, _, err = beanstalkt(beanstalkd, *words, redirect=redirect)
         assert b"Traceback" not in err
         assert status == (1 if "1>" in redirect else 0)
-    assert ready(beanstalkd) == 2 * len(CLOSED)
+    assert left(beanstalkd) == 2 * len(CLOSED)
 
 
 def test_the_version_and_the_help_without_an_output() -> None:
@@ -236,13 +237,13 @@ def test_the_runner_without_a_stream(
             put(beanstalkd, body)
         process = start(beanstalkd, "work", "--tube", "mail", *handler, *words, redirect=redirect)
         if how == "SIGTERM":
-            until(lambda: ready(beanstalkd, b"mail") == 0, "all jobs are taken")
+            until(lambda: left(beanstalkd, b"mail") == 0, "all jobs are done")
             process.send_signal(signal.SIGTERM)
         status, _, err = ended(process)
         assert status == 0
         assert b"Traceback" not in err
         assert err.count(b"outcome=success") == (0 if "2>" in redirect else 3)
-        assert ready(beanstalkd, b"mail") == 0
+        assert left(beanstalkd, b"mail") == 0
 
     def lines() -> list[bytes]:
         found = written.read_bytes().splitlines()
@@ -301,9 +302,36 @@ def test_a_log_that_nobody_reads_keeps_neither_jobs_nor_the_end_waiting(
             put(beanstalkd, call.encode())
         process = start(beanstalkd, "work", "--tube", "mail:4", *words, stderr=theirs)
         os.close(theirs)
-        until(lambda: ready(beanstalkd, b"mail") == 0, "all jobs are taken")
+        until(lambda: left(beanstalkd, b"mail") == 0, "all jobs are done")
         process.send_signal(signal.SIGTERM)
         assert ended(process)[0] == 0
+
+
+def test_a_log_handler_that_a_module_of_functions_makes_keeps_nothing_waiting(
+    beanstalkd: Beanstalkd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "noisy.py").write_text(
+        "import logging\n"
+        "log = logging.getLogger('own')\n"
+        "log.addHandler(logging.StreamHandler())\n"
+        "async def shout(): log.error('x' * 1000)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with unread_pipe() as (_, theirs):
+        for _ in range(5):
+            put(beanstalkd, b'{"function": "shout", "args": [], "kwargs": {}}')
+        words = ("work", "--tube", "mail", "--call", "noisy:shout", "--max-jobs", "5")
+        process = start(beanstalkd, *words, stderr=theirs)
+        os.close(theirs)
+        assert ended(process)[0] == 0
+    assert left(beanstalkd, b"mail") == 0
+
+
+def test_wrong_usage_is_told_to_nobody_in_time(beanstalkd: Beanstalkd) -> None:
+    with unread_pipe() as (_, theirs):
+        process = start(beanstalkd, "work", "--tube", "mail", "--exec", "/no/such", stderr=theirs)
+        os.close(theirs)
+        assert ended(process)[0] == 2
 
 
 def test_a_log_whose_reader_has_gone_keeps_nothing_waiting(beanstalkd: Beanstalkd) -> None:
@@ -316,7 +344,7 @@ def test_a_log_whose_reader_has_gone_keeps_nothing_waiting(beanstalkd: Beanstalk
     )
     os.close(theirs)
     assert ended(process)[0] == 0
-    assert ready(beanstalkd, b"mail") == 0
+    assert left(beanstalkd, b"mail") == 0
 
 
 def test_what_was_dropped_is_counted_and_told_once_there_is_a_reader(
@@ -363,6 +391,6 @@ def test_progress_on_a_terminal_that_was_stopped(beanstalkd: Beanstalkd) -> None
     os.close(theirs)
     try:
         assert ended(process)[0] == 0
-        assert ready(beanstalkd, b"mail") == 0
+        assert left(beanstalkd, b"mail") == 0
     finally:
         os.close(ours)

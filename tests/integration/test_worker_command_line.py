@@ -534,3 +534,75 @@ def test_more_slots_than_the_limit_of_descriptors(beanstalkd: Beanstalkd) -> Non
         assert b"not-started" not in runner.output
     finally:
         runner.close()
+
+
+def test_all_tubes_may_be_more_than_the_limit_of_descriptors(beanstalkd: Beanstalkd) -> None:
+    """How many there will be is not known at the start."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (128, hard))
+    try:
+        runner = Work(beanstalkd, "--all-tubes", "--exec", "sleep 0.3", "--burst")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    try:
+        for number in range(150):
+            put(beanstalkd, tube=b"t%d" % number)
+        assert runner.wait() == 0
+        assert b"Too many open files" not in runner.output
+        assert b"may need" not in runner.output
+        assert runner.output.count(b"outcome=success") == 150
+    finally:
+        runner.close()
+
+
+def test_500_tubes_under_one_pattern(beanstalkd: Beanstalkd, tmp_path: Path) -> None:
+    for number in range(500):
+        put(beanstalkd, tube=b"t%d" % number)
+    file = tmp_path / "work.ini"
+    file.write_text("[tube:*]\ncommand = cat\nexclude = t10*\n")
+    with work(beanstalkd, "--config", str(file), "--burst", "--log-format", "json") as runner:
+        assert runner.wait() == 0
+        said = [json.loads(line) for line in runner.output.splitlines()]
+    jobs = {line["tube"] for line in said if line["event"] == "job"}
+    assert len(jobs) == 500 - 11
+    assert all(line["outcome"] == "success" for line in said if line["event"] == "job")
+
+
+def test_few_descriptors_are_warned_of_and_jobs_run_all_the_same(beanstalkd: Beanstalkd) -> None:
+    for number in range(10):
+        put(beanstalkd, b"%d" % number)
+    shell = ["sh", "-c", 'ulimit -n 30; exec "$@"', "sh"]
+    words = ["--server", beanstalkd.url, "work", "--tube", "mail:2", "--exec", "cat", "--burst"]
+    done = subprocess.run(
+        [*shell, sys.executable, "-m", "beanstalkt.cmd", *words],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        timeout=PATIENCE,
+        check=True,
+    )
+    assert b"2 slots may need 76 descriptors, and the limit is 30" in done.stderr
+    assert done.stderr.count(b"outcome=success") == 10
+
+
+@pytest.mark.parametrize(
+    ("how", "body"),
+    [
+        (("--exec", "cat"), b"x"),
+        (
+            ("--call", "tests.worker.functions:TABLE"),
+            b'{"function": "takes", "args": [1], "kwargs": {}}',
+        ),
+    ],
+)
+def test_an_empty_environment(beanstalkd: Beanstalkd, how: tuple[str, ...], body: bytes) -> None:
+    put(beanstalkd, body)
+    words = ["--server", beanstalkd.url, "work", "--tube", "mail", "--burst", *how]
+    done = subprocess.run(
+        [sys.executable, "-m", "beanstalkt.cmd", *words],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={},
+        timeout=PATIENCE,
+        check=True,
+    )
+    assert done.stderr.count(b"outcome=success") == 1
