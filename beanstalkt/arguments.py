@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from . import protocol
 from .address import DEFAULT_PORT, Address
@@ -94,6 +94,12 @@ class Parser(argparse.ArgumentParser):
         if rest:  # refused here, where the usage shown is the verb's
             self.error(f"unrecognized arguments: {' '.join(rest)}")
         return options, rest
+
+    def error(self, message: str) -> NoReturn:
+        try:
+            super().error(message)
+        except OSError:  # before Python 3.11 it is raised where nobody can be told
+            sys.exit(2)
 
 
 class Version(argparse.Action):

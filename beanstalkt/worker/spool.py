@@ -56,7 +56,7 @@ class Spool(io.RawIOBase):
             threading.Thread(target=self._carry, name="standard error", daemon=True).start()
         except RuntimeError:  # the system allows no more threads
             self._direct = True
-        os.register_at_fork(after_in_child=self._after_fork)
+        self._pid = os.getpid()
 
     # --- what a stream is asked ---
 
@@ -71,6 +71,7 @@ class Spool(io.RawIOBase):
 
     def write(self, data: ReadableBuffer, /) -> int:
         piece = bytes(data)
+        self._notice_fork()
         if self._direct:
             self._put(piece)
         # An empty queue always takes one: the count is only about right.
@@ -82,35 +83,51 @@ class Spool(io.RawIOBase):
         return len(piece)
 
     def finish(self, seconds: float = LAST) -> None:
-        """Wait until all has been written, or as many seconds. It can be written to further on."""
-        if self._direct:
-            return
-        done = threading.Event()
-        self._queue.put(done)
-        if done.wait(seconds):
-            # What still comes while the interpreter ends has no thread to wait for.
-            self._direct = True
+        """Wait until all has been written, or as many seconds, and have the thread end then.
 
-    def _after_fork(self) -> None:
-        # The thread is in the parent, and will write what waits there.
-        self._queue = queue.SimpleQueue()
-        self._direct = True
+        What is written later has no thread to wait for: the caller writes it.
+        """
+        self._notice_fork()
+        if not self._direct:
+            done = threading.Event()
+            self._queue.put(done)
+            done.wait(seconds)
+
+    def _notice_fork(self) -> None:
+        if self._pid != os.getpid():
+            # The thread is in the parent, and will write what waits there.
+            self._pid = os.getpid()
+            self._queue = queue.SimpleQueue()
+            self._direct = True
 
     # --- the thread ---
 
     def _carry(self) -> None:
-        while True:
-            batch = [self._queue.get()]
-            with contextlib.suppress(queue.Empty):
-                # No more than there are now: more may come for ever.
-                for _ in range(self._queue.qsize()):
-                    batch.append(self._queue.get_nowait())
-            self._waiting = 0
-            self._put_all([piece for piece in batch if isinstance(piece, bytes)])
-            for done in batch:
-                if isinstance(done, threading.Event):
-                    done.set()
-            time.sleep(GATHER)
+        ends: list[threading.Event] = []
+        while not ends:
+            batch = [self._queue.get(), *self._gathered()]
+            ends = self._put_batch(batch)
+            if not ends:
+                time.sleep(GATHER)
+        # Not before all was written: who writes now may have to wait.
+        self._direct = True
+        ends += self._put_batch(self._gathered())  # what came meanwhile
+        for end in ends:
+            end.set()
+
+    def _put_batch(self, batch: list[bytes | threading.Event]) -> list[threading.Event]:
+        """Write what is to be written, and return the events."""
+        self._put_all([item for item in batch if isinstance(item, bytes)])
+        return [item for item in batch if isinstance(item, threading.Event)]
+
+    def _gathered(self) -> list[bytes | threading.Event]:
+        """Take what is in the queue, but no more than is in it now: more may come for ever."""
+        taken = []
+        with contextlib.suppress(queue.Empty):
+            for _ in range(self._queue.qsize()):
+                taken.append(self._queue.get_nowait())
+        self._waiting = 0
+        return taken
 
     def _put_all(self, pieces: list[bytes]) -> None:
         start = size = 0
