@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import importlib.metadata
 import math
+import os
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from . import protocol
 from .address import DEFAULT_PORT, Address
@@ -92,6 +95,12 @@ class Parser(argparse.ArgumentParser):
             self.error(f"unrecognized arguments: {' '.join(rest)}")
         return options, rest
 
+    def error(self, message: str) -> NoReturn:
+        try:
+            super().error(message)
+        except OSError:  # before Python 3.11 it is raised where nobody can be told
+            sys.exit(2)
+
 
 class Version(argparse.Action):
     """Prints the package's version. It is looked up at use: that reads files."""
@@ -101,7 +110,8 @@ class Version(argparse.Action):
             version = importlib.metadata.version("beanstalkt")
         except importlib.metadata.PackageNotFoundError:
             version = "(not installed: version unknown)"
-        print("beanstalkt", version)
+        # Where standard output is closed, as argparse itself does with the help.
+        print("beanstalkt", version, file=sys.stdout or sys.stderr)
         parser.exit()
 
 
@@ -405,12 +415,15 @@ def _check_put(parser: Parser, options: argparse.Namespace) -> None:
     # Opened here: a missing file is wrong usage, and a named pipe may keep us waiting.
     try:
         if "-" in (options.body, options.lines):
+            if sys.stdin is None:  # it was closed
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
             options.input = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115
         elif options.lines is not None:
             options.input = open(options.lines, "rb", buffering=0)  # noqa: SIM115
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = error.strerror if isinstance(error, OSError) else error
-        parser.error(f"cannot read {options.lines or 'standard input'}: {reason}")
+        name = "standard input" if options.lines in (None, "-") else options.lines
+        parser.error(f"cannot read {name}: {reason}")
 
 
 def _check_reserve(parser: Parser, options: argparse.Namespace) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import errno
 import json
 import logging
 import os
@@ -31,6 +30,7 @@ from .errors import (
 from .input import Lines, read_all, read_some
 from .job import Job
 from .protocol import DEFAULT_TUBE
+from .stdio import emit, flush, open_closed, say
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -51,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Raises SystemExit, as argparse does, after ``-h`` and on wrong usage.
     """
+    open_closed()
     try:
         try:
             options = arguments.build().parse_args(argv)
@@ -58,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             status: int = options.main(options) if "main" in options else talk(options)
             return status
         finally:
-            emit()  # what argparse or a module has left in the buffer
+            flush()
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
@@ -109,26 +110,6 @@ def status_of(error: BeanstalkException) -> int:
 # --- output ---------------------------------------------------------------------------------
 
 
-def emit(text: str | None = None) -> None:
-    """Prints a result, at once: what is done to a job comes only after it was shown.
-
-    Raises BrokenPipeError, or another OSError, where it cannot be written.
-    """
-    if sys.stdout is None:  # closed before the program began
-        if text is None:
-            return
-        raise OSError(errno.EBADF, os.strerror(errno.EBADF), "standard output")
-    try:
-        if text is not None:
-            print(text)
-        sys.stdout.flush()
-    except OSError as error:
-        # The interpreter flushes once more at its end, and must not complain of the rest then.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        error.filename = "standard output"
-        raise
-
-
 def emit_ids(ids: list[int | None]) -> None:
     """Prints the ids of the jobs that went in, one a line."""
     known = [str(job_id) for job_id in ids if job_id is not None]
@@ -147,11 +128,6 @@ def ranges(numbers: list[int]) -> str:
     return ", ".join("-".join(map(str, span)) for span in spans)
 
 
-def say(message: str) -> None:
-    """Tells the user something that is no result."""
-    print(f"beanstalkt: {message}", file=sys.stderr)
-
-
 def as_json(value: Any) -> str:
     """A result as it is printed. All but ASCII is escaped: a body must not steer a terminal."""
     return json.dumps(value, indent=2)
@@ -168,7 +144,7 @@ def readable(job: Job) -> dict[str, Any]:
 
 def progress_bar(file: IO[bytes]) -> tqdm[NoReturn] | None:
     """A bar for what is read, where somebody watches: on standard error, if a terminal."""
-    if sys.stderr is None or not sys.stderr.isatty() or file.isatty():
+    if not sys.stderr.isatty() or file.isatty():
         return None
     try:
         from tqdm import tqdm

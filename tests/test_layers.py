@@ -83,10 +83,10 @@ def test_the_client_brings_in_nothing_but_tornado() -> None:
 
 
 ABOVE = {
-    "cmd.py": PURE | {"client", "arguments", "input", "worker", "server"},
-    "worker": PURE | {"client", "dispatch"},
+    "cmd.py": PURE | {"client", "arguments", "input", "stdio", "worker", "server"},
+    "worker": PURE | {"client", "dispatch", "stdio"},
     "dispatch": PURE | {"client", "worker"},
-    "server": PURE,
+    "server": PURE | {"stdio"},
 }
 """What is built on the client sees only the client; the server does not see it at all."""
 

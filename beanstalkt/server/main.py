@@ -8,8 +8,8 @@ import contextlib
 import os
 import resource
 import signal
-import sys
 
+from ..stdio import say
 from .engine import MAX_JOB_SIZE
 from .listener import MAX_JOB_SIZE_LIMIT, Server
 
@@ -103,4 +103,4 @@ def _allow_many_connections() -> None:
 
 
 def _say(text: str) -> None:
-    print(f"beanstalkt[{os.getpid()}]: {text}", file=sys.stderr, flush=True)
+    say(text, f"beanstalkt[{os.getpid()}]")

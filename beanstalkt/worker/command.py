@@ -167,6 +167,31 @@ _COUNTERS = (
 )
 
 
+TOLD = frozenset(
+    {
+        "BEANSTALKT_JOB_ID",
+        "BEANSTALKT_TUBE",
+        "BEANSTALKT_ATTEMPT",
+        "BEANSTALKT_MAX_ATTEMPTS",
+        "BEANSTALKT_SERVER",
+        "BEANSTALKT_SLOT",
+        *(name.decode() for name, _ in _COUNTERS),
+    }
+)
+"""The variables by which a command is told of its job."""
+
+
+def configuration(environ: Mapping[str, str]) -> Mapping[str, str]:
+    """Return what of the environment may configure a runner.
+
+    A runner that is started by the command of another one's job finds what that command was told
+    of the job: BEANSTALKT_MAX_ATTEMPTS would have the meaning of a setting for it.
+    """
+    if not environ.get("BEANSTALKT_JOB_ID"):
+        return environ
+    return {name: value for name, value in environ.items() if name not in TOLD}
+
+
 def inheritable(environ: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     """What a command inherits: not the runner's own settings, nor its line to systemd."""
     return {

@@ -6,16 +6,18 @@ once, each with its place.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..address import DEFAULT_PORT, Address
 from . import ini, values
-from .handler import Handler, Option
+from .command import configuration
+from .handler import CannotStart, Handler, Option
 from .handlers import HANDLERS
 from .policy import BURY, RELEASE, Action, Policy
+from .report import FORMATTERS, TextFormatter
 from .retry import Backoff
 from .settings import EVERY_TUBE, Settings, TubeSettings
 
@@ -97,6 +99,19 @@ COMMON = (
 ON_EXIT = Option("on_exit", values.exit_actions, "", "CODE=ACTION[:DELAY]")
 """For several exit statuses; in the file there is ``on_exit_CODE = ACTION[:DELAY]`` as well."""
 
+RUN = (
+    Option("burst", values.boolean, "end when no job is ready", default=False, switch=True),
+    Option("max_jobs", values.whole(1), "end after that many jobs", "NUMBER"),
+    Option(
+        "log_format",
+        values.one_of(FORMATTERS),
+        "text, or json: an object a line, on standard error (text)",
+        "FORMAT",
+        default=TextFormatter,
+    ),
+)
+"""The options of the whole run, which the file does not have."""
+
 _EXCLUDE = "exclude"
 _ON_EXIT_PREFIX = "on_exit_"
 
@@ -108,6 +123,7 @@ class Flags:
     :ivar options: by the name of the option; a switch is ``"yes"``
     :ivar tubes: ``NAME`` or ``NAME:WORKERS`` each
     :ivar server: URL; None: not said
+    :ivar config_place: what has named the file
     """
 
     options: Mapping[str, str] = field(default_factory=dict)
@@ -116,6 +132,7 @@ class Flags:
     exclude: Sequence[str] = ()
     config: str | None = None
     server: str | None = None
+    config_place: str = "--config"
 
 
 @dataclass(frozen=True)
@@ -133,27 +150,39 @@ def load(
     flags: Flags,
     environ: Mapping[str, str],
     handlers: Sequence[type[Handler]] = HANDLERS,
+    check: bool = False,
 ) -> Settings:
-    """Read and check everything. Raises ConfigError."""
-    return _Loader(flags, environ, handlers).load()
+    """Read and check everything. Raises ConfigError.
+
+    :param check: whether a handler that could run no job now is wrong too
+    """
+    return _Loader(flags, environ, handlers, check).load()
 
 
 class _Loader:
     def __init__(
-        self, flags: Flags, environ: Mapping[str, str], handlers: Sequence[type[Handler]]
+        self,
+        flags: Flags,
+        environ: Mapping[str, str],
+        handlers: Sequence[type[Handler]],
+        check: bool,
     ) -> None:
         self.flags = flags
-        self.environ = environ
+        self.environ = configuration(environ)
         self.handlers = handlers
+        self.check = check
         self.problems: list[str] = []
-        #: every option by its name, with the handler that it belongs to
+        #: every option of a tube by its name, with the handler that it belongs to
         self.options: dict[str, tuple[Option, type[Handler] | None]] = {
             option.name: (option, handler) for handler in handlers for option in handler.options
         }
         self.options.update((option.name, (option, None)) for option in (*COMMON, ON_EXIT))
+        #: those that flags and variables may set
+        self.settable = [*(option for option, _ in self.options.values()), *RUN]
         self.connection: _Layer = {}
         self.defaults: _Layer = {}  # of the file, for each of its tubes
         self.tubes: dict[str, tuple[_Layer, str]] = {}  # of the file, with their places
+        self.names_tubes = bool(flags.tubes)  # or tries to
         self.extra: dict[str, dict[str, str]] = {}  # sections that belong to a handler
         self.seen: set[str] = set()  # problems, so that none is told for each tube again
 
@@ -161,14 +190,18 @@ class _Loader:
         if self.flags.config is not None:
             self._read_file(self.flags.config)
         server = self._server()
-        tubes = [tube for tube in self._tubes() if tube is not None]
-        if not tubes and not self.problems:
-            self._problem(
-                "", "no tube: give --tube NAME, or --config FILE with a [tube:NAME] in it"
-            )
+        given = self._given_tubes()
+        environment = self._environment()
+        flags = self._flags()
+        if not given:
+            self._no_tube([self.defaults, environment, flags])
+        tubes = [
+            self._tube(name, workers, [environment, flags]) for name, workers in given.items()
+        ]
+        run = self._values(RUN, [environment, flags], {})
         if self.problems:
             raise ConfigError(self.problems)
-        return Settings(server, tuple(tubes))
+        return Settings(server, tuple(tube for tube in tubes if tube is not None), run)
 
     def _problem(self, place: str, message: str) -> None:
         text = f"{place}: {message}" if place else message
@@ -181,11 +214,10 @@ class _Loader:
     def _read_file(self, name: str) -> None:
         try:
             text = Path(name).read_text(encoding="utf-8-sig")
-        except OSError as error:
-            self._problem(name, error.strerror or str(error))
-            return
-        except ValueError:
-            self._problem(name, "it is not UTF-8 text")
+        except (OSError, ValueError) as error:  # ValueError: also a NUL in the name
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            self._problem(self.flags.config_place, f"{name}: {reason}")
+            self.names_tubes = True
             return
         cased = {name for handler in self.handlers for name in handler.sections}
         sections, problems = ini.parse(text, cased)
@@ -210,6 +242,7 @@ class _Loader:
         elif any(section.name in handler.sections for handler in self.handlers):
             self.extra[section.name] = {key: entry.value for key, entry in section.entries.items()}
         elif colon and kind in ("tube", "pool"):
+            self.names_tubes = True
             self._read_tube(tube, layer, place)
         else:
             self._problem(place, f"[{section.name}] is no section of this file")
@@ -251,17 +284,6 @@ class _Loader:
 
     # --- the tubes ---
 
-    def _tubes(self) -> Iterator[TubeSettings | None]:
-        given = self._given_tubes()
-        environment = self._environment()
-        flags = self._flags()
-        for name, workers in given.items():
-            section, place = self.tubes.get(name, ({}, ""))
-            layers = [self.defaults, section, environment, flags]
-            if workers is not None:
-                layers.append({"workers": _Text(str(workers), "--tube")})
-            yield self._tube(name, place or "--tube", layers, section)
-
     def _given_tubes(self) -> dict[str, int | None]:
         """The tubes to run, with the workers that --tube gives them."""
         given: dict[str, int | None] = {}
@@ -281,35 +303,53 @@ class _Loader:
 
     def _environment(self) -> _Layer:
         return {
-            name: _Text(self.environ[option.variable], option.variable)
-            for name, (option, _) in self.options.items()
+            option.name: _Text(self.environ[option.variable], option.variable)
+            for option in self.settable
             if self.environ.get(option.variable)
         }
 
     def _flags(self) -> _Layer:
         return {
-            name: _Text(text, self.options[name][0].flag)
-            for name, text in self.flags.options.items()
+            option.name: _Text(self.flags.options[option.name], option.flag)
+            for option in self.settable
+            if option.name in self.flags.options
         }
 
+    def _no_tube(self, layers: list[_Layer]) -> None:
+        """Tell that no tube is given, and what else is wrong."""
+        if not self.names_tubes:
+            self._problem(
+                "", "no tube: give --tube NAME, or --config FILE with a [tube:NAME] in it"
+            )
+        self._values(COMMON, layers, {})
+        self._on_exit(layers)
+        if any(self.options[name][0].selects for layer in layers for name in layer):
+            handler, place = self._handler("", layers)
+            if handler is not None:
+                self._made(handler, place, "", layers)
+
     def _tube(
-        self, name: str, place: str, layers: list[_Layer], section: _Layer
+        self, name: str, workers: int | None, outer: Sequence[_Layer]
     ) -> TubeSettings | None:
         before = len(self.problems)
-        handler = self._handler(f"{place}: tube {name}", layers)
+        flag = "--all-tubes" if name == EVERY_TUBE else "--tube"
+        section, place = self.tubes.get(name, ({}, flag))
+        layers = [self.defaults, section, *outer]
+        if workers is not None:
+            layers.append({"workers": _Text(str(workers), "--tube")})
+        label = f"{place}: tube {name}"
+        handler, selected = self._handler(label, layers)
         defaults = handler.defaults if handler is not None else {}
         common = self._values(COMMON, layers, defaults)
         policy = make_policy(common, self._on_exit(layers))
         if handler is None:
             return None
         self._check_owners(handler, section)
-        chosen = self._values(handler.options, layers, defaults)
-        chosen = {name: value for name, value in chosen.items() if value is not None}
-        chosen.update((key, self.extra[key]) for key in handler.sections if key in self.extra)
+        chosen = self._made(handler, selected, label, layers, common["workers"] or 1)
         exclude = self.flags.exclude or section.get(_EXCLUDE, _Text("", "")).text.split()
-        if len(self.problems) > before:
+        if len(self.problems) > before or chosen is None:
             return None
-        tube = TubeSettings(
+        return TubeSettings(
             name,
             handler,
             chosen,
@@ -319,11 +359,36 @@ class _Loader:
             policy,
             tuple(exclude) if name == EVERY_TUBE else (),
         )
+
+    def _made(
+        self,
+        handler: type[Handler],
+        selected: str,
+        label: str,
+        layers: list[_Layer],
+        workers: int = 1,
+    ) -> Mapping[str, Any] | None:
+        """What the handler is made of; None, with the problems noted, where it cannot be.
+
+        :param selected: the place of the option that has selected it
+        """
+        before = len(self.problems)
+        chosen = self._values(handler.options, layers, handler.defaults)
+        if len(self.problems) > before:
+            return None
+        chosen = {name: value for name, value in chosen.items() if value is not None}
+        chosen.update((key, self.extra[key]) for key in handler.sections if key in self.extra)
         try:
-            tube.make_handler()
+            made = handler.from_options(chosen, workers)
+            if self.check:
+                made.check()
         except ValueError as error:
-            self._problem(f"{place}: tube {name}", str(error))
-        return tube
+            self._problem(label, str(error))
+        except CannotStart as error:
+            self._problem(selected, str(error))
+        else:
+            return chosen
+        return None
 
     def _check_owners(self, handler: type[Handler], section: _Layer) -> None:
         """No option of another handler may stand in the section, unless a flag or a variable
@@ -335,8 +400,8 @@ class _Loader:
             if owner not in (None, handler):
                 self._problem(section[key].place, "it does not go with this tube's handler")
 
-    def _handler(self, label: str, layers: list[_Layer]) -> type[Handler] | None:
-        """The one that the last layer which selects any selects."""
+    def _handler(self, label: str, layers: list[_Layer]) -> tuple[type[Handler] | None, str]:
+        """The one that the last layer which selects any selects, and the place of that."""
         for layer in reversed(layers):
             found = [
                 (name, handler)
@@ -346,16 +411,16 @@ class _Loader:
             if len({handler for _, handler in found}) > 1:
                 names = " and ".join(name for name, _ in found)
                 self._problem(layer[found[-1][0]].place, f"one tube cannot have {names}")
-                return None
+                return None, ""
             if found:
-                return found[0][1]
+                return found[0][1], layer[found[0][0]].place
         names = ", ".join(
             f"{option.name} ({option.flag})"
             for option, _ in self.options.values()
             if option.selects
         )
         self._problem(label, f"it does not say what to run: give {names}")
-        return None
+        return None, ""
 
     def _values(
         self, options: Sequence[Option], layers: list[_Layer], defaults: Mapping[str, Any]

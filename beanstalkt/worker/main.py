@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import atexit
 import logging
 import os
 import resource
 import signal
 import sys
 from collections.abc import Callable
-from typing import TypeVar
 
 from ..errors import ConnectionLost
-from . import values
-from .config import COMMON, ON_EXIT, ConfigError, Flags, load
+from ..stdio import null, say
+from .config import COMMON, ON_EXIT, RUN, ConfigError, Flags, load
 from .handler import CannotStart, Option
 from .handlers import HANDLERS
 from .orphans import reaped
 from .progress import Progress
-from .report import FORMATTERS, Once, log
+from .report import Once, TextFormatter, as_line, log
 from .runner import Runner, Stage
 from .settings import EVERY_TUBE, Settings
 from .signals import signals
+from .spool import Spool, text_stream
 
 USAGE = 2
 NO_SERVER = 69  # EX_UNAVAILABLE of sysexits.h
@@ -33,7 +34,8 @@ A job's body is the command's standard input. Exit status 0 deletes the job; 1 i
 fail, 2 a temporary one, any other an unknown one. SIGTERM or SIGINT: finish what runs, and end;
 a second time: stop what runs, and release it; a third time: kill it. SIGHUP reads the
 configuration again, SIGUSR1 pauses, SIGUSR2 goes on. Each option is also an environment
-variable, such as BEANSTALKT_MAX_ATTEMPTS; flags beat variables, which beat the file.
+variable, such as BEANSTALKT_MAX_ATTEMPTS; flags beat variables, which beat the file. Within a
+job, where BEANSTALKT_JOB_ID is set, the variables that describe it configure nothing.
 
 examples:
   beanstalkt work --tube mail:4 --exec "php send.php" --timeout 30 --on-exit 75=release:300
@@ -43,7 +45,11 @@ examples:
 _FILES_OF_A_SLOT = 6
 """Descriptors that a slot uses at most: a connection, three pipes, a process, and one to spare."""
 
-_T = TypeVar("_T")
+_OTHER_FILES = 64
+"""Descriptors that all else may need."""
+
+_MANY_TUBES = 1000
+"""Tubes that a server may have where every tube is wanted."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=ON_EXIT.metavar,
         help="for this exit status; may be repeated",
     )
-    _add_run(parser)
+    for option in RUN:
+        _add_option(parser, "how long, and what it tells", option)
 
 
 def _add_tubes(parser: argparse.ArgumentParser) -> None:
@@ -97,22 +104,6 @@ def _add_tubes(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_run(parser: argparse.ArgumentParser) -> None:
-    group = _group(parser, "how long, and what it tells")
-    group.add_argument("--burst", action="store_true", help="end when no job is ready")
-    group.add_argument(
-        "--max-jobs",
-        type=_argument(values.whole(1)),
-        metavar="NUMBER",
-        help="end after that many jobs",
-    )
-    group.add_argument(
-        "--log-format",
-        choices=list(FORMATTERS),
-        help="text, or an object of JSON a line, on standard error (text)",
-    )
-
-
 def _group(parser: argparse.ArgumentParser, title: str) -> argparse._ArgumentGroup:
     for group in parser._action_groups:
         if group.title == title:
@@ -133,53 +124,45 @@ def _add_option(parser: argparse.ArgumentParser, group: str, option: Option) -> 
         )
 
 
-def _argument(parse: Callable[[str], _T]) -> Callable[[str], _T]:
-    def read(text: str) -> _T:
-        try:
-            return parse(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return read
-
-
 # --- running ---------------------------------------------------------------------------------
 
 
 def main(options: argparse.Namespace) -> int:
     """Run the jobs; gives the exit status."""
+    if sys.stdout is None:  # it was closed, and a function may print
+        sys.stdout = null(1)
+    # Before the functions are imported, and make log handlers of their own.
+    spool = _replace_stderr()
     flags = _flags(options)
     try:
-        max_jobs = options.max_jobs or _variable("BEANSTALKT_MAX_JOBS", values.whole(1))
-        burst = options.burst or _variable("BEANSTALKT_BURST", values.boolean) or False
-        formats = values.one_of(FORMATTERS)
-        named = options.log_format or os.environ.get("BEANSTALKT_LOG_FORMAT") or "text"
-        formatter = formats(named)()
-        settings = load(flags, os.environ)
-    except (ConfigError, ValueError) as error:
-        for line in str(error).splitlines():
-            print(f"beanstalkt: {line}", file=sys.stderr)
+        settings = load(flags, os.environ, check=True)
+    except ConfigError as error:
+        for problem in error.problems:
+            say(problem)
         return USAGE
     if options.only_check:
-        return _check(settings)
+        _describe(settings)
+        return 0
+    burst, formatter = settings.run["burst"], settings.run["log_format"]
+    spool.tell_dropped = _dropped(formatter())
     progress = Progress() if burst and sys.stderr.isatty() else None
-    _log_to(progress or logging.StreamHandler(), formatter)
+    _log_to(progress or logging.StreamHandler(), formatter())
     _set_process_up(settings)
     runner = Runner(
         settings,
         burst=burst,
-        max_jobs=max_jobs,
+        max_jobs=settings.run["max_jobs"],
         connect_timeout=options.connect_timeout,
-        reread=(lambda: load(flags, os.environ)) if flags.config is not None else None,
+        reread=(lambda: load(flags, os.environ, check=True)) if flags.config is not None else None,
         on_ended=progress.ended if progress is not None else None,
     )
-    status = asyncio.run(_run(runner))
+    status = asyncio.run(_run(runner, spool))
     if progress is not None:
         progress.finish()
     return status
 
 
-async def _run(runner: Runner) -> int:
+async def _run(runner: Runner, spool: Spool) -> int:
     last = 0
 
     def on_stop(number: int) -> None:
@@ -199,6 +182,7 @@ async def _run(runner: Runner) -> int:
     if runner.left:
         # Coroutines that will not be cancelled: asyncio would wait for them for ever.
         logging.shutdown()
+        spool.finish()
         os._exit(status)
     return status
 
@@ -208,39 +192,37 @@ def _flags(options: argparse.Namespace) -> Flags:
     for key, value in vars(options).items():
         if key.startswith("set_") and value is not None:
             chosen[key.removeprefix("set_")] = value if isinstance(value, str) else " ".join(value)
+    config, place = options.config, "--config"
+    if not config:
+        config, place = os.environ.get("BEANSTALKT_CONFIG") or None, "BEANSTALKT_CONFIG"
     return Flags(
         chosen,
         options.tube,
         options.all_tubes,
         options.exclude,
-        options.config or os.environ.get("BEANSTALKT_CONFIG") or None,
+        config,
         options.server,
+        place,
     )
 
 
-def _variable(name: str, parse: Callable[[str], _T]) -> _T | None:
-    text = os.environ.get(name)
-    if not text:
-        return None
-    try:
-        return parse(text)
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}, not {text[:60]!r}") from None
-
-
-def _check(settings: Settings) -> int:
-    status = 0
+def _describe(settings: Settings) -> None:
     for tube in settings.tubes:
-        handler = tube.make_handler()
         name = "every tube" if tube.tube == EVERY_TUBE else f"tube {tube.tube}"
-        try:
-            handler.check()
-        except CannotStart as error:
-            print(f"beanstalkt: {name}: {error}", file=sys.stderr)
-            status = USAGE
-        else:
-            print(f"{name}: {tube.workers} workers, {handler.describe()}")
-    return status
+        print(f"{name}: {tube.workers} workers, {tube.make_handler().describe()}")
+
+
+def _replace_stderr() -> Spool:
+    """Have whatever is written to ``sys.stderr`` from now on, log lines before all, never keep
+    the loop waiting."""
+    spool = Spool(2, _dropped(TextFormatter()))
+    sys.stderr = text_stream(spool)
+    atexit.register(spool.finish)
+    return spool
+
+
+def _dropped(formatter: logging.Formatter) -> Callable[[int], str]:
+    return lambda lines: as_line(formatter, "dropped", {"lines": lines})
 
 
 def _log_to(handler: logging.Handler, formatter: logging.Formatter) -> None:
@@ -260,13 +242,26 @@ def _set_process_up(settings: Settings) -> None:
     for number in (signal.SIGQUIT, signal.SIGALRM, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
+    _allow_descriptors(settings)
+
+
+def _allow_descriptors(settings: Settings) -> None:
     slots = sum(tube.workers for tube in settings.tubes)
+    needed = slots * _FILES_OF_A_SLOT + _OTHER_FILES
+    for tube in settings.tubes:
+        if tube.tube == EVERY_TUBE:
+            # Nobody knows how many there will be: it is allowed, and not warned of.
+            needed = max(needed, _MANY_TUBES * tube.workers * _FILES_OF_A_SLOT)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = slots * _FILES_OF_A_SLOT + 64
-    if soft != resource.RLIM_INFINITY and soft < needed:
-        allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-        if allowed < needed:
-            log.warning(
-                "%d slots may need %d descriptors, and the limit is %d", slots, needed, hard
-            )
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < slots * _FILES_OF_A_SLOT + _OTHER_FILES:
+        log.warning(
+            "%d slots may need %d descriptors, and the limit is %d: raise it (ulimit -n, "
+            "LimitNOFILE), or what finds none is tried again later",
+            slots,
+            slots * _FILES_OF_A_SLOT + _OTHER_FILES,
+            allowed,
+        )

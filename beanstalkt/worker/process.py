@@ -296,16 +296,16 @@ class Process:
 
 
 def close_inherited() -> list[Action]:
-    """What closes, in a command, the descriptors that are not for it.
+    """Return what closes, in a command, the descriptors that are not for it.
 
-    Those that Python opens close by themselves; those that this process was started with do not,
-    and are to be closed by their numbers before Python 3.13. Ask once, it takes a while.
+    Those that Python opens close by themselves. Those that this process was started with do not:
+    before Python 3.13 they are told to, here and once. To have them closed at each start would
+    take longer, and is refused for a number above the limit of descriptors (``ulimit -n``).
     """
     if hasattr(os, "POSIX_SPAWN_CLOSEFROM"):
         return [(os.POSIX_SPAWN_CLOSEFROM, 3)]
-    actions: list[Action] = []
     for fd in map(int, os.listdir("/dev/fd")):
-        with contextlib.suppress(OSError):  # the folder's own one is closed again
-            if fd > 2 and os.get_inheritable(fd):
-                actions.append((os.POSIX_SPAWN_CLOSE, fd))
-    return actions
+        if fd > 2:
+            with contextlib.suppress(OSError):  # the folder's own one is closed again
+                os.set_inheritable(fd, False)
+    return []

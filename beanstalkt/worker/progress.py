@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from typing import TYPE_CHECKING, TextIO
 
@@ -25,8 +24,8 @@ class Progress(_Handler):
     Jobs that went well need no log line of their own then.
     """
 
-    def __init__(self, stream: TextIO = sys.stderr) -> None:
-        super().__init__(stream)
+    def __init__(self, stream: TextIO | None = None) -> None:
+        super().__init__(stream)  # None: standard error, as it is now
         self._began = time.monotonic()
         self._next = 0.0
         self._done = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 import time
 from collections.abc import Mapping
@@ -13,6 +14,14 @@ log = logging.getLogger("beanstalkt.worker")
 SILENCE = 60.0
 """Seconds for which a message is not repeated that each of many clients would write."""
 
+REMEMBERED = 1000
+"""Messages that are remembered in order not to be repeated; of more, the oldest are forgotten."""
+
+DEPTH = 20
+"""Levels of lists and objects that a field of a JSON line may have."""
+
+_PACKAGE = "beanstalkt"
+_encode = json.JSONEncoder(allow_nan=False).encode
 _PLAIN = re.compile(r"[^\s\"'=\\\x00-\x1f\x7f]+", re.ASCII)
 
 
@@ -36,12 +45,63 @@ def tell(name: str, fields: Mapping[str, object], level: int = logging.INFO) -> 
         log.handle(log.makeRecord(log.name, level, __file__, 0, Event(name, fields), (), None))
 
 
+def as_line(formatter: logging.Formatter, name: str, fields: Mapping[str, object]) -> str:
+    """Make the line of a warning, for what cannot be logged in the usual way."""
+    return formatter.format(
+        log.makeRecord(log.name, logging.WARNING, __file__, 0, Event(name, fields), (), None)
+    )
+
+
 def _quoted(value: object) -> str:
     text = str(value)
     if type(value) in (int, float):
         return text
     # What a command wrote must begin no line of its own, nor steer a terminal: JSON escapes it.
-    return text if text.isascii() and _PLAIN.fullmatch(text) else json.dumps(text)
+    return text if text.isascii() and _PLAIN.fullmatch(text) else _without_delete(json.dumps(text))
+
+
+def _without_delete(text: str) -> str:
+    """Escape DEL in a text of JSON, the one control character that JSON leaves as it is."""
+    return text.replace("\x7f", "\\u007f")
+
+
+def to_json(line: Mapping[str, object]) -> str:
+    """Make one line of JSON that every strict reader takes (RFC 8259), whatever the values are.
+
+    Lone surrogates become U+FFFD. NaN, the infinities, keys that are no str and values of other
+    types become the text that str() makes of them.
+    """
+    try:
+        text = _encode(line)
+    except (TypeError, ValueError, RecursionError):
+        text = json.dumps(_plain(line))
+    else:
+        # json.dumps writes a surrogate as if it were half of a character.
+        if "\\ud" in text:
+            text = json.dumps(_plain(line))
+    return _without_delete(text)
+
+
+def _plain(value: object, depth: int = DEPTH) -> object:
+    """Copy a value with everything replaced that JSON cannot say."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float) and math.isfinite(value):
+        return float(value)
+    if depth and isinstance(value, Mapping):
+        return {str(_plain(_text(key))): _plain(item, depth - 1) for key, item in value.items()}
+    if depth and isinstance(value, (list, tuple)):
+        return [_plain(item, depth - 1) for item in value]
+    return _text(value).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _text(value: object) -> str:
+    try:
+        return str(value)
+    except Exception:  # whatever the value's own __str__ raises
+        return f"({type(value).__qualname__})"
 
 
 class _Formatter(logging.Formatter):
@@ -76,31 +136,46 @@ class JSONFormatter(_Formatter):
             "level": record.levelname.lower(),
         }
         if isinstance(record.msg, Event):
-            line.update(event=record.msg.name, **record.msg.fields)
+            line["event"] = record.msg.name
+            # Twice: these stand first, and no field of a job takes their place.
+            line = {**line, **record.msg.fields, **line}
         else:
-            line.update(event="message", message=record.getMessage())
+            line.update(event="message", message=_message(record))
         if record.exc_info:
             line["backtrace"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+        return to_json(line)
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception:  # the arguments do not fit; that must not become lines of no JSON
+        return f"{_text(record.msg)} {_text(record.args)}"
 
 
 FORMATTERS: dict[str, type[logging.Formatter]] = {"text": TextFormatter, "json": JSONFormatter}
 
 
 class Once(logging.Filter):
-    """Lets a message through once, not once for each of 200 connections that were lost."""
+    """Lets a message of this package through once, not once for each of 200 lost connections.
+
+    Events, exceptions, and what other loggers say are never left out. Memory is bounded, and a
+    message costs the same time however many there were before.
+    """
 
     def __init__(self) -> None:
-        super().__init__()
-        self._seen: dict[str, float] = {}
+        super().__init__(_PACKAGE)
+        self._seen: dict[str, float] = {}  # when each may come again; the earliest first
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if isinstance(record.msg, Event) or record.exc_info:
+        if isinstance(record.msg, Event) or record.exc_info or not super().filter(record):
             return True
         now = time.monotonic()
-        self._seen = {text: end for text, end in self._seen.items() if end > now}
-        text = record.getMessage()
-        if text in self._seen:
+        text = _message(record)
+        if self._seen.get(text, now) > now:
             return False
+        self._seen.pop(text, None)
         self._seen[text] = now + SILENCE
+        if len(self._seen) > REMEMBERED:
+            del self._seen[next(iter(self._seen))]
         return True

@@ -63,7 +63,9 @@ class Settings:
     """All of it.
 
     :ivar server: URL
+    :ivar run: the values of the options that the file does not have, such as ``burst``
     """
 
     server: str
     tubes: tuple[TubeSettings, ...]
+    run: Mapping[str, Any] = field(default_factory=dict)

@@ -386,15 +386,70 @@ def test_wrong_usage(arguments: tuple[str, ...], message: str) -> None:
 
 def test_check(tmp_path: Path) -> None:
     file = tmp_path / "work.ini"
-    file.write_text("[tube:a]\ncommand=cat\nworkers=2\n[tube:*]\ncommand=/no/such\n")
-    with work(None, "--config", str(file), "--check") as runner:
-        assert runner.wait() == 2
-        assert b"every tube: the command /no/such cannot be found" in runner.output
-        assert runner.process.stdout is not None
-        assert runner.process.stdout.read() == b"tube a: 2 workers, command cat\n"
-    file.write_text("[tube:a]\ncommand=cat\n")
+    file.write_text("[tube:a]\ncommand=cat\nworkers=2\n[tube:*]\ncommand=wc -c\n")
     with work(None, "--config", str(file), "--check") as runner:
         assert runner.wait() == 0
+        assert runner.output == b""
+        assert runner.process.stdout is not None
+        assert runner.process.stdout.read() == (
+            b"tube a: 2 workers, command cat\nevery tube: 1 workers, command wc -c\n"
+        )
+
+
+def test_check_tells_all_that_is_wrong_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "work.ini"
+    file.write_text("[tube:a]\ncommand=/no/such\nworkers=x\n[tube:*]\ncommand=/\n")
+    for name, text in (
+        ("BURST", "maybe"),
+        ("MAX_JOBS", "-1"),
+        ("DELAY", "\udcff"),
+        ("CONFIG", str(file)),
+        ("LOG_FORMAT", "xml"),
+    ):
+        monkeypatch.setenv(f"BEANSTALKT_{name}", text)
+    monkeypatch.setenv("BEANSTALKD_URL", "nowhere")
+    flags = ("--max-jobs", "many", "--log-format", "csv", "--timeout", "0")
+    for arguments in (("--check", *flags), flags):
+        with work(None, *arguments) as runner:
+            assert runner.wait() == 2
+            lines = runner.output.decode().replace(f"{file}:", "FILE ").splitlines()
+            assert sorted(line.split(": ")[1] for line in lines) == [
+                "--log-format",
+                "--max-jobs",
+                "--timeout",
+                "BEANSTALKD_URL",
+                "BEANSTALKT_BURST",
+                "BEANSTALKT_DELAY",
+                "BEANSTALKT_LOG_FORMAT",
+                "BEANSTALKT_MAX_JOBS",
+                "FILE 2",
+                "FILE 3",
+                "FILE 5",
+            ]
+
+
+def test_a_runner_that_a_job_starts_is_not_configured_by_that_job(
+    beanstalkd: Beanstalkd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "inner.ini"
+    file.write_text("[tube:inner]\ncommand=cat\nmax_attempts=7\n")
+    monkeypatch.setenv("BEANSTALKT_MAX_ATTEMPTS", "3")
+    monkeypatch.setenv("BEANSTALKT_DELAY", "5")
+    monkeypatch.setenv("BEANSTALKD_URL", beanstalkd.url)
+    inner = f"{sys.executable} -m beanstalkt.cmd work --config {file} --burst"
+    script = f"sh -c '{inner} 2>{tmp_path}/log'"
+    put(beanstalkd)
+    with work(beanstalkd, "--tube", "mail", "--exec", script, "--burst") as runner:
+        assert runner.wait() == 0
+        told = runner.output.decode()
+    assert " max_attempts=3 " in told
+    assert " delay=5" in told
+    assert " outcome=success " in told
+    said = (tmp_path / "log").read_text()
+    assert " max_attempts=7 " in said
+    assert " delay=60" in said
 
 
 def test_help_is_grouped_and_has_two_examples() -> None:
@@ -514,3 +569,75 @@ def test_more_slots_than_the_limit_of_descriptors(beanstalkd: Beanstalkd) -> Non
         assert b"not-started" not in runner.output
     finally:
         runner.close()
+
+
+def test_all_tubes_may_be_more_than_the_limit_of_descriptors(beanstalkd: Beanstalkd) -> None:
+    """How many there will be is not known at the start."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (128, hard))
+    try:
+        runner = Work(beanstalkd, "--all-tubes", "--exec", "sleep 0.3", "--burst")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    try:
+        for number in range(150):
+            put(beanstalkd, tube=b"t%d" % number)
+        assert runner.wait() == 0
+        assert b"Too many open files" not in runner.output
+        assert b"may need" not in runner.output
+        assert runner.output.count(b"outcome=success") == 150
+    finally:
+        runner.close()
+
+
+def test_500_tubes_under_one_pattern(beanstalkd: Beanstalkd, tmp_path: Path) -> None:
+    for number in range(500):
+        put(beanstalkd, tube=b"t%d" % number)
+    file = tmp_path / "work.ini"
+    file.write_text("[tube:*]\ncommand = cat\nexclude = t10*\n")
+    with work(beanstalkd, "--config", str(file), "--burst", "--log-format", "json") as runner:
+        assert runner.wait() == 0
+        said = [json.loads(line) for line in runner.output.splitlines()]
+    jobs = {line["tube"] for line in said if line["event"] == "job"}
+    assert len(jobs) == 500 - 11
+    assert all(line["outcome"] == "success" for line in said if line["event"] == "job")
+
+
+def test_few_descriptors_are_warned_of_and_jobs_run_all_the_same(beanstalkd: Beanstalkd) -> None:
+    for number in range(10):
+        put(beanstalkd, b"%d" % number)
+    shell = ["sh", "-c", 'ulimit -n 30; exec "$@"', "sh"]
+    words = ["--server", beanstalkd.url, "work", "--tube", "mail:2", "--exec", "cat", "--burst"]
+    done = subprocess.run(
+        [*shell, sys.executable, "-m", "beanstalkt.cmd", *words],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        timeout=PATIENCE,
+        check=True,
+    )
+    assert b"2 slots may need 76 descriptors, and the limit is 30" in done.stderr
+    assert done.stderr.count(b"outcome=success") == 10
+
+
+@pytest.mark.parametrize(
+    ("how", "body"),
+    [
+        (("--exec", "cat"), b"x"),
+        (
+            ("--call", "tests.worker.functions:TABLE"),
+            b'{"function": "takes", "args": [1], "kwargs": {}}',
+        ),
+    ],
+)
+def test_an_empty_environment(beanstalkd: Beanstalkd, how: tuple[str, ...], body: bytes) -> None:
+    put(beanstalkd, body)
+    words = ["--server", beanstalkd.url, "work", "--tube", "mail", "--burst", *how]
+    done = subprocess.run(
+        [sys.executable, "-m", "beanstalkt.cmd", *words],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={},
+        timeout=PATIENCE,
+        check=True,
+    )
+    assert done.stderr.count(b"outcome=success") == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import os
 import signal
@@ -228,6 +229,29 @@ def leaks(megabytes: int) -> None:
 def prints(text: str) -> None:
     print(text)
     print(text, file=sys.stderr)
+
+
+def says(path: str) -> None:
+    """Uses every stream that a program may expect."""
+    prints("said")
+    sys.stdout.flush()
+    os.write(1, b"written\n")
+    os.write(2, b"written\n")
+    pid(path)
+
+
+async def says_async(path: str) -> None:
+    says(path)
+
+
+async def complains_async() -> None:
+    print("a complaint", file=sys.stderr)
+
+
+async def floods(lines: int) -> None:
+    """Logs that many lines of a kilobyte, on the loop of the runner."""
+    for number in range(lines):
+        logging.getLogger("flood").info("%d %s", number, "x" * 1000)
 
 
 def prints_and_dies(text: str) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -20,7 +22,7 @@ from beanstalkt.worker import process as process_module
 from beanstalkt.worker.command import CommandHandler, judge, split
 from beanstalkt.worker.exits import Exits
 from beanstalkt.worker.handler import CannotStart
-from beanstalkt.worker.outcome import Kind, Outcome
+from beanstalkt.worker.outcome import SUCCESS, Kind, Outcome
 from beanstalkt.worker.output import Output
 from beanstalkt.worker.process import Process
 
@@ -189,6 +191,20 @@ async def test_it_has_its_own_session_and_no_descriptor_of_ours(tmp_path: Path) 
         )
         await handler.run(make_work())
     assert (tmp_path / "seen").read_text() == "True [0, 1, 2]"
+
+
+async def test_a_descriptor_above_the_limit_keeps_no_command_from_starting() -> None:
+    """As when a shell with many open files has lowered ``ulimit -n``."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    high = fcntl.fcntl(0, fcntl.F_DUPFD, 900)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (800, hard))
+    try:
+        os.set_inheritable(high, True)
+        outcome = await shell(f"test ! -e /proc/self/fd/{high}").run(make_work())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        os.close(high)
+    assert outcome == SUCCESS
 
 
 def test_a_runner_without_standard_streams_can_start_commands(tmp_path: Path) -> None:

@@ -11,13 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beanstalkt.worker import ini
-from beanstalkt.worker.command import CommandHandler
+from beanstalkt.worker.command import TOLD, CommandHandler, environment
 from beanstalkt.worker.config import ConfigError, Flags, load
 from beanstalkt.worker.handler import Handler, Option, Work
 from beanstalkt.worker.outcome import SUCCESS, Outcome
 from beanstalkt.worker.policy import BURY, DELETE, RELEASE, Action, Policy, Verb
+from beanstalkt.worker.report import TextFormatter
 from beanstalkt.worker.retry import Backoff
 from beanstalkt.worker.settings import Settings, TubeSettings
+
+from .work import make_work
 
 EXEC = {"command": "cat"}
 
@@ -184,7 +187,7 @@ def test_a_wrong_default_is_told_once(file: Path) -> None:
     ("text", "problem"),
     [
         ("", "no tube: give --tube NAME, or --config FILE with a [tube:NAME] in it"),
-        ("a = b\n", "FILE:1: a stands before the first [section]"),
+        ("a = b\n[tube:a]\ncommand=x\n", "FILE:1: a stands before the first [section]"),
         ("[connection]\nserver = http://x\n[tube:a]\ncommand=x\n", "FILE:2: server: bad URL"),
         ("[connection]\nserver = unix:///x\nport = 1\n[tube:a]\ncommand=x\n", "FILE:3: port"),
         ("[connection]\nhost =\n[tube:a]\ncommand=x\n", "FILE:2: host: the host must be"),
@@ -276,9 +279,94 @@ def test_problems_of_flags_and_variables_name_them() -> None:
     )
 
 
+def test_options_of_the_run_are_no_keys_of_the_file(file: Path) -> None:
+    run = load(Flags({**EXEC, "burst": "yes"}, ["a"]), {"BEANSTALKT_MAX_JOBS": "3"}).run
+    assert (run["burst"], run["max_jobs"], run["log_format"]) == (True, 3, TextFormatter)
+    assert problems(file, "[tube:a]\ncommand=x\nburst=yes\n") == ["FILE:3: burst: unknown key"]
+
+
+def test_without_a_tube_all_else_is_told_too(file: Path) -> None:
+    environ = {
+        "BEANSTALKT_BURST": "maybe",
+        "BEANSTALKT_TIMEOUT": "0",
+        "BEANSTALKT_EXEC": "'",
+        "BEANSTALKT_ON_EXIT": "x",
+    }
+    assert sorted(problem.split(":")[0] for problem in problems(file, "", environ)) == [
+        "BEANSTALKT_BURST",
+        "BEANSTALKT_EXEC",
+        "BEANSTALKT_ON_EXIT",
+        "BEANSTALKT_TIMEOUT",
+        "no tube",
+    ]
+
+
+def test_a_file_that_cannot_be_read_is_not_all_that_is_told() -> None:
+    flags = Flags(config="/no/such", config_place="BEANSTALKT_CONFIG")
+    with pytest.raises(ConfigError) as caught:
+        load(flags, {"BEANSTALKT_DELAY": "x"})
+    assert [problem.split(":")[0] for problem in caught.value.problems] == [
+        "BEANSTALKT_CONFIG",
+        "BEANSTALKT_DELAY",
+    ]
+
+
+def test_a_command_that_cannot_run_is_told_with_all_else(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("no program")
+    file.write_text(
+        "[connection]\nport=x\n"
+        "[tube:a]\ncommand=/no/such\nworkers=many\n"
+        f"[tube:b]\ncommand={tmp_path}/text\n"
+        "[tube:c]\ncommand=cat\n"
+        "[tube:*]\ncommand=\n"
+    )
+    flags = Flags(config=str(file))
+    with pytest.raises(ConfigError) as caught:
+        load(flags, {"BEANSTALKT_LOG_FORMAT": "xml"}, check=True)
+    assert [problem.removeprefix(f"{file}:") for problem in caught.value.problems] == [
+        "2: port: a whole number from 1 to 65535 is expected, not 'x'",
+        "5: workers: a whole number from 1 to 10000 is expected, not 'many'",
+        "4: command: the command /no/such cannot be found",
+        f"7: command: the command {tmp_path}/text is not executable",
+        "11: command: a command is expected, not ''",
+        "BEANSTALKT_LOG_FORMAT: one of text, json is expected, not 'xml'",
+    ]
+
+
+@pytest.mark.parametrize("place", ["--exec", "BEANSTALKT_EXEC"])
+def test_a_command_for_many_tubes_is_told_once_with_its_place(file: Path, place: str) -> None:
+    file.write_text("[tube:a]\n[tube:b]\ncommand=cat\n")
+    command = "/no/such"
+    flags = Flags({"command": command} if place == "--exec" else {}, config=str(file))
+    environ = {} if place == "--exec" else {"BEANSTALKT_EXEC": command}
+    load(flags, environ)
+    with pytest.raises(ConfigError) as caught:
+        load(flags, environ, check=True)
+    assert caught.value.problems == (f"{place}: the command /no/such cannot be found",)
+
+
 def test_variables_of_a_job_are_no_configuration() -> None:
     environ = {"BEANSTALKT_TUBE": "x", "BEANSTALKT_SLOT": "?", "BEANSTALKT_EXEC": "cat"}
     assert load(Flags(tubes=["mail"]), environ).tubes[0].tube == "mail"
+
+
+def test_what_a_command_was_told_of_its_job_is_no_configuration(file: Path) -> None:
+    """A runner that is started by the command of another runner's job."""
+    told = {name: value.decode() for name, value in names_of(environment(make_work(), {})).items()}
+    assert told.keys() == TOLD
+    text = "[tube:a]\ncommand=x\nmax_attempts=7\n"
+    alone = {"BEANSTALKT_MAX_ATTEMPTS": "4", "BEANSTALKT_DELAY": "1"}
+    assert read(file, text, alone).tubes[0].policy.max_attempts == 4
+    assert read(file, text, {**alone, "BEANSTALKT_JOB_ID": ""}).tubes[0].policy.max_attempts == 4
+    policy = read(file, text, {**told, "BEANSTALKT_DELAY": "1"}).tubes[0].policy
+    assert policy.max_attempts == 7
+    # What the command itself sets is configuration, and so is every flag.
+    assert policy.backoff.delay == 1
+    assert read(file, text, told, options={"max_attempts": "2"}).tubes[0].policy.max_attempts == 2
+
+
+def names_of(environ: Mapping[bytes, bytes]) -> dict[str, bytes]:
+    return {name.decode(): value for name, value in environ.items()}
 
 
 def test_single_exit_statuses_add_up(file: Path) -> None:
