@@ -517,10 +517,14 @@ class Client:
             return
         back = Own(USE, USE.encode(self._asked_use), vital=True)
         unit = [Own(USE, USE.encode(tube), vital=True), place, back]
-        # Straight on from one tube to the next, if nobody has come back from there yet.
-        if connection.withdraw(self._back) and self._there == tube:
-            del unit[0]
-        connection.send_unit(unit)
+        try:
+            # Straight on from one tube to the next, if nobody has come back from there yet.
+            if connection.withdraw(self._back) and self._there == tube:
+                del unit[0]
+            connection.send_unit(unit)
+        except BaseException as error:
+            connection.interrupted(error, *unit)
+            raise
         self._there, self._back = tube, back
 
     def _ask(

@@ -43,11 +43,13 @@ class Fifo:
         """Takes out what was held and may be written now: write each before the next."""
         held = self.held
         while held and (not self.waiting or held[0].passes):
-            place = held.popleft()
+            place = held[0]
             # A reserve that was cancelled, or got its job from another one, need not be asked;
             # a command without a line turned out to be needless.
             if place.live if isinstance(place, Reserve) else place.line:
                 yield place
+            # Only now: interrupted in between, it must still be found.
+            held.popleft()
 
     def __iter__(self) -> Iterator[Place]:
         return chain(self.written, self.held)
