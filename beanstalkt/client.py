@@ -74,7 +74,7 @@ from .protocol import (
     encode_put,
 )
 from .stats import Stats, StatsJob, StatsTube
-from .supervisor import Supervisor, Timing
+from .supervisor import YEAR, Supervisor, Timing
 
 Future = asyncio.Future
 ClientT = TypeVar("ClientT", bound="Client")
@@ -88,14 +88,16 @@ class Client:
 
     :param host: a name or an IP address
     :param port: the port
-    :param connect_timeout: seconds that :meth:`connect` keeps trying; None: for ever
+    :param connect_timeout: seconds that :meth:`connect` keeps trying; None or infinite: for ever
     :param io_loop: Tornado's loop, if it is not to be the one that is current at connect()
     :param unix_path: a unix socket, instead of host and port
     :param ssl_options: makes the connection a TLS one
     :param reconnect_delay: seconds between two attempts to connect
-    :param max_reconnect_delay: seconds up to which that delay grows, doubling; None: it does not
+    :param max_reconnect_delay: seconds up to which that delay grows, doubling; None: it does
+        not; infinite: without a limit
     :param response_timeout: seconds that the server may take for a reply, counted while its
-        command is the oldest, and for a reserve from the end of its own timeout
+        command is the oldest and nothing of a long body moves, and for a reserve from the end of
+        its own timeout; infinite: no limit
 
     A client is used from one thread, that of its loop. Raises InvalidArgument.
     """
@@ -113,8 +115,14 @@ class Client:
         max_reconnect_delay: float | None = None,
         response_timeout: float = 60.0,
     ) -> None:
-        if connect_timeout is not None and not connect_timeout >= 0:
-            raise InvalidArgument(f"connect_timeout must not be negative: {connect_timeout!r}")
+        if connect_timeout is not None:
+            if not isinstance(connect_timeout, (int, float)) or not connect_timeout >= 0:
+                raise InvalidArgument(
+                    "connect_timeout must be a number of seconds, 0 or more, or None, "
+                    f"not {connect_timeout!r}"
+                )
+            if connect_timeout > YEAR:
+                connect_timeout = None
         #: where the server is
         self.address = Address(host, port, unix_path, ssl_options is not None)
         if max_reconnect_delay is None:

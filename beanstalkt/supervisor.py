@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
@@ -32,9 +33,13 @@ WARNING_INTERVAL = 60.0
 """Seconds between two warnings about a server that stays away."""
 
 
+YEAR = 365 * 86_400.0
+"""Seconds. Who waits longer than that has no limit; the timers of a loop do not count so far."""
+
+
 @dataclass(frozen=True)
 class Timing:
-    """How long to wait for what, in seconds. Raises InvalidArgument."""
+    """How long to wait for what, in seconds; infinite: without a limit. Raises InvalidArgument."""
 
     reconnect_delay: float = 1.0
     max_reconnect_delay: float = 1.0
@@ -45,6 +50,15 @@ class Timing:
             # Without a pause, a server that is away would be called without end.
             if not isinstance(value, (int, float)) or not value > 0:
                 raise InvalidArgument(f"{name} must be a number of seconds above 0, not {value!r}")
+        if self.reconnect_delay > YEAR:
+            raise InvalidArgument(
+                f"reconnect_delay must be at most {YEAR:.0f} s (a year), or the client would never "
+                f"connect again: {self.reconnect_delay!r}"
+            )
+        if self.response_timeout > YEAR:
+            object.__setattr__(self, "response_timeout", math.inf)
+        if self.max_reconnect_delay > YEAR:
+            object.__setattr__(self, "max_reconnect_delay", YEAR)
 
     def delays(self) -> Iterator[float]:
         """The pauses between attempts: growing up to the maximum, with a tenth of jitter."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from beanstalkt import Client, ConnectionLost, TimedOut
+from beanstalkt import Client, ConnectionLost, TimedOut, connection
 from tests.embedded import AnyServer
 
 from ..beanstalkd import Beanstalkd
@@ -197,3 +197,32 @@ async def test_a_loop_that_is_blocked_all_the_time_notices_a_frozen_server(
                 break
         assert isinstance(put.exception(), ConnectionLost)
         apart.thaw()
+
+
+# --- no limit at all ---
+
+
+@pytest.mark.parametrize("huge", [float("inf"), 2**63, 10**400], ids=["inf", "2**63", "10**400"])
+async def test_without_a_limit_the_timers_of_others_go_on(
+    huge: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "CLOSE_TIMEOUT", 0.01)
+
+    async def silent(line: Line) -> None:
+        await line.end()
+
+    async with (
+        Peer(silent) as peer,
+        client_of(peer, response_timeout=huge, connect_timeout=huge) as endless,
+        client_of(peer) as client,
+    ):
+        put, reserve = endless.put(b"job"), endless.reserve(1)
+        for _ in range(2):
+            await until(lambda: not client.closed())
+            with pytest.raises(ConnectionLost, match="within"):
+                await asyncio.wait_for(client.put(b"job"), 10)
+        await asyncio.sleep(0.01)
+        assert not put.done()
+        assert not reserve.done()
+    assert isinstance(put.exception(), ConnectionLost)
+    assert isinstance(reserve.exception(), ConnectionLost)
