@@ -35,7 +35,9 @@ def call(loop: asyncio.AbstractEventLoop, callback: Callback, *values: object) -
             future.add_done_callback(lambda future: future.cancelled() or future.result())
     except BadYieldError:
         pass  # returned something, as a lambda does
-    except Exception as error:
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # CancelledError too: it is no cancellation of the caller
         loop.call_exception_handler(
             {"message": f"Exception in callback {callback!r}", "exception": error}
         )

@@ -52,8 +52,8 @@ class Timing:
                 raise InvalidArgument(f"{name} must be a number of seconds above 0, not {value!r}")
         if self.reconnect_delay > YEAR:
             raise InvalidArgument(
-                f"reconnect_delay must be at most {YEAR:.0f} s (a year), or the client would never "
-                f"connect again: {self.reconnect_delay!r}"
+                f"reconnect_delay must be at most {YEAR:.0f} seconds (a year), "
+                f"not {self.reconnect_delay!r}: the client would never connect again"
             )
         if self.response_timeout > YEAR:
             object.__setattr__(self, "response_timeout", math.inf)
@@ -97,6 +97,7 @@ class Supervisor:
         self._held_for = held_for
         self._restored = restored
         self._task: asyncio.Task[None] | None = None  # opens a connection
+        self._pause: asyncio.TimerHandle | None = None  # until it is tried again
         self._move: asyncio.Task[None] | None = None  # opens one to replace one that is stuck
         self._ending: set[asyncio.Task[None]] = set()  # such tasks, cancelled
         self._recheck: asyncio.TimerHandle | None = None  # of one that is stuck and holds jobs
@@ -121,13 +122,13 @@ class Supervisor:
         if self.connection is not None:
             future.set_result(None)
             return future
-        if self._task is None:
+        if not self.active:
             self._loop = loop
             self._once = False
             self._delays = self._timing.delays()
             self._next_warning = 0.0
             self._reason = "not connected yet"
-            self._task = loop.create_task(self._open_until_it_works(0))
+            self._start_opening()
         timer = None
         if timeout is not None:
             timer = loop.call_later(timeout, self._give_up, future, timeout)
@@ -137,8 +138,8 @@ class Supervisor:
 
     @property
     def active(self) -> bool:
-        """There is a connection, or one is being opened."""
-        return self.connection is not None or self._task is not None
+        """There is a connection, or one is being opened, or will be."""
+        return self.connection is not None or self._task is not None or self._pause is not None
 
     def _give_up(self, future: asyncio.Future[None], timeout: float) -> None:
         message = f"no connection to {self.address} within {timeout:g} s: {self._reason}"
@@ -164,6 +165,9 @@ class Supervisor:
             self._stop_opening()
 
     def _stop_opening(self) -> None:
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
         if self._task is not None:
             self._cancel(self._task)
             self._task = None
@@ -215,23 +219,35 @@ class Supervisor:
 
     # --- opening ---
 
-    async def _open_until_it_works(self, delay: float) -> None:
-        while True:
-            if delay:
-                await asyncio.sleep(delay)
-            try:
-                connection = await self._open()
-            except (OSError, BeanstalkException) as error:
-                self._reason = str(error)
-                self._warn("cannot connect to %s: %s; trying again", self.address, error)
-                delay = next(self._delays)
-            else:
-                self._task = None
-                if not self._once and all(future.done() for future in self._waiters):
-                    connection.leave()  # they were cancelled just now
-                else:
-                    self._adopt(connection)
-                return
+    def _start_opening(self, delay: float = 0.0) -> None:
+        """Tries to open a connection after `delay` seconds, and again until it works.
+
+        A task runs for one attempt, not in the pauses: one that others cancel must end, so that
+        a loop can, and only a timer goes on, which keeps no loop from its end.
+        """
+        self._pause = None
+        if delay:
+            self._pause = self._loop.call_later(delay, self._start_opening)
+        else:
+            self._task = self._loop.create_task(self._try_to_open())
+            self._task.add_done_callback(self._tried)
+
+    async def _try_to_open(self) -> None:
+        connection = await self._open()
+        self._task = None
+        if not self._once and all(future.done() for future in self._waiters):
+            connection.leave()  # they were cancelled just now
+        else:
+            self._adopt(connection)
+
+    def _tried(self, task: asyncio.Task[None]) -> None:
+        """Tries again, unless it has worked or was stopped."""
+        if task is not self._task:
+            return
+        self._task = None
+        self._reason = _failure(task)
+        self._warn("cannot connect to %s: %s; trying again", self.address, self._reason)
+        self._start_opening(next(self._delays))
 
     async def _open(self) -> Connection:
         stream = await open_stream(self.address, self._ssl_options, ATTEMPT_TIMEOUT)
@@ -251,18 +267,29 @@ class Supervisor:
     def _adopt(self, connection: Connection) -> None:
         again, self._once = self._once, True
         self.connection = connection
-        if again:
-            log.info("connected to %s again", self.address)
-            self._restored()
-            if self.connection is not connection:
-                return  # closed by it
+        try:
+            if again:
+                log.info("connected to %s again", self.address)
+                self._restored()
+        finally:  # the callback may end the program, or what is to be its end
+            if self.connection is connection:  # not closed by it
+                self._go_on(connection)
+
+    def _go_on(self, connection: Connection) -> None:
+        """Sends what has waited for this connection, and tells who has."""
         on_hold, self._on_hold = self._on_hold, []
         now = self._loop.time()
-        for place in on_hold:
-            self._take_off_hold(place)
-            if place.live:
-                place.renew(connection, now)
-                connection.send(place)
+        try:
+            for place in on_hold:
+                self._take_off_hold(place)
+                if place.live:
+                    place.renew(connection, now)
+                    connection.send(place)
+        except BaseException as error:
+            connection.interrupted(error)
+            for place in on_hold:
+                place.lost(connection.reason, sent=True)
+            raise
         for future in list(self._waiters):
             if not future.done():
                 future.set_result(None)
@@ -292,7 +319,7 @@ class Supervisor:
             delay = next(self._delays)
         self._cancel_recheck()
         self._stop_moving()
-        self._task = self._loop.create_task(self._open_until_it_works(delay))
+        self._start_opening(delay)
 
     def _put_on_hold(self, place: Reserve, now: float) -> None:
         place.begin(now)
@@ -331,6 +358,7 @@ class Supervisor:
         self._cancel_recheck()
         if connection.stuck and self._move is None:
             self._move = self._loop.create_task(self._move_from(connection))
+            self._move.add_done_callback(lambda task: self._moved(connection, task))
 
     def _cancel_recheck(self) -> None:
         if self._recheck is not None:
@@ -365,6 +393,15 @@ class Supervisor:
             if held:
                 self._recheck = self._loop.call_later(held, self._start_move, old)
 
+    def _moved(self, old: Connection, task: asyncio.Task[None]) -> None:
+        """Tries again later if others have cancelled the move, or it has failed."""
+        if task is not self._move:
+            return
+        self._move = None
+        self._warn("no second connection to %s: %s; trying again", self.address, _failure(task))
+        if self._recheck is None:
+            self._recheck = self._loop.call_later(next(self._delays), self._start_move, old)
+
     def _replace(self, old: Connection, fresh: Connection) -> None:
         self.connection = fresh
         now = self._loop.time()
@@ -372,3 +409,13 @@ class Supervisor:
             if isinstance(place, Reserve):
                 place.renew(fresh, now)
             fresh.send(place)
+
+
+def _failure(task: asyncio.Task[None]) -> str:
+    """Why an attempt has not worked."""
+    if task.cancelled():
+        return "the attempt was cancelled"
+    error = task.exception()
+    if isinstance(error, (OSError, BeanstalkException)):
+        return str(error)
+    return f"{type(error).__name__}: {error}"

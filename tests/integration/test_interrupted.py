@@ -154,7 +154,9 @@ def interrupted(
 
 
 @pytest.mark.parametrize(
-    "modules", [("connection",), ("stream",), ("client",), ("place", "fifo", "patience", "protocol")]
+    "modules",
+    [("connection",), ("stream",), ("client",), ("place", "fifo", "patience", "protocol")],
+    ids=" ".join,
 )
 def test_at_any_line(
     loop: asyncio.AbstractEventLoop, beanstalkd: Beanstalkd, modules: tuple[str, ...]

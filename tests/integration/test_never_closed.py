@@ -40,7 +40,8 @@ for _ in range(6):
     gc.collect()
     left.append(len(os.listdir("/proc/self/fd")))
 # Tornado keeps the last loop, until there is another one.
-print([sum(each[which]() is not None for each in kept[:-1]) for which in (0, 1)], max(left) - left[0])
+alive = [sum(each[which]() is not None for each in kept[:-1]) for which in (0, 1)]
+print(alive, max(left) - left[0])
 """
 
 
