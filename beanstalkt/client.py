@@ -264,7 +264,8 @@ class Client:
         Any iterable will do, and is taken from as the server keeps up. At the first error no
         more is taken; once the puts under way are answered, it is raised with ``.ids``: for
         each body that was taken the id, or None if it did not go in (or, when the connection
-        was lost, if that is not known).
+        was lost, if that is not known). So is whatever the iterable raises, CancelledError and
+        KeyboardInterrupt included; StopIteration by a body becomes the cause of a RuntimeError.
         """
         if tube is not None:
             USE.encode(tube)

@@ -33,7 +33,8 @@ def cancel_all() -> None:
 def cancel_tasks_of_the_client() -> None:
     """Cancels these and leaves those of the test's proxy or server."""
     for task in asyncio.all_tasks():
-        if any(name in repr(task.get_coro()) for name in ("Supervisor", "_connect", "_resolve")):
+        name = getattr(task.get_coro(), "__qualname__", "")
+        if name.startswith(("Supervisor.", "Client.")) or name in ("_connect", "_resolve"):
             task.cancel()
 
 
