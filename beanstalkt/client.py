@@ -10,6 +10,7 @@ import asyncio
 import socket
 import ssl
 import warnings
+from asyncio import _get_running_loop
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
@@ -181,6 +182,8 @@ class Client:
         reserve is not waited for. May be called at any time, also twice. The callback gets no
         argument.
         """
+        if self._loop is not None and self._loop.is_closed():
+            self._supervisor.abandon()  # nothing more can be said to the server, or to callers
         closing = self._supervisor.close(self._bound())
         if callback is not None:
             call_when_done(closing, callback)
@@ -209,8 +212,9 @@ class Client:
         return frozenset(self._watching)
 
     async def __aenter__(self: ClientT) -> ClientT:
+        connecting = self.connect()
         try:
-            await self.connect()
+            await connecting
         except BaseException:
             # It may be cancelled when there is a connection already, which nobody would close.
             await self.close()
@@ -494,13 +498,33 @@ class Client:
         return loop
 
     def _bound(self) -> asyncio.AbstractEventLoop:
-        return self._loop or self._bind()
+        """Returns the loop of the client; raises RuntimeError where another one runs."""
+        loop, running = self._loop, _get_running_loop()
+        if loop is None or (running is not loop and not self._supervisor.active):
+            return self._bind() if loop is None or running is not None else loop
+        if loop.is_closed():
+            raise RuntimeError(
+                f"the event loop of {self!r} has ended, and the client was not closed before: "
+                "close() and connect() it on this loop"
+            )
+        if running is not None and running is not loop:
+            raise RuntimeError(
+                f"{self!r} belongs to another event loop: close() it there before it is used on "
+                "this one, or make a client for each"
+            )
+        return loop
 
     def _future(self) -> Future[Any]:
-        return Future(loop=self._loop or self._bind())
+        loop = self._loop
+        if loop is None or loop is not _get_running_loop():
+            loop = self._bound()
+        return Future(loop=loop)
 
     def _reservation(self) -> Reservation:
-        future = Reservation(loop=self._loop or self._bind())
+        loop = self._loop
+        if loop is None or loop is not _get_running_loop():
+            loop = self._bound()
+        future = Reservation(loop=loop)
         future.holder = self._supervisor.connection
         return future
 

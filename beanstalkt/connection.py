@@ -412,6 +412,13 @@ class Connection:
         finally:
             self.give_up()
 
+    def abandon(self) -> None:
+        """Ends the connection when its loop was closed: nobody who waits can be told."""
+        self.ended = True
+        self.reason = "its event loop was closed"
+        self._patience.stop()
+        self._stream.close_fd()
+
     def give_up(self) -> None:
         """Ends the connection now; what still waits fails with ConnectionLost."""
         self._end("the client was closed", keep_reserves=False)

@@ -211,6 +211,17 @@ class Supervisor:
             self._closing.add_done_callback(lambda _: connection.give_up())
         return self._closing
 
+    def abandon(self) -> None:
+        """Forgets everything, when the loop was closed first: it runs nothing more."""
+        connection, self.connection = self.connection, None
+        self._task = self._move = self._pause = self._recheck = None
+        self._waiters.clear()
+        self._on_hold.clear()
+        self._ending.clear()
+        self._closing = None
+        if connection is not None:
+            connection.abandon()
+
     @staticmethod
     async def _farewell(connection: Connection | None, tasks: list[asyncio.Task[None]]) -> None:
         if connection is not None:
