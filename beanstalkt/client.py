@@ -616,6 +616,7 @@ class Client:
         return future
 
     def _not_connected(self, command: Command) -> ConnectionLost:
+        self._supervisor.revive()
         return ConnectionLost(
             f"{command.verb}: no connection to {self.address}: {self._supervisor.reason}",
             command=command.verb,

@@ -79,6 +79,7 @@ class Connection:
         """Writes the command, or holds it while a reserve waits."""
         if self.ended:
             place.lost(self.reason, sent=False)
+            self._on_end(self, self.reason, [])  # it may not have come to the end of that
             return
         fifo = self._fifo
         if fifo.waiting:
@@ -329,7 +330,9 @@ class Connection:
         in the loop itself, that drops the call which it was about to make.
         """
         self._flush()
-        if self._pace_timer is None:
+        if self._stream.closed():
+            self._closed()
+        elif self._pace_timer is None:
             self._stream.read_now()
         else:
             self._pace_timer.cancel()

@@ -29,6 +29,9 @@ ATTEMPT_TIMEOUT = 10.0
 HELD_CHECK = 5.0
 """Seconds after which a connection that seems to hold jobs is asked about."""
 
+OVERDUE = 1.0
+"""Seconds after which a timer that has not begun the next attempt never will."""
+
 WARNING_INTERVAL = 60.0
 """Seconds between two warnings about a server that stays away."""
 
@@ -192,6 +195,7 @@ class Supervisor:
             before = None
         if before is not None and not self.active:
             return before
+        self._once = False
         self._reason = "the client was closed"
         self._stop_opening()
         self._stop_moving()
@@ -215,6 +219,7 @@ class Supervisor:
         """Forgets everything, when the loop was closed first: it runs nothing more."""
         connection, self.connection = self.connection, None
         self._task = self._move = self._pause = self._recheck = None
+        self._once = False
         self._waiters.clear()
         self._on_hold.clear()
         self._ending.clear()
@@ -245,9 +250,9 @@ class Supervisor:
 
     async def _try_to_open(self) -> None:
         connection = await self._open()
-        self._task = None
         if not self._once and all(future.done() for future in self._waiters):
             connection.leave()  # they were cancelled just now
+            self._task = None
         else:
             self._adopt(connection)
 
@@ -258,7 +263,23 @@ class Supervisor:
         self._task = None
         self._reason = _failure(task)
         self._warn("cannot connect to %s: %s; trying again", self.address, self._reason)
-        self._start_opening(next(self._delays))
+        self._start_opening(self._next_delay())
+
+    def _next_delay(self) -> float:
+        # There is always another one, but for a generator in which a signal's handler has raised.
+        return next(self._delays, self._timing.reconnect_delay)
+
+    def revive(self) -> None:
+        """Connects again if a signal's handler has raised where that was to begin."""
+        if not self._once or self.connection is not None:
+            return
+        if self._task is not None:
+            stopped = self._task.done()
+        else:
+            stopped = self._pause is None or self._pause.when() < self._loop.time() - OVERDUE
+        if stopped:
+            self._stop_opening()
+            self._start_opening(self._next_delay())
 
     async def _open(self) -> Connection:
         stream = await open_stream(self.address, self._ssl_options, ATTEMPT_TIMEOUT)
@@ -277,7 +298,7 @@ class Supervisor:
 
     def _adopt(self, connection: Connection) -> None:
         again, self._once = self._once, True
-        self.connection = connection
+        self.connection, self._task = connection, None
         try:
             if again:
                 log.info("connected to %s again", self.address)
@@ -288,22 +309,23 @@ class Supervisor:
 
     def _go_on(self, connection: Connection) -> None:
         """Sends what has waited for this connection, and tells who has."""
-        on_hold, self._on_hold = self._on_hold, []
-        now = self._loop.time()
+        on_hold = self._on_hold
         try:
+            self._on_hold = []
+            now = self._loop.time()
             for place in on_hold:
                 self._take_off_hold(place)
                 if place.live:
                     place.renew(connection, now)
                     connection.send(place)
+            for future in list(self._waiters):
+                if not future.done():
+                    future.set_result(None)
         except BaseException as error:
             connection.interrupted(error)
             for place in on_hold:
                 place.lost(connection.reason, sent=True)
             raise
-        for future in list(self._waiters):
-            if not future.done():
-                future.set_result(None)
 
     # --- losing ---
 
@@ -327,7 +349,7 @@ class Supervisor:
         else:
             # A peer that hangs up at once must not be called again at once.
             self._warn("no use of a connection to %s: %s; trying again", self.address, reason)
-            delay = next(self._delays)
+            delay = self._next_delay()
         self._cancel_recheck()
         self._stop_moving()
         self._start_opening(delay)
@@ -386,7 +408,7 @@ class Supervisor:
             except (OSError, BeanstalkException) as error:
                 if self._move is asyncio.current_task():
                     self._warn("no second connection to %s: %s; trying again", self.address, error)
-                    await asyncio.sleep(next(self._delays))
+                    await asyncio.sleep(self._next_delay())
                 continue
             try:
                 held = await self._held_for(fresh, old.jobs)
@@ -411,7 +433,7 @@ class Supervisor:
         self._move = None
         self._warn("no second connection to %s: %s; trying again", self.address, _failure(task))
         if self._recheck is None:
-            self._recheck = self._loop.call_later(next(self._delays), self._start_move, old)
+            self._recheck = self._loop.call_later(self._next_delay(), self._start_move, old)
 
     def _replace(self, old: Connection, fresh: Connection) -> None:
         self.connection = fresh

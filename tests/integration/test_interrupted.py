@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
@@ -24,7 +24,7 @@ from ..beanstalkd import Beanstalkd
 T = TypeVar("T")
 
 PACKAGE = Path(sys.modules[Client.__module__].__file__ or "").parent
-WAIT = 20  # seconds; far less than response_timeout
+WAIT = 10  # seconds; far less than response_timeout
 
 
 class Interruption:
@@ -95,9 +95,17 @@ class Load:
         held = self.put(b"held")
         job = await reserve
         await asyncio.gather(held, self.all(client.bury(job)))
-        await self.all(client.put_many([b"many"] * 3, delay=100))
         with pytest.raises(NotFound):
             await self.all(client.delete(10**6))
+        await self.all(client.put_many([b"many"] * 3, delay=100))
+
+    async def lose(self) -> None:
+        """Loses the connection, and waits for the next one."""
+        connection = self.client._supervisor.connection
+        assert connection is not None
+        connection.give_up()
+        await self.all(self.client.connect())
+        await self.put(b"again")
 
     async def check(self) -> None:
         """Whatever happened, each future has its own result or an error, and puts still work."""
@@ -129,14 +137,18 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
 
 
 def interrupted(
-    loop: asyncio.AbstractEventLoop, server: Beanstalkd, at: int, *modules: str
+    loop: asyncio.AbstractEventLoop,
+    server: Beanstalkd,
+    at: int,
+    modules: tuple[str, ...],
+    what: Callable[[Load], Coroutine[Any, Any, None]] = Load.run,
 ) -> Interruption:
     """What happened to a load that was interrupted so, once it is checked."""
     client = Client(server.host, server.port, reconnect_delay=0.001)
     load = Load(client)
     interruption = Interruption(at, *modules)
     loop.run_until_complete(load.connect())
-    step = loop.create_task(load.run())
+    step = loop.create_task(what(load))
     try:
         with interruption:
             loop.run_until_complete(step)
@@ -155,7 +167,12 @@ def interrupted(
 
 @pytest.mark.parametrize(
     "modules",
-    [("connection",), ("stream",), ("client",), ("place", "fifo", "patience", "protocol")],
+    [
+        ("connection",),
+        ("stream",),
+        ("client",),
+        ("place", "fifo", "patience", "protocol"),
+    ],
     ids=" ".join,
 )
 def test_at_any_line(
@@ -164,9 +181,20 @@ def test_at_any_line(
     at = 0
     while True:
         at += 1
-        if interrupted(loop, beanstalkd, at, *modules).where == "nowhere":
+        if interrupted(loop, beanstalkd, at, modules).where == "nowhere":
             break
     assert at > 50
+
+
+def test_at_any_line_of_connecting_again(
+    loop: asyncio.AbstractEventLoop, beanstalkd: Beanstalkd
+) -> None:
+    at = 0
+    while True:
+        at += 1
+        if interrupted(loop, beanstalkd, at, ("supervisor",), Load.lose).where == "nowhere":
+            break
+    assert at > 20
 
 
 async def test_a_call_that_the_loop_has_dropped_is_made_up_for(beanstalkd: Beanstalkd) -> None:
