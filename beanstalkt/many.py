@@ -77,7 +77,7 @@ class PutMany:
         self._send = send
         self._under_way = 0  # chunks
         self._exhausted = False
-        self._refused = 0  # bodies that were taken last, and not sent
+        self._unsent = 0  # good bodies that were taken last, when there was no connection
         self.future = future
         self.ids: list[int | None] = []
         self.error: BaseException | None = None
@@ -103,10 +103,9 @@ class PutMany:
 
     def _send_chunk(self) -> None:
         lines: list[bytes] = []
-        size = taken = 0
+        size = 0
         try:
             for body in islice(self._bodies, CHUNK):
-                taken += 1
                 line = encode_put(*self._numbers, body)
                 lines.append(line)
                 size += len(line)
@@ -118,14 +117,13 @@ class PutMany:
             # Of a body, or of the generator that makes them. CancelledError too: the caller has
             # not cancelled anything, and bodies are missing.
             self.error = error
-        self._refused = taken - len(lines)
         if lines:
             self._under_way += 1
             try:
                 self._send(Chunk(lines, self))
             except BaseException as error:
                 self._under_way -= 1
-                self._refused = taken
+                self._unsent = len(lines)
                 self.error = error
 
     def _finish(self) -> None:
@@ -133,7 +131,7 @@ class PutMany:
         if error is None:
             self.future.set_result(self.ids)
             return
-        self.ids += [None] * self._refused
+        self.ids += [None] * self._unsent
         if isinstance(error, BeanstalkException):
             put = sum(job_id is not None for job_id in self.ids)
             error.args = (f"{error} (put_many: {put} went in; see .ids)",)
