@@ -13,7 +13,14 @@ Callback = Callable[..., Any]
 
 def call_with_result(future: asyncio.Future[Any], callback: Callback) -> None:
     """Calls back with one argument: the result, or the exception as a value."""
-    future.add_done_callback(lambda future: call(future.get_loop(), callback, _outcome(future)))
+
+    def settled(future: asyncio.Future[Any]) -> None:
+        outcome = _outcome(future)
+        call(future.get_loop(), callback, outcome)
+        if isinstance(outcome, (KeyboardInterrupt, SystemExit)):
+            raise outcome  # as out of a task that awaits it: it is to end the loop
+
+    future.add_done_callback(settled)
 
 
 def call_when_done(future: asyncio.Future[None], callback: Callback) -> None:
@@ -35,7 +42,9 @@ def call(loop: asyncio.AbstractEventLoop, callback: Callback, *values: object) -
             future.add_done_callback(lambda future: future.cancelled() or future.result())
     except BadYieldError:
         pass  # returned something, as a lambda does
-    except Exception as error:
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # CancelledError too: it is no cancellation of the caller
         loop.call_exception_handler(
             {"message": f"Exception in callback {callback!r}", "exception": error}
         )

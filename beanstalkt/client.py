@@ -77,7 +77,7 @@ from .protocol import (
     encode_put,
 )
 from .stats import Stats, StatsJob, StatsTube
-from .supervisor import Supervisor, Timing
+from .supervisor import YEAR, Supervisor, Timing
 
 Future = asyncio.Future
 ClientT = TypeVar("ClientT", bound="Client")
@@ -101,14 +101,16 @@ class Client:
 
     :param host: a name or an IP address
     :param port: the port
-    :param connect_timeout: seconds that :meth:`connect` keeps trying; None: for ever
+    :param connect_timeout: seconds that :meth:`connect` keeps trying; None or infinite: for ever
     :param io_loop: Tornado's loop, if it is not to be the one that is current at connect()
     :param unix_path: a unix socket, instead of host and port
     :param ssl_options: makes the connection a TLS one
     :param reconnect_delay: seconds between two attempts to connect
-    :param max_reconnect_delay: seconds up to which that delay grows, doubling; None: it does not
+    :param max_reconnect_delay: seconds up to which that delay grows, doubling; None: it does
+        not; infinite: without a limit
     :param response_timeout: seconds that the server may take for a reply, counted while its
-        command is the oldest, and for a reserve from the end of its own timeout
+        command is the oldest and nothing of a long body moves, and for a reserve from the end of
+        its own timeout; infinite: no limit
 
     A client is used from one thread, that of its loop: while that runs, every verb raises
     RuntimeError in another one, as asyncio does in its debug mode. Raises InvalidArgument.
@@ -127,8 +129,14 @@ class Client:
         max_reconnect_delay: float | None = None,
         response_timeout: float = 60.0,
     ) -> None:
-        if connect_timeout is not None and not connect_timeout >= 0:
-            raise InvalidArgument(f"connect_timeout must not be negative: {connect_timeout!r}")
+        if connect_timeout is not None:
+            if not isinstance(connect_timeout, (int, float)) or not connect_timeout >= 0:
+                raise InvalidArgument(
+                    "connect_timeout must be a number of seconds, 0 or more, or None, "
+                    f"not {connect_timeout!r}"
+                )
+            if connect_timeout > YEAR:
+                connect_timeout = None
         #: where the server is
         self.address = Address(host, port, unix_path, ssl_options is not None)
         if max_reconnect_delay is None:
@@ -188,6 +196,8 @@ class Client:
         reserve is not waited for. May be called at any time, also twice. The callback gets no
         argument.
         """
+        if self._loop is not None and self._loop.is_closed():
+            self._supervisor.abandon()  # nothing more can be said to the server, or to callers
         closing = self._supervisor.close(self._bound())
         if callback is not None:
             call_when_done(closing, callback)
@@ -216,8 +226,9 @@ class Client:
         return frozenset(self._watching)
 
     async def __aenter__(self: ClientT) -> ClientT:
+        connecting = self.connect()
         try:
-            await self.connect()
+            await connecting
         except BaseException:
             # It may be cancelled when there is a connection already, which nobody would close.
             await self.close()
@@ -271,7 +282,8 @@ class Client:
         Any iterable will do, and is taken from as the server keeps up. At the first error no
         more is taken; once the puts under way are answered, it is raised with ``.ids``: for
         each body that was taken the id, or None if it did not go in (or, when the connection
-        was lost, if that is not known).
+        was lost, if that is not known). So is whatever the iterable raises, CancelledError and
+        KeyboardInterrupt included; StopIteration by a body becomes the cause of a RuntimeError.
         """
         if tube is not None:
             USE.encode(tube)
@@ -504,12 +516,26 @@ class Client:
         return loop
 
     def _bound(self) -> asyncio.AbstractEventLoop:
-        loop = self._loop or self._bind()
-        if asyncio._get_running_loop() is not loop and loop.is_running():
+        """Returns the loop of the client; raises RuntimeError where it is not to be used."""
+        loop, running = self._loop, asyncio._get_running_loop()
+        foreign = running is not None and running is not loop
+        if loop is None or (foreign and not self._supervisor.active):
+            return self._bind()
+        if running is not loop and loop.is_running():
             raise RuntimeError(
                 f"{self!r} was called from another thread than that of its event loop, and "
                 "nothing was sent: use loop.call_soon_threadsafe() or "
                 "asyncio.run_coroutine_threadsafe(), or a client of this thread's own"
+            )
+        if loop.is_closed() and self._supervisor.active:
+            raise RuntimeError(
+                f"the event loop of {self!r} has ended, and the client was not closed before: "
+                "close() and connect() it on this loop"
+            )
+        if foreign:
+            raise RuntimeError(
+                f"{self!r} belongs to another event loop: close() it there before it is used on "
+                "this one, or make a client for each"
             )
         return loop
 
@@ -547,10 +573,14 @@ class Client:
             return
         back = Own(USE, USE.encode(self._asked_use), vital=True)
         unit = [Own(USE, USE.encode(tube), vital=True), place, back]
-        # Straight on from one tube to the next, if nobody has come back from there yet.
-        if connection.withdraw(self._back) and self._there == tube:
-            del unit[0]
-        connection.send_unit(unit)
+        try:
+            # Straight on from one tube to the next, if nobody has come back from there yet.
+            if connection.withdraw(self._back) and self._there == tube:
+                del unit[0]
+            connection.send_unit(unit)
+        except BaseException as error:
+            connection.interrupted(error, *unit)
+            raise
         self._there, self._back = tube, back
 
     def _ask(
@@ -609,6 +639,7 @@ class Client:
         return future
 
     def _not_connected(self, command: Command) -> ConnectionLost:
+        self._supervisor.revive()
         return ConnectionLost(
             f"{command.verb}: no connection to {self.address}: {self._supervisor.reason}",
             command=command.verb,

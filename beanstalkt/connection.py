@@ -66,7 +66,7 @@ class Connection:
         self._parser = Parser()
         self._fifo = Fifo()
         self._written = self._fifo.written
-        self._patience = Patience(self._fifo, loop, response_timeout, stream.read_now, self._end)
+        self._patience = Patience(self._fifo, loop, response_timeout, self._catch_up, self._end)
         self._out: list[bytes] = []  # what leaves at the end of this turn
         self._gathers = 0  # the blocks whose end is waited for with all that is sent
         self._position = 0  # of the next byte to be written
@@ -78,7 +78,7 @@ class Connection:
         self._paced = False  # replies are read in bulk
         self._pace_timer: asyncio.TimerHandle | None = None  # the next time that is done
         self._drained: asyncio.Future[None] | None = None  # while closing
-        stream.start(self._receive, self._closed)
+        stream.start(self._receive, self._closed, self._patience.moved)
 
     # --- commands out ---
 
@@ -86,6 +86,7 @@ class Connection:
         """Writes the command, or holds it while a reserve waits."""
         if self.ended:
             place.lost(self.reason, sent=False)
+            self._on_end(self, self.reason, [])  # it may not have come to the end of that
             return
         fifo = self._fifo
         if fifo.waiting:
@@ -94,12 +95,16 @@ class Connection:
                 return
             if isinstance(place, Reserve) and self._send_behind_others(place):
                 return
-        if self._written or self._gathers:
-            self._send_later(self._take(place))
-        else:
-            # The rest is done while the server is at work: no reply is read before we return.
-            self._stream.send(place.line)
-            self._take(place)
+        try:
+            if self._written or self._gathers:
+                self._send_later(self._take(place))
+            else:
+                # The rest is done while the server is at work: no reply is read before we return.
+                self._stream.send(place.line)
+                self._take(place)
+        except BaseException as error:
+            self.interrupted(error, place)
+            raise
 
     def _send_behind_others(self, place: Reserve) -> bool:
         """Keeps the timeout of a reserve behind one that waits; true if it need not be written."""
@@ -119,12 +124,16 @@ class Connection:
             self._hold(*places)
             return
         at_once = not self._written and not self._gathers
-        lines = [self._take(place) for place in places]
-        if at_once:
-            self._stream.send(b"".join(lines))
-        else:
-            for line in lines:
-                self._send_later(line)
+        try:
+            lines = [self._take(place) for place in places]
+            if at_once:
+                self._stream.send(b"".join(lines))
+            else:
+                for line in lines:
+                    self._send_later(line)
+        except BaseException as error:
+            self.interrupted(error, *places)
+            raise
 
     def send_behind(self, first: Place, second: Place) -> None:
         """The same for a command that is made of the reply to `first`, which holds the line."""
@@ -135,12 +144,16 @@ class Connection:
 
     def _send_pair(self, first: Place, second: Place) -> None:
         """Has two such commands go in front of all that is held."""
-        if self._fifo.waiting:
-            self._fifo.hold_first(first, second)
-        else:
-            self._fifo.hold_first(second)
-            self.send(first)
-        self._holding()
+        try:
+            if self._fifo.waiting:
+                self._fifo.hold_first(first, second)
+            else:
+                self._fifo.hold_first(second)
+                self.send(first)
+            self._holding()
+        except BaseException as error:
+            self.interrupted(error, first, second)
+            raise
 
     def withdraw(self, place: Place | None) -> bool:
         """Takes the last command back, if it is that one and has not left yet."""
@@ -195,9 +208,13 @@ class Connection:
 
     def _flush(self) -> None:
         if self._out:
-            data = b"".join(self._out)
-            self._out.clear()
-            self._stream.send(data)
+            try:
+                data = b"".join(self._out)
+                self._out.clear()
+                self._stream.send(data)
+            except BaseException as error:
+                self.interrupted(error)
+                raise
 
     # --- holding ---
 
@@ -249,6 +266,7 @@ class Connection:
 
     def _receive(self, chunk: bytes) -> None:
         fifo, written = self._fifo, self._written
+        place: Place | None = None
         progress = False
         try:
             for words, data in self._parser.feed(chunk):
@@ -271,13 +289,20 @@ class Connection:
                         place.done(result)
                 else:
                     self._refused(place, refusal(command, words))
+            if progress:
+                self.answered = True
+                waiting = written or fifo.held or fifo.callers
+                if waiting or self._paced or self._drained is not None:
+                    self._progressed()
+            elif written:
+                self._patience.moved(len(chunk))
         except BeanstalkException as error:
             self._break(error)
-            return
-        if progress:
-            self.answered = True
-            if written or fifo.held or fifo.callers or self._paced or self._drained is not None:
-                self._progressed()
+        except BaseException as error:
+            if place is not None:
+                written.appendleft(place)  # it may have got its reply, or not
+            self.interrupted(error)
+            raise
 
     def _progressed(self) -> None:
         """What there is to do when some places have got their replies, and others wait."""
@@ -334,6 +359,21 @@ class Connection:
             if self._pace_timer is not None:
                 self._pace_timer.cancel()
                 self._pace_timer = None
+
+    def _catch_up(self) -> None:
+        """Does what should have been done by now.
+
+        The loop may have been too busy, or have forgotten it: where a signal's handler raises
+        in the loop itself, that drops the call which it was about to make.
+        """
+        self._flush()
+        if self._stream.closed():
+            self._closed()
+        elif self._pace_timer is None:
+            self._stream.read_now()
+        else:
+            self._pace_timer.cancel()
+            self._read_paced()
 
     def _read_paced(self) -> None:
         self._pace_timer = None
@@ -454,6 +494,13 @@ class Connection:
         finally:
             self.give_up()
 
+    def abandon(self) -> None:
+        """Ends the connection when its loop was closed: nobody who waits can be told."""
+        self.ended = True
+        self.reason = "its event loop was closed"
+        self._patience.stop()
+        self._stream.close_fd()
+
     def give_up(self) -> None:
         """Ends the connection now; what still waits fails with ConnectionLost."""
         self._end("the client was closed", keep_reserves=False)
@@ -466,6 +513,21 @@ class Connection:
             and (not written or written[0].waits)
         ):
             self._drained.set_result(None)
+
+    def interrupted(self, error: BaseException, *unfinished: Place) -> None:
+        """Ends the connection because a step on it did not come to its end.
+
+        A signal's handler may raise anywhere. What the server has got is not known then, so a
+        reply could go to the wrong place, or never come.
+
+        :param unfinished: places whose caller is told by `error` itself
+        """
+        for places in (self._written, self._fifo.held):
+            for place in unfinished:
+                while place in places:
+                    places.remove(place)
+        self._stream.handed = self._position  # or less: nobody has counted
+        self._end(f"interrupted by {type(error).__name__}", error, keep_reserves=False)
 
     def _closed(self) -> None:
         self._end(self._stream.reason())

@@ -106,13 +106,15 @@ class Fifo:
         """Takes out what was held and may be written now: write each before the next."""
         held = self.held
         while held and (not self.waiting or held[0].passes):
-            place = held.popleft()
+            place = held[0]
             if isinstance(place, Reserve):
                 self._held_callers.pop(place.future, None)
             elif place.tracked and not place.waits:
                 self._held_changes -= 1
             if wanted(place):
                 yield place
+            # Only now: interrupted in between, it must still be found.
+            held.popleft()
 
     def drop_held(self) -> list[Place]:
         """Takes out what is not written yet, in order."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
-from .errors import BeanstalkException, ConnectionLost, InvalidArgument
+from .errors import BeanstalkException, InvalidArgument
 from .place import UNWRITTEN, Place
 from .protocol import PUT, encode_put
 
@@ -76,9 +77,10 @@ class PutMany:
         self._send = send
         self._under_way = 0  # chunks
         self._exhausted = False
+        self._unsent = 0  # good bodies that were taken last, when there was no connection
         self.future = future
         self.ids: list[int | None] = []
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
 
     def start(self) -> None:
         """Sends the first two chunks."""
@@ -111,22 +113,36 @@ class PutMany:
                     break
             else:
                 self._exhausted = len(lines) < CHUNK
-        except Exception as error:  # of a body, or of the generator that makes them
+        except BaseException as error:
+            # Of a body, or of the generator that makes them. CancelledError too: the caller has
+            # not cancelled anything, and bodies are missing.
             self.error = error
         if lines:
             self._under_way += 1
             try:
                 self._send(Chunk(lines, self))
-            except ConnectionLost as error:
+            except BaseException as error:
                 self._under_way -= 1
+                self._unsent = len(lines)
                 self.error = error
 
     def _finish(self) -> None:
-        if self.error is None:
+        error = self.error
+        if error is None:
             self.future.set_result(self.ids)
             return
-        if isinstance(self.error, BeanstalkException):
-            self.error.ids = self.ids
+        self.ids += [None] * self._unsent
+        if isinstance(error, BeanstalkException):
             put = sum(job_id is not None for job_id in self.ids)
-            self.error.args = (f"{self.error} (put_many: {put} went in; see .ids)",)
-        self.future.set_exception(self.error)
+            error.args = (f"{error} (put_many: {put} went in; see .ids)",)
+        elif isinstance(error, StopIteration):
+            error = _not_the_end(error)  # no Future takes this one
+        with suppress(AttributeError):  # a property of a class of the caller's own
+            object.__setattr__(error, "ids", self.ids)  # also where a class allows no new ones
+        self.future.set_exception(error)
+
+
+def _not_the_end(stop: StopIteration) -> RuntimeError:
+    error = RuntimeError("put_many: a body raised StopIteration")
+    error.__cause__ = stop
+    return error

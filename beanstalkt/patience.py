@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 
 from .fifo import Fifo
@@ -12,13 +13,20 @@ from .vigil import vigil_of
 LAST_CHANCE = 1.0
 """Seconds that a reply may be late, with the loop running; a loop that was blocked is to blame."""
 
+CATCH_UP = 1.0
+"""Seconds between two looks at a connection that owes a reply: has it done all that it should?"""
+
+MOVEMENT = 1024
+"""Bytes that must come or go within the time for a reply, so that it counts anew. A peer that
+drips a byte now and then does not keep anybody waiting for ever."""
+
 
 class Patience:
-    """Counts while a place is the oldest; one look for all, which costs no command anything.
+    """Counts while a place is the oldest and nothing moves; a look now and then, for all places.
 
-    :param response_timeout: seconds for any reply; for a reserve behind its own timeout. A
-        plain reserve has no limit: it relies on keep-alive
-    :param read_now: reads what has come already
+    :param response_timeout: seconds for any reply; for a reserve from the end of its own timeout.
+        A plain reserve has no limit: it relies on keep-alive. Infinite: no limit for any
+    :param catch_up: writes and reads what should have been written and read already
     :param late: called when a reply did not come in time
     """
 
@@ -27,10 +35,10 @@ class Patience:
         fifo: Fifo,
         loop: asyncio.AbstractEventLoop,
         response_timeout: float,
-        read_now: Callable[[], None],
+        catch_up: Callable[[], None],
         late: Callable[[str], None],
     ) -> None:
-        #: when the oldest place became the oldest
+        #: when the oldest place became the oldest, or some of a long body moved
         self.since = 0.0
         #: when it is looked whether that was too long ago
         self.due = 0.0
@@ -39,9 +47,10 @@ class Patience:
         self._fifo = fifo
         self._loop = loop
         self._response_timeout = response_timeout
-        self._read_now = read_now
+        self._catch_up = catch_up
         self._late = late
         self._doubted = 0.0  # the `since` of a reply that was late
+        self._moved = 0  # bytes of a body, not counted yet
 
     def begin(self) -> None:
         """There is another oldest place from now on."""
@@ -49,22 +58,31 @@ class Patience:
         if not self._watched:
             self._watch()
 
+    def moved(self, count: int) -> None:
+        """Counts anew: some of a reply has come, or of a command has gone, but not all."""
+        self._moved += count
+        if self._moved >= MOVEMENT:
+            self._moved = 0
+            self.since = self._loop.time()
+
     def stop(self) -> None:
         """Counts no longer."""
         self._watched = False
         self._vigil.discard(self._loop, self)
 
-    def _limit(self) -> float | None:
+    def _limit(self) -> float:
         oldest = self._fifo.written[0]
         if not oldest.waits or not isinstance(oldest, Reserve):
             return self._response_timeout
-        return None if oldest.timeout is None else self._response_timeout + oldest.timeout
+        return math.inf if oldest.timeout is None else self._response_timeout + oldest.timeout
 
     def _watch(self) -> None:
         limit = self._limit()
-        if limit is not None:
+        now = self._loop.time()
+        if not self._fifo.written[0].waits:
+            self._look_at(min(self.since + limit, now + CATCH_UP))
+        elif limit < math.inf:
             # Never longer than that: the next place may have less time than this one.
-            now = self._loop.time()
             self._look_at(min(self.since + limit, now + self._response_timeout))
 
     def _look_at(self, when: float) -> None:
@@ -73,17 +91,14 @@ class Patience:
         self._vigil.add(self._loop, self)
 
     def _overdue(self) -> bool:
-        limit = self._limit()
-        return limit is not None and self._loop.time() >= self.since + limit
+        return self._loop.time() >= self.since + self._limit()
 
     def look(self) -> None:
-        """It is due."""
+        """Checks whether the oldest place has waited too long."""
         self._watched = False
         if not self._fifo.written:
             return
-        if self._overdue():
-            # The loop may have been too busy to read, or waits for more bytes than have come.
-            self._read_now()
+        self._catch_up()
         if not self._fifo.written or self._watched:
             return
         if not self._overdue():

@@ -377,7 +377,8 @@ class Parser:
                 yield words, data
             else:
                 yield words, b""
-        if len(chunk) - position > MAX_REPLY_LINE:
+        # Where the pieces of a line end must not matter: a CR may be the half of its end.
+        if len(chunk) - position - chunk.endswith(b"\r") > MAX_REPLY_LINE:
             raise errors.UnexpectedResponse(
                 f"a line of more than {MAX_REPLY_LINE} bytes: {chunk[position : position + 50]!r}…"
             )

@@ -55,10 +55,20 @@ class _Direct(_Base):
 
     handed = 0  # bytes
     _receive: Callable[[bytes], None]
+    _moved: Callable[[int], None] | None = None
 
-    def start(self, receive: Callable[[bytes], None], closed: Callable[[], None]) -> None:
-        """From now on `receive` gets all that comes; `closed` is called once, on a later turn."""
+    def start(
+        self,
+        receive: Callable[[bytes], None],
+        closed: Callable[[], None],
+        moved: Callable[[int], None] | None = None,
+    ) -> None:
+        """Has `receive` get all that comes; `closed` is called once, on a later turn.
+
+        :param moved: gets the number of bytes when the socket takes some that had to wait
+        """
         self._receive = receive
+        self._moved = moved
         self.set_close_callback(closed)
         # The one read of the stream's life. It never gets a byte: read_from_fd keeps them.
         # Its Future fails when the stream is closed, which `closed` tells as well.
@@ -83,6 +93,14 @@ class _Direct(_Base):
         """Why the stream is closed."""
         return _reason(self.error) if self.error else "the server closed the connection"
 
+    def _handle_events(self, fd: Any, events: int) -> None:
+        try:
+            super()._handle_events(fd, events)
+        except BaseException as error:
+            # A signal's handler has raised in here: bytes may be lost, or go out twice.
+            self.close(exc_info=error)
+            raise
+
     def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
         count = super().read_from_fd(buf)
         while count:
@@ -95,6 +113,8 @@ class _Direct(_Base):
     def write_to_fd(self, data: memoryview) -> int:
         count = super().write_to_fd(data)
         self.handed += count
+        if self._moved is not None:
+            self._moved(count)
         return count
 
     def _decrypted(self) -> int:
@@ -151,8 +171,13 @@ class Stream(_Direct, IOStream):
         if not self.closed():
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
 
-    def start(self, receive: Callable[[bytes], None], closed: Callable[[], None]) -> None:
-        super().start(receive, closed)
+    def start(
+        self,
+        receive: Callable[[bytes], None],
+        closed: Callable[[], None],
+        moved: Callable[[int], None] | None = None,
+    ) -> None:
+        super().start(receive, closed, moved)
         if not self.closed():
             # In the place of the reader that IOStream has added for that one read.
             io_loop: Any = self.io_loop
@@ -165,16 +190,21 @@ class Stream(_Direct, IOStream):
     def _read(self) -> bool:
         """Reads once; False if there was nothing, or the stream has ended."""
         try:
-            data = self.socket.recv(READ_SIZE)
-        except BlockingIOError:
-            return False
-        except OSError as error:
+            try:
+                data = self.socket.recv(READ_SIZE)
+            except BlockingIOError:
+                return False
+            except OSError as error:
+                self.close(exc_info=error)
+                return False
+            if data:
+                self._receive(data)
+            else:
+                self.close()
+        except BaseException as error:
+            # A signal's handler has raised in here: what was read may be lost.
             self.close(exc_info=error)
-            return False
-        if data:
-            self._receive(data)
-        else:
-            self.close()
+            raise
         return bool(data)
 
 
@@ -291,5 +321,7 @@ def _tune(sock: socket.socket) -> None:
 
 def _reason(error: BaseException) -> str:
     """What the system says, without its number."""
+    if not isinstance(error, Exception):
+        return f"interrupted by {type(error).__name__}"
     strerror = getattr(error, "strerror", None)
-    return str(strerror or error or type(error).__name__)
+    return str(strerror or error) or type(error).__name__

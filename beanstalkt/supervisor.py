@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
@@ -28,13 +29,20 @@ ATTEMPT_TIMEOUT = 10.0
 HELD_CHECK = 5.0
 """Seconds after which a connection that seems to hold jobs is asked about."""
 
+OVERDUE = 1.0
+"""Seconds after which a timer that has not begun the next attempt never will."""
+
 WARNING_INTERVAL = 60.0
 """Seconds between two warnings about a server that stays away."""
 
 
+YEAR = 365 * 86_400.0
+"""Seconds. Who waits longer than that has no limit; the timers of a loop do not count so far."""
+
+
 @dataclass(frozen=True)
 class Timing:
-    """How long to wait for what, in seconds. Raises InvalidArgument."""
+    """How long to wait for what, in seconds; infinite: without a limit. Raises InvalidArgument."""
 
     reconnect_delay: float = 1.0
     max_reconnect_delay: float = 1.0
@@ -45,6 +53,15 @@ class Timing:
             # Without a pause, a server that is away would be called without end.
             if not isinstance(value, (int, float)) or not value > 0:
                 raise InvalidArgument(f"{name} must be a number of seconds above 0, not {value!r}")
+        if self.reconnect_delay > YEAR:
+            raise InvalidArgument(
+                f"reconnect_delay must be at most {YEAR:.0f} seconds (a year), "
+                f"not {self.reconnect_delay!r}: the client would never connect again"
+            )
+        if self.response_timeout > YEAR:
+            object.__setattr__(self, "response_timeout", math.inf)
+        if self.max_reconnect_delay > YEAR:
+            object.__setattr__(self, "max_reconnect_delay", YEAR)
 
     def delays(self) -> Iterator[float]:
         """The pauses between attempts: growing up to the maximum, with a tenth of jitter."""
@@ -83,6 +100,7 @@ class Supervisor:
         self._held_for = held_for
         self._restored = restored
         self._task: asyncio.Task[None] | None = None  # opens a connection
+        self._pause: asyncio.TimerHandle | None = None  # until it is tried again
         self._move: asyncio.Task[None] | None = None  # opens one to replace one that is stuck
         self._ending: set[asyncio.Task[None]] = set()  # such tasks, cancelled
         self._recheck: asyncio.TimerHandle | None = None  # of one that is stuck and holds jobs
@@ -107,13 +125,13 @@ class Supervisor:
         if self.connection is not None:
             future.set_result(None)
             return future
-        if self._task is None:
+        if not self.active:
             self._loop = loop
             self._once = False
             self._delays = self._timing.delays()
             self._next_warning = 0.0
             self._reason = "not connected yet"
-            self._task = loop.create_task(self._open_until_it_works(0))
+            self._start_opening()
         timer = None
         if timeout is not None:
             timer = loop.call_later(timeout, self._give_up, future, timeout)
@@ -123,8 +141,8 @@ class Supervisor:
 
     @property
     def active(self) -> bool:
-        """There is a connection, or one is being opened."""
-        return self.connection is not None or self._task is not None
+        """There is a connection, or one is being opened, or will be."""
+        return self.connection is not None or self._task is not None or self._pause is not None
 
     def _give_up(self, future: asyncio.Future[None], timeout: float) -> None:
         message = f"no connection to {self.address} within {timeout:g} s: {self._reason}"
@@ -150,6 +168,9 @@ class Supervisor:
             self._stop_opening()
 
     def _stop_opening(self) -> None:
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
         if self._task is not None:
             self._cancel(self._task)
             self._task = None
@@ -174,6 +195,7 @@ class Supervisor:
             before = None
         if before is not None and not self.active:
             return before
+        self._once = False
         self._reason = "the client was closed"
         self._stop_opening()
         self._stop_moving()
@@ -193,6 +215,18 @@ class Supervisor:
             self._closing.add_done_callback(lambda _: connection.give_up())
         return self._closing
 
+    def abandon(self) -> None:
+        """Forgets everything, when the loop was closed first: it runs nothing more."""
+        connection, self.connection = self.connection, None
+        self._task = self._move = self._pause = self._recheck = None
+        self._once = False
+        self._waiters.clear()
+        self._on_hold.clear()
+        self._ending.clear()
+        self._closing = None
+        if connection is not None:
+            connection.abandon()
+
     @staticmethod
     async def _farewell(connection: Connection | None, tasks: list[asyncio.Task[None]]) -> None:
         if connection is not None:
@@ -201,23 +235,51 @@ class Supervisor:
 
     # --- opening ---
 
-    async def _open_until_it_works(self, delay: float) -> None:
-        while True:
-            if delay:
-                await asyncio.sleep(delay)
-            try:
-                connection = await self._open()
-            except (OSError, BeanstalkException) as error:
-                self._reason = str(error)
-                self._warn("cannot connect to %s: %s; trying again", self.address, error)
-                delay = next(self._delays)
-            else:
-                self._task = None
-                if not self._once and all(future.done() for future in self._waiters):
-                    connection.leave()  # they were cancelled just now
-                else:
-                    self._adopt(connection)
-                return
+    def _start_opening(self, delay: float = 0.0) -> None:
+        """Tries to open a connection after `delay` seconds, and again until it works.
+
+        A task runs for one attempt, not in the pauses: one that others cancel must end, so that
+        a loop can, and only a timer goes on, which keeps no loop from its end.
+        """
+        self._pause = None
+        if delay:
+            self._pause = self._loop.call_later(delay, self._start_opening)
+        else:
+            self._task = self._loop.create_task(self._try_to_open())
+            self._task.add_done_callback(self._tried)
+
+    async def _try_to_open(self) -> None:
+        connection = await self._open()
+        if not self._once and all(future.done() for future in self._waiters):
+            connection.leave()  # they were cancelled just now
+            self._task = None
+        else:
+            self._adopt(connection)
+
+    def _tried(self, task: asyncio.Task[None]) -> None:
+        """Tries again, unless it has worked or was stopped."""
+        if task is not self._task:
+            return
+        self._task = None
+        self._reason = _failure(task)
+        self._warn("cannot connect to %s: %s; trying again", self.address, self._reason)
+        self._start_opening(self._next_delay())
+
+    def _next_delay(self) -> float:
+        # There is always another one, but for a generator in which a signal's handler has raised.
+        return next(self._delays, self._timing.reconnect_delay)
+
+    def revive(self) -> None:
+        """Connects again if a signal's handler has raised where that was to begin."""
+        if not self._once or self.connection is not None:
+            return
+        if self._task is not None:
+            stopped = self._task.done()
+        else:
+            stopped = self._pause is None or self._pause.when() < self._loop.time() - OVERDUE
+        if stopped:
+            self._stop_opening()
+            self._start_opening(self._next_delay())
 
     async def _open(self) -> Connection:
         stream = await open_stream(self.address, self._ssl_options, ATTEMPT_TIMEOUT)
@@ -236,22 +298,34 @@ class Supervisor:
 
     def _adopt(self, connection: Connection) -> None:
         again, self._once = self._once, True
-        self.connection = connection
-        if again:
-            log.info("connected to %s again", self.address)
-            self._restored()
-            if self.connection is not connection:
-                return  # closed by it
-        on_hold, self._on_hold = self._on_hold, []
-        now = self._loop.time()
-        for place in on_hold:
-            place.future.stop_timer()
-            if place.live:
-                place.renew(connection, now)
-                connection.send(place)
-        for future in list(self._waiters):
-            if not future.done():
-                future.set_result(None)
+        self.connection, self._task = connection, None
+        try:
+            if again:
+                log.info("connected to %s again", self.address)
+                self._restored()
+        finally:  # the callback may end the program, or what is to be its end
+            if self.connection is connection:  # not closed by it
+                self._go_on(connection)
+
+    def _go_on(self, connection: Connection) -> None:
+        """Sends what has waited for this connection, and tells who has."""
+        on_hold = self._on_hold
+        try:
+            self._on_hold = []
+            now = self._loop.time()
+            for place in on_hold:
+                place.future.stop_timer()
+                if place.live:
+                    place.renew(connection, now)
+                    connection.send(place)
+            for future in list(self._waiters):
+                if not future.done():
+                    future.set_result(None)
+        except BaseException as error:
+            connection.interrupted(error)
+            for place in on_hold:
+                place.lost(connection.reason, sent=True)
+            raise
 
     # --- losing ---
 
@@ -275,10 +349,10 @@ class Supervisor:
         else:
             # A peer that hangs up at once must not be called again at once.
             self._warn("no use of a connection to %s: %s; trying again", self.address, reason)
-            delay = next(self._delays)
+            delay = self._next_delay()
         self._cancel_recheck()
         self._stop_moving()
-        self._task = self._loop.create_task(self._open_until_it_works(delay))
+        self._start_opening(delay)
 
     def _put_on_hold(self, place: Reserve, now: float) -> None:
         place.begin(now)
@@ -311,6 +385,7 @@ class Supervisor:
         self._cancel_recheck()
         if connection.stuck and self._move is None:
             self._move = self._loop.create_task(self._move_from(connection))
+            self._move.add_done_callback(lambda task: self._moved(connection, task))
 
     def _cancel_recheck(self) -> None:
         if self._recheck is not None:
@@ -327,7 +402,7 @@ class Supervisor:
             except (OSError, BeanstalkException) as error:
                 if self._move is asyncio.current_task():
                     self._warn("no second connection to %s: %s; trying again", self.address, error)
-                    await asyncio.sleep(next(self._delays))
+                    await asyncio.sleep(self._next_delay())
                 continue
             try:
                 held = await self._held_for(fresh, old.jobs)
@@ -345,6 +420,15 @@ class Supervisor:
             if held:
                 self._recheck = self._loop.call_later(held, self._start_move, old)
 
+    def _moved(self, old: Connection, task: asyncio.Task[None]) -> None:
+        """Tries again later if others have cancelled the move, or it has failed."""
+        if task is not self._move:
+            return
+        self._move = None
+        self._warn("no second connection to %s: %s; trying again", self.address, _failure(task))
+        if self._recheck is None:
+            self._recheck = self._loop.call_later(self._next_delay(), self._start_move, old)
+
     def _replace(self, old: Connection, fresh: Connection) -> None:
         self.connection = fresh
         now = self._loop.time()
@@ -352,3 +436,13 @@ class Supervisor:
             if isinstance(place, Reserve):
                 place.renew(fresh, now)
             fresh.send(place)
+
+
+def _failure(task: asyncio.Task[None]) -> str:
+    """Why an attempt has not worked."""
+    if task.cancelled():
+        return "the attempt was cancelled"
+    error = task.exception()
+    if isinstance(error, (OSError, BeanstalkException)):
+        return str(error)
+    return f"{type(error).__name__}: {error}"

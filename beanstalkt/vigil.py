@@ -11,12 +11,15 @@ import asyncio
 import math
 import os
 from typing import Protocol
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from . import timerfd
 
 MARGIN = 1e-6
 """Seconds; a timer that is set to no time at all never ends."""
+
+LONGEST = 86_400.0
+"""Seconds; a timer is set to no more, because not every kind of timer counts to any number."""
 
 
 class Watched(Protocol):
@@ -38,30 +41,40 @@ class Vigil:
         self._fd: int | None = None
         self._timer: asyncio.TimerHandle | None = None  # where there is no such descriptor
 
+    def __del__(self) -> None:
+        if self._fd is not None:  # the loop is gone, and nobody has closed what it watched
+            os.close(self._fd)
+
     def add(self, loop: asyncio.AbstractEventLoop, watched: Watched) -> None:
-        """Look at it when it is due."""
+        """Calls `watched.look()` when it is due."""
         self._watched.add(watched)
         if watched.due < self._next:
             self._set(loop, watched.due)
 
     def discard(self, loop: asyncio.AbstractEventLoop, watched: Watched) -> None:
-        """Do not."""
+        """Forgets `watched`."""
         self._watched.discard(watched)
         if not self._watched:
             self._close(loop)
 
     def _set(self, loop: asyncio.AbstractEventLoop, when: float) -> None:
         self._next = when
+        now = loop.time()
+        seconds = min(max(when - now, MARGIN), LONGEST)
         if self._fd is None and self._timer is None:
             self._fd = timerfd.create()
             if self._fd is not None:
                 loop.add_reader(self._fd, self._ring, loop)
         if self._fd is not None:
-            timerfd.start(self._fd, max(when - loop.time(), MARGIN))
-            return
+            try:
+                timerfd.start(self._fd, seconds)
+                return
+            except OSError:
+                # Not set again it would stay readable, and the loop would do nothing else.
+                self._close_fd(loop)
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = loop.call_at(when, self._ring, loop)
+        self._timer = loop.call_at(now + seconds, self._ring, loop)
 
     def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time()
@@ -80,20 +93,29 @@ class Vigil:
     def _close(self, loop: asyncio.AbstractEventLoop) -> None:
         self._next = math.inf
         if self._fd is not None:
-            loop.remove_reader(self._fd)
-            os.close(self._fd)
-            self._fd = None
+            self._close_fd(loop)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
+    def _close_fd(self, loop: asyncio.AbstractEventLoop) -> None:
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            if not loop.is_closed():
+                loop.remove_reader(fd)
+            os.close(fd)
 
-_vigils: WeakKeyDictionary[asyncio.AbstractEventLoop, Vigil] = WeakKeyDictionary()
+
+_vigils: WeakKeyDictionary[asyncio.AbstractEventLoop, ref[Vigil]] = WeakKeyDictionary()
+"""By the loop. Whoever is watched keeps its vigil, and has the loop: were the vigil kept here, so
+would be the loop, for ever."""
 
 
 def vigil_of(loop: asyncio.AbstractEventLoop) -> Vigil:
-    """The one of this loop."""
-    found = _vigils.get(loop)
+    """Returns the vigil of this loop."""
+    kept = _vigils.get(loop)
+    found = None if kept is None else kept()
     if found is None:
-        found = _vigils[loop] = Vigil()
+        found = Vigil()
+        _vigils[loop] = ref(found)
     return found

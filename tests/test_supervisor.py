@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from itertools import islice
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from beanstalkt import Client, InvalidArgument
-from beanstalkt.supervisor import Timing
+from beanstalkt.supervisor import YEAR, Timing
 
 seconds = st.floats(0.001, 1000)
 
@@ -41,6 +43,21 @@ def test_by_default_it_is_a_second_and_does_not_grow() -> None:
     assert timing.response_timeout == 60
 
 
+@pytest.mark.parametrize(
+    "huge", [2**40, 2**63, 10**400, float("inf")], ids=["2**40", "2**63", "10**400", "inf"]
+)
+def test_a_time_without_end_is_no_limit(huge: float) -> None:
+    timing = Timing(1, huge, huge)
+    assert timing.response_timeout == math.inf
+    pauses = list(islice(timing.delays(), 2000))
+    assert max(pauses) <= 1.1 * YEAR
+    with pytest.raises(InvalidArgument, match="reconnect_delay"):
+        Timing(huge, huge)
+    Client(connect_timeout=huge, response_timeout=huge, max_reconnect_delay=huge)
+    with pytest.raises(InvalidArgument, match="reconnect_delay"):
+        Client(reconnect_delay=huge)
+
+
 @pytest.mark.parametrize("bad", [0, -1, -0.5, float("nan"), None, "1"])
 @pytest.mark.parametrize("name", ["reconnect_delay", "max_reconnect_delay", "response_timeout"])
 def test_a_time_must_be_above_0(name: str, bad: object) -> None:
@@ -50,7 +67,8 @@ def test_a_time_must_be_above_0(name: str, bad: object) -> None:
         Client(**{name: bad})  # type: ignore[arg-type]
 
 
-def test_the_time_to_connect_may_be_0_but_not_negative() -> None:
+@pytest.mark.parametrize("bad", [-1, float("nan"), "1"])
+def test_the_time_to_connect_may_be_0_but_not_negative(bad: Any) -> None:
     Client(connect_timeout=0)
     with pytest.raises(InvalidArgument, match="connect_timeout"):
-        Client(connect_timeout=-1)
+        Client(connect_timeout=bad)

@@ -8,6 +8,7 @@ import os
 import random
 import resource
 import time
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -166,14 +167,86 @@ async def test_one_for_a_loop() -> None:
     other.close()
 
 
-def test_a_loop_is_not_kept() -> None:
-    before = len(_vigils)
+class Owner:
+    """Knows its loop, as whatever is watched does."""
+
+    due = 10.0**6
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.vigil = vigil_of(loop)
+        self.vigil.add(loop, self)
+
+    def look(self) -> None:
+        raise AssertionError("it is not due")
+
+
+@pytest.mark.parametrize("kind", ["descriptor", "timer"])
+def test_a_loop_is_not_kept_by_what_nobody_discarded(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kind == "timer":
+        monkeypatch.setattr(timerfd, "create", lambda: None)
+    gc.collect()
+    before = len(_vigils), descriptors()
     loop = asyncio.new_event_loop()
-    vigil_of(loop)
+    kept = weakref.ref(loop)
+    Owner(loop)
+    assert len(_vigils) == before[0] + 1
     loop.close()
     del loop
     gc.collect()
-    assert len(_vigils) == before
+    assert kept() is None
+    assert (len(_vigils), descriptors()) == before
+
+
+def test_a_loop_that_was_closed_first_is_no_obstacle() -> None:
+    before = descriptors()
+    loop = asyncio.new_event_loop()
+    owner = Owner(loop)
+    loop.close()
+    owner.vigil.discard(loop, owner)
+    assert descriptors() == before
+
+
+@pytest.mark.parametrize("seconds", [2.0**40, 2.0**63, 1e300, float("inf")])
+async def test_a_time_that_is_too_far_off_for_a_timer_keeps_nobody_from_looking(
+    vigil: Vigil, seconds: float
+) -> None:
+    far = Each(vigil, seconds)
+    for _ in range(3):
+        await asyncio.wait_for(Each(vigil, 0.01).looked, 5)
+    far.discard()
+    far.add(seconds)  # alone as well
+    await asyncio.sleep(0.01)
+    assert not far.looks
+    far.discard()
+
+
+async def test_a_time_beyond_the_longest_of_the_timer_is_looked_at_when_it_is_due(
+    vigil: Vigil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("beanstalkt.vigil.LONGEST", 0.01)
+    each = Each(vigil, 0.1)
+    await asyncio.wait_for(each.looked, 5)
+    assert each.looks == 1
+    assert each.late >= 0
+
+
+async def test_a_descriptor_that_cannot_be_set_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = descriptors()
+    vigil = Vigil()
+    first = Each(vigil, 0.01)
+
+    def fails(fd: int, seconds: float) -> None:
+        raise OSError("the timer cannot be set")
+
+    monkeypatch.setattr(timerfd, "start", fails)
+    second = Each(vigil, 0.005)
+    await asyncio.wait_for(asyncio.gather(first.looked, second.looked), 5)
+    assert descriptors() == before
 
 
 def test_the_descriptor_is_readable_in_time() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from beanstalkt import Client, ConnectionLost, TimedOut
+from beanstalkt import Client, ConnectionLost, TimedOut, connection
 from tests.embedded import AnyServer
 
 from ..beanstalkd import Beanstalkd
@@ -197,3 +198,111 @@ async def test_a_loop_that_is_blocked_all_the_time_notices_a_frozen_server(
                 break
         assert isinstance(put.exception(), ConnectionLost)
         apart.thaw()
+
+
+# --- long bodies ---
+
+BODY = bytes(10_000_000)
+STEP = 100_000  # bytes in a hundredth of a second: the body takes a second, many times PATIENCE
+
+
+def small_buffers(line: Line, client: Client) -> None:
+    """Has few bytes be in the hands of the system, where nobody sees them move."""
+    line.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
+    connection: Any = client._supervisor.connection
+    connection._stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**16)
+
+
+async def take(line: Line, count: int) -> None:
+    while count:
+        count -= len(await line.reader.read(min(count, STEP)))
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+async def test_while_a_long_body_goes_out_nothing_is_late(ahead: bool) -> None:
+    async def script(line: Line) -> None:
+        if ahead:  # another command is the oldest while the body goes
+            await line.expect(b"delete 1")
+        header = await line.reader.readline()
+        await take(line, int(header.split()[-1]) + 2)
+        line.send(b"DELETED\r\n" * ahead + b"INSERTED 1\r\n")
+        await line.end()
+
+    async with Peer(script) as peer, client_of(peer) as client:
+        await until(lambda: peer.lines)
+        small_buffers(peer.lines[0], client)
+        if ahead:
+            delete = client.delete(1)
+        assert await asyncio.wait_for(client.put(BODY), 20) == 1
+        if ahead:
+            await delete
+        assert len(peer.lines) == 1
+
+
+async def test_while_a_long_body_comes_in_nothing_is_late() -> None:
+    async def script(line: Line) -> None:
+        await line.expect(b"peek 1")
+        line.send(b"FOUND 1 %d\r\n" % len(BODY))
+        for begin in range(0, len(BODY), STEP):
+            line.send(BODY[begin : begin + STEP])
+            await asyncio.sleep(0.01)
+        line.send(b"\r\n")
+        await line.end()
+
+    async with Peer(script) as peer, client_of(peer) as client:
+        assert (await asyncio.wait_for(client.peek(1), 20)).body == BODY
+        assert len(peer.lines) == 1
+
+
+@pytest.mark.parametrize("way", ["out", "in"])
+async def test_a_long_body_that_stops_half_way_is_noticed(way: str) -> None:
+    stopped = 0.0
+
+    async def script(line: Line) -> None:
+        nonlocal stopped
+        if len(peer.lines) == 1 and way == "out":
+            await take(line, len(BODY) // 2)
+        elif len(peer.lines) == 1:
+            await line.command()
+            line.send(b"FOUND 1 %d\r\n" % len(BODY) + BODY[:-1])
+            await line.writer.drain()
+        stopped = stopped or time.monotonic()
+        await asyncio.sleep(20)
+
+    async with Peer(script) as peer, client_of(peer) as client:
+        await until(lambda: peer.lines)
+        small_buffers(peer.lines[0], client)
+        verb: Awaitable[Any] = client.put(BODY) if way == "out" else client.peek(1)
+        with pytest.raises(ConnectionLost, match="within"):
+            await asyncio.wait_for(verb, 20)
+        assert time.monotonic() - stopped > 0.9 * PATIENCE
+
+
+# --- no limit at all ---
+
+
+@pytest.mark.parametrize("huge", [float("inf"), 2**63, 10**400], ids=["inf", "2**63", "10**400"])
+async def test_without_a_limit_the_timers_of_others_go_on(
+    huge: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "CLOSE_TIMEOUT", 0.01)
+
+    async def silent(line: Line) -> None:
+        await line.end()
+
+    async with (
+        Peer(silent) as peer,
+        client_of(peer, response_timeout=huge, connect_timeout=huge) as endless,
+        client_of(peer) as client,
+    ):
+        put, reserve = endless.put(b"job"), endless.reserve(1)
+        for _ in range(2):
+            await until(lambda: not client.closed())
+            with pytest.raises(ConnectionLost, match="within"):
+                await asyncio.wait_for(client.put(b"job"), 10)
+        await asyncio.sleep(0.01)
+        assert not put.done()
+        assert not reserve.done()
+    assert isinstance(put.exception(), ConnectionLost)
+    assert isinstance(reserve.exception(), ConnectionLost)

@@ -1,0 +1,209 @@
+"""KeyboardInterrupt, and whatever else a signal's handler raises, at any line of the client.
+
+A signal's handler runs between any two steps of a program. Afterwards the program may catch what
+was raised and go on with the same loop and the same client: every reply must still reach its own
+caller, and nothing may wait for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any, TypeVar
+
+import pytest
+
+from beanstalkt import Client, ConnectionLost, NotFound
+
+from ..beanstalkd import Beanstalkd
+
+T = TypeVar("T")
+
+PACKAGE = Path(sys.modules[Client.__module__].__file__ or "").parent
+WAIT = 10  # seconds; far less than response_timeout
+
+
+class Interruption:
+    """Raises KeyboardInterrupt at one line: the number `at` of those that run in these files."""
+
+    def __init__(self, at: int, *modules: str) -> None:
+        self.at = at
+        self.files = {str(PACKAGE / f"{name}.py") for name in modules}
+        self.lines = 0
+        self.where = "nowhere"
+
+    def __enter__(self) -> Interruption:
+        sys.settrace(self._call)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        sys.settrace(None)
+
+    def _call(self, frame: FrameType, event: str, _: object) -> Any:
+        return self._line if frame.f_code.co_filename in self.files else None
+
+    def _line(self, frame: FrameType, event: str, _: object) -> Any:
+        if event == "line":
+            self.lines += 1
+            if self.lines == self.at:
+                self.where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        return self._line
+
+
+class Load:
+    """Uses a client in all the ways that write and read, and knows what belongs to what."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.futures: list[asyncio.Future[Any]] = []
+        self.bodies: dict[asyncio.Future[int], bytes] = {}
+
+    def put(self, body: bytes, **options: Any) -> asyncio.Future[int]:
+        put = self.client.put(body, **options)
+        self.bodies[put] = body
+        return self.all(put)
+
+    def all(self, future: asyncio.Future[T]) -> asyncio.Future[T]:
+        self.futures.append(future)
+        # What failed is looked at in the end.
+        future.add_done_callback(lambda future: future.cancelled() or future.exception())
+        return future
+
+    async def connect(self) -> None:
+        await self.client.connect()
+
+    async def close(self) -> None:
+        await self.client.close()
+
+    async def run(self) -> None:
+        client = self.client
+        await self.put(b"one")
+        puts = [self.put(b"%d" % number) for number in range(3)]
+        puts += [self.put(b"there", tube="there"), self.put(b"elsewhere", tube="elsewhere")]
+        await asyncio.gather(*puts, self.all(client.watch("there")))
+        job = await self.all(client.reserve(5))
+        await asyncio.gather(
+            self.all(client.release(job, None, 100)), self.all(client.use("default"))
+        )
+        reserve = self.all(client.reserve(5))
+        held = self.put(b"held")
+        job = await reserve
+        await asyncio.gather(held, self.all(client.bury(job)))
+        with pytest.raises(NotFound):
+            await self.all(client.delete(10**6))
+        await self.all(client.put_many([b"many"] * 3, delay=100))
+
+    async def lose(self) -> None:
+        """Loses the connection, and waits for the next one."""
+        connection = self.client._supervisor.connection
+        assert connection is not None
+        connection.give_up()
+        await self.all(self.client.connect())
+        await self.put(b"again")
+
+    async def check(self) -> None:
+        """Whatever happened, each future has its own result or an error, and puts still work."""
+        client = self.client
+        deadline = time.monotonic() + WAIT
+        while True:
+            try:
+                body = b"after %d" % len(self.bodies)
+                await asyncio.wait_for(self.put(body), WAIT)
+                break
+            except ConnectionLost:
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.001)
+        _, pending = await asyncio.wait(self.futures, timeout=WAIT)
+        assert not pending
+        assert await client.list_tube_used() == client.using == "default"
+        for put, body in self.bodies.items():
+            if not put.cancelled() and put.exception() is None:
+                assert (await client.peek(put.result())).body == body
+        assert set(await client.list_tubes_watched()) == client.watching
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    loop = asyncio.new_event_loop()
+    yield loop
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
+
+
+def interrupted(
+    loop: asyncio.AbstractEventLoop,
+    server: Beanstalkd,
+    at: int,
+    modules: tuple[str, ...],
+    what: Callable[[Load], Coroutine[Any, Any, None]] = Load.run,
+) -> Interruption:
+    """What happened to a load that was interrupted so, once it is checked."""
+    client = Client(server.host, server.port, reconnect_delay=0.001)
+    load = Load(client)
+    interruption = Interruption(at, *modules)
+    loop.run_until_complete(load.connect())
+    step = loop.create_task(what(load))
+    try:
+        with interruption:
+            loop.run_until_complete(step)
+    except (KeyboardInterrupt, ConnectionLost):
+        pass
+    try:
+        step.cancel()
+        loop.run_until_complete(asyncio.wait([step], timeout=WAIT))
+        loop.run_until_complete(load.check())
+        loop.run_until_complete(load.close())
+    except BaseException:
+        print("interrupted at", interruption.where)
+        raise
+    return interruption
+
+
+@pytest.mark.parametrize(
+    "modules",
+    [
+        ("connection",),
+        ("stream",),
+        ("client",),
+        ("place", "fifo", "patience", "protocol"),
+    ],
+    ids=" ".join,
+)
+def test_at_any_line(
+    loop: asyncio.AbstractEventLoop, beanstalkd: Beanstalkd, modules: tuple[str, ...]
+) -> None:
+    at = 0
+    while True:
+        at += 1
+        if interrupted(loop, beanstalkd, at, modules).where == "nowhere":
+            break
+    assert at > 50
+
+
+def test_at_any_line_of_connecting_again(
+    loop: asyncio.AbstractEventLoop, beanstalkd: Beanstalkd
+) -> None:
+    at = 0
+    while True:
+        at += 1
+        if interrupted(loop, beanstalkd, at, ("supervisor",), Load.lose).where == "nowhere":
+            break
+    assert at > 20
+
+
+async def test_a_call_that_the_loop_has_dropped_is_made_up_for(beanstalkd: Beanstalkd) -> None:
+    """What a signal's handler raises in the loop itself drops the call that was to be made."""
+    async with Client(beanstalkd.host, beanstalkd.port) as client:
+        puts = [client.put(b"one"), client.put(b"two")]
+        ready: Any = asyncio.get_running_loop()
+        dropped = [handle for handle in ready._ready if "_flush" in repr(handle)]
+        for handle in dropped:
+            handle.cancel()
+        assert dropped
+        assert await asyncio.wait_for(asyncio.gather(*puts), WAIT) == [1, 2]
