@@ -282,7 +282,11 @@ class Reservation(asyncio.Future[Job]):
         return self.done() and not self.cancelled() and self.exception() is None
 
     def __del__(self) -> None:
-        if self.holder is not None:
+        try:
+            taken = self.holder is None
+        except AttributeError:  # interrupted while it was made
+            return
+        if not taken:
             _collected(self)
             self._return_untaken()
 
