@@ -11,7 +11,7 @@ from collections.abc import Callable
 import tornado.ioloop
 
 import beanstalkt
-from beanstalkt.address import Address
+from beanstalkt.protocol.address import Address
 from beanstalkt.server import Server
 
 TUBE = "beanstalkt-demo"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .client import Client
+from .client.client import Client
 from .errors import (
     BadFormat,
     BeanstalkException,
@@ -27,8 +27,8 @@ from .errors import (
     UnknownCommand,
 )
 from .job import Job
-from .protocol import DEFAULT_PRIORITY, DEFAULT_TTR
-from .stats import Stats, StatsJob, StatsTube
+from .protocol.commands import DEFAULT_PRIORITY, DEFAULT_TTR
+from .protocol.stats import Stats, StatsJob, StatsTube
 
 if TYPE_CHECKING:
     from .dispatch import SafeTask

@@ -17,9 +17,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import nullcontext
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
-from . import arguments
-from .address import Address
-from .client import Client
+from .cli import parser as arguments
+from .cli.input import Lines, read_all, read_some
+from .cli.stdio import emit, flush, open_closed, say
+from .client.client import Client
 from .errors import (
     BeanstalkException,
     CommandFailed,
@@ -27,10 +28,9 @@ from .errors import (
     InvalidArgument,
     UnexpectedResponse,
 )
-from .input import Lines, read_all, read_some
 from .job import Job
-from .protocol import DEFAULT_TUBE
-from .stdio import emit, flush, open_closed, say
+from .protocol.address import Address
+from .protocol.commands import DEFAULT_TUBE
 
 if TYPE_CHECKING:
     from tqdm import tqdm

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from .errors import InvalidArgument
-from .protocol import DEFAULT_PRIORITY
-from .stats import StatsJob
+from .protocol.commands import DEFAULT_PRIORITY
+from .protocol.stats import StatsJob
 
 
 class Verbs(Protocol):

@@ -16,7 +16,7 @@ from typing import NoReturn
 
 import tornado
 
-from tests.beanstalkd import EXECUTABLE
+from tests.support.beanstalkd import EXECUTABLE
 
 from . import figures, table  # noqa: F401 - figures brings in every module with measures
 from .registry import FIGURES, MEASURES, Measure, Round, Sample, Stopwatch

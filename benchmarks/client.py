@@ -6,7 +6,7 @@ import asyncio
 import socket
 
 import beanstalkt
-from beanstalkt import stats
+from beanstalkt.protocol import stats
 
 from .bare import ask, load
 from .peers import BIG, LISTS, ONE_BY_ONE, STATS

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 
 from beanstalkt import Client
 from beanstalkt.dispatch.call import encode
-from beanstalkt.worker.config import Flags, load
+from beanstalkt.worker.config.loading import Flags, load
 from beanstalkt.worker.runner import Runner
-from tests.beanstalkd import HOST, free_port
+from tests.support.beanstalkd import HOST, free_port
 
 from .http_jobs import logged
 from .registry import Address, Stopwatch, at_least, measure, rate

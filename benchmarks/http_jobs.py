@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 from tornado.httpclient import AsyncHTTPClient
 
-from beanstalkt.worker.config import Flags, load
-from beanstalkt.worker.report import TextFormatter
+from beanstalkt.worker.config.loading import Flags, load
+from beanstalkt.worker.log.lines import TextFormatter
 from beanstalkt.worker.runner import Runner
 
 from . import web

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from tests.beanstalkd import Beanstalkd
+from tests.support.beanstalkd import Beanstalkd
 
 from .bare import pipeline
 from .registry import Address

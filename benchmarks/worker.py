@@ -9,10 +9,10 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from beanstalkt.worker import Worker
-from beanstalkt.worker.config import Flags, load
-from beanstalkt.worker.handler import Work
+from beanstalkt.worker.config.loading import Flags, load
+from beanstalkt.worker.handlers.base import Work
 from beanstalkt.worker.runner import Runner
-from tests.beanstalkd import HOST
+from tests.support.beanstalkd import HOST
 
 from .bare import load as put_all
 from .functions import redis_server, signals_kept

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from tornado.ioloop import IOLoop
 
-from .beanstalkd import EXECUTABLE, Beanstalkd
-from .embedded import AnyServer, Apart, Embedded
+from .support.beanstalkd import EXECUTABLE, Beanstalkd
+from .support.embedded import AnyServer, Apart, Embedded
 
 TEST_TIMEOUT = 30  # seconds; a test that takes longer hangs
 

@@ -12,7 +12,7 @@ from benchmarks import table
 from benchmarks.__main__ import chosen, main
 from benchmarks.registry import MEASURES, Address, Figure, Measure, Round, Sample, Stopwatch, rate
 
-from .beanstalkd import EXECUTABLE
+from .support.beanstalkd import EXECUTABLE
 
 
 def nothing(address: Address, jobs: int, watch: Stopwatch) -> None:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .beanstalkd import Beanstalkd, free_port
+from .support.beanstalkd import Beanstalkd, free_port
 
 DEMO = Path(__file__).parent.parent / "demo.py"
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from .beanstalkd import EXECUTABLE, Beanstalkd
+from .support.beanstalkd import EXECUTABLE, Beanstalkd
 
 README = Path(__file__).parent.parent / "README.md"
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README.read_text(), re.DOTALL | re.MULTILINE)

@@ -6,8 +6,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
-from ..client import Client
-from ..protocol import DEFAULT_PRIORITY, DEFAULT_TTR
+from ..client.client import Client
+from ..protocol.commands import DEFAULT_PRIORITY, DEFAULT_TTR
 from .call import encode
 
 

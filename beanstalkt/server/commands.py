@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .. import protocol
-from . import report
+from ..protocol import commands as protocol
+from . import stats as report
 from .job import Job, State
 
 if TYPE_CHECKING:

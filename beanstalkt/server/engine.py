@@ -8,10 +8,10 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 
-from ..protocol import DEFAULT_TUBE
-from .bag import Bag
+from ..protocol.commands import DEFAULT_TUBE
 from .heap import Heap
 from .job import Job, State
+from .rotating_set import Bag
 from .session import Session
 from .tube import Tube
 

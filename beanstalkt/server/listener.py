@@ -14,9 +14,9 @@ from pathlib import Path
 from tornado.ioloop import IOLoop
 from tornado.tcpserver import TCPServer
 
-from ..address import Address
+from ..protocol.address import Address
+from .client_socket import Peer
 from .engine import MAX_JOB_SIZE, Engine
-from .peer import Peer
 from .session import Session
 
 log = logging.getLogger(__name__)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..protocol import MAX_COMMAND_LINE
+from ..protocol.commands import MAX_COMMAND_LINE
 
 OVERLONG = b"\0"
 """Stands for a line that was longer than a line may be. Like any line with a NUL in it, it is

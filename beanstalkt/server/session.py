@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import commands
-from .bag import Bag
 from .heap import Heap
 from .job import Job
 from .reader import Reader
+from .rotating_set import Bag
 
 if TYPE_CHECKING:
     from .engine import Engine

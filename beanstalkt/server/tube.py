@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from .bag import Bag
 from .heap import Heap
 from .job import Job
+from .rotating_set import Bag
 
 if TYPE_CHECKING:
     from .session import Session

@@ -6,7 +6,7 @@ line's ``work`` is in ``main``; ``handler`` says how to write a handler of anoth
 
 from __future__ import annotations
 
-from .coroutine import Reject, Retry
+from .handlers.coroutine import Reject, Retry
 from .worker import Worker
 
 __all__ = ["Reject", "Retry", "Worker"]

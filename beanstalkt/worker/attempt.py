@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from .coroutine import crash
-from .handler import Handler, Work
-from .outcome import Kind, Outcome
+from .handlers.base import Handler, Work
+from .handlers.coroutine import crash
+from .policy.outcome import Kind, Outcome
 
 
 class Attempt:

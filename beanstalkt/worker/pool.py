@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from .handler import Handler
-from .report import log
-from .settings import TubeSettings
+from .config.settings import TubeSettings
+from .handlers.base import Handler
+from .log.lines import log
 from .slot import MAX_BACK_OFF, PAUSE, Boss, Slot
 
 Task = asyncio.Task[None]

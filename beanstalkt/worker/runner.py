@@ -8,18 +8,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
-from ..client import Client
+from ..client.client import Client
 from ..errors import BeanstalkException, ConnectionLost
-from . import lifeline
 from .burst import Burst
-from .config import ConfigError
-from .handler import CannotStart, Handler
-from .notify import notify, reloading
-from .outcome import Outcome
+from .config.loading import ConfigError
+from .config.settings import EVERY_TUBE, Settings, TubeSettings
+from .handlers.base import CannotStart, Handler
+from .held_job import Reservation
+from .log.lines import log, tell
+from .log.systemd import notify, reloading
+from .policy.outcome import Outcome
 from .pool import Pool
-from .report import log, tell
-from .reservation import Reservation
-from .settings import EVERY_TUBE, Settings, TubeSettings
+from .process import lifeline
 from .slot import MAX_RECONNECT_DELAY, Slot
 
 LOOK = 5.0

@@ -9,22 +9,22 @@ import random
 from dataclasses import replace
 from typing import Protocol
 
-from ..client import Client
+from ..client.client import Client
 from ..errors import ConnectionLost, DeadlineSoon, NotFound, TimedOut
 from ..job import Job
-from ..protocol import DEFAULT_TUBE
-from ..stats import StatsJob
-from .ahead import Ahead
+from ..protocol.commands import DEFAULT_TUBE
+from ..protocol.stats import StatsJob
 from .alarm import Alarm
 from .attempt import Attempt
 from .burst import Burst
-from .handler import CannotStart, Handler, Work
-from .outcome import Kind, Outcome
-from .policy import Action, decide
-from .report import log, tell
-from .reservation import PARKED, Reservation, Settled
-from .retry import Budget, budget
-from .settings import TubeSettings
+from .config.settings import TubeSettings
+from .handlers.base import CannotStart, Handler, Work
+from .held_job import PARKED, Reservation, Settled
+from .log.lines import log, tell
+from .policy.decision import Action, decide
+from .policy.outcome import Kind, Outcome
+from .policy.retry import Budget, budget
+from .prefetch import Ahead
 
 MAX_RECONNECT_DELAY = 10.0
 """Seconds between two attempts to reach a server that stays away."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..address import Address
 from ..errors import InvalidArgument
-from . import values
-from .config import COMMON, make_policy
-from .coroutine import CoroutineHandler, Function
+from ..protocol.address import Address
+from .config import values
+from .config.loading import COMMON, make_policy
+from .config.settings import Settings, TubeSettings
+from .handlers.coroutine import CoroutineHandler, Function
 from .runner import Runner
-from .settings import Settings, TubeSettings
 from .signals import signals as handled
 
 
@@ -21,7 +21,7 @@ class Worker:
     ::
 
         async def handler(job):
-            ...  # job.id, job.body, job.attempt; see beanstalkt.worker.handler.Work
+            ...  # job.id, job.body, job.attempt; see beanstalkt.worker.handlers.base.Work
 
         await Worker("beanstalk://localhost:11300", "mail", handler, concurrency=50).run()
 

@@ -18,8 +18,8 @@ from hypothesis import reject
 from beanstalkt.server.engine import Engine
 from beanstalkt.server.session import Session
 
-from ..beanstalkd import Beanstalkd
-from ..embedded import Embedded
+from ..support.beanstalkd import Beanstalkd
+from ..support.embedded import Embedded
 from .differences import Difference, known, replies
 from .sequences import AUDIT, CONNECTIONS, Close, Send, Step
 

@@ -13,10 +13,10 @@ import pytest
 
 import beanstalkt
 from beanstalkt import Client, Job
-from tests.beanstalkd import Beanstalkd, free_port
-from tests.embedded import AnyServer
-from tests.peer import Line, Peer
-from tests.proxy import nothing_left
+from tests.support.beanstalkd import Beanstalkd, free_port
+from tests.support.embedded import AnyServer
+from tests.support.peer import Line, Peer
+from tests.support.proxy import nothing_left
 
 
 def to(server: AnyServer | Peer, **options: Any) -> Client:

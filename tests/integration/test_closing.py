@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from beanstalkt import Client, ConnectionLost, connection, supervisor
+from beanstalkt import Client, ConnectionLost
+from beanstalkt.client import connection
+from beanstalkt.client import reconnecting as supervisor
 
-from ..beanstalkd import Beanstalkd, free_port
-from ..peer import Line, Peer
-from ..proxy import Proxy, nothing_left, until
+from ..support.beanstalkd import Beanstalkd, free_port
+from ..support.peer import Line, Peer
+from ..support.proxy import Proxy, nothing_left, until
 
 DELAY = 0.02  # seconds between two attempts
 

@@ -25,8 +25,8 @@ import pytest
 
 from beanstalkt import cmd
 
-from ..beanstalkd import HOST, free_port
-from ..embedded import AnyServer
+from ..support.beanstalkd import HOST, free_port
+from ..support.embedded import AnyServer
 
 TIMEOUT = 30  # seconds; what takes longer hangs
 

@@ -14,8 +14,8 @@ import pytest
 
 from beanstalkt import Client, ConnectionLost, Job, ReservationLost, TimedOut
 
-from ..beanstalkd import Beanstalkd
-from ..proxy import Proxy, nothing_left, until
+from ..support.beanstalkd import Beanstalkd
+from ..support.proxy import Proxy, nothing_left, until
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 
-from ..beanstalkd import Beanstalkd, free_port
+from ..support.beanstalkd import Beanstalkd, free_port
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 

@@ -13,7 +13,7 @@ from tornado.httpclient import AsyncHTTPClient
 
 from beanstalkt import Client
 
-from ..beanstalkd import Beanstalkd, free_port
+from ..support.beanstalkd import Beanstalkd, free_port
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "http"
 

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 import beanstalkt
-from beanstalkt import Client, ConnectionLost, TimedOut, connection
-from tests.embedded import AnyServer
-from tests.peer import Line, Peer
+from beanstalkt import Client, ConnectionLost, TimedOut
+from beanstalkt.client import connection
+from tests.support.embedded import AnyServer
+from tests.support.peer import Line, Peer
 
 
 def to(server: AnyServer | Peer, **options: Any) -> Client:

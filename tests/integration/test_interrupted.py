@@ -19,7 +19,7 @@ import pytest
 
 from beanstalkt import Client, ConnectionLost, NotFound
 
-from ..beanstalkd import Beanstalkd
+from ..support.beanstalkd import Beanstalkd
 
 T = TypeVar("T")
 

@@ -23,14 +23,14 @@ from beanstalkt import (
     NotFound,
     ReservationLost,
     TimedOut,
-    supervisor,
 )
-from beanstalkt.stream import open_stream
-from tests.embedded import AnyServer
+from beanstalkt.client import reconnecting as supervisor
+from beanstalkt.client.transport import open_stream
+from tests.support.embedded import AnyServer
 
-from ..beanstalkd import HOST, Beanstalkd, free_port
-from ..peer import Line, Peer
-from ..proxy import Proxy, nothing_left, until
+from ..support.beanstalkd import HOST, Beanstalkd, free_port
+from ..support.peer import Line, Peer
+from ..support.proxy import Proxy, nothing_left, until
 
 DELAY = 0.02  # seconds between two attempts
 
@@ -155,7 +155,7 @@ async def test_a_name_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatc
     async def resolve(*_: object) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr("beanstalkt.stream._resolve", resolve)
+    monkeypatch.setattr("beanstalkt.client.transport._resolve", resolve)
     client = Client("no-answer.invalid", 11300, 0.05)
     for _ in range(2):
         with pytest.raises(ConnectionLost, match="within"):

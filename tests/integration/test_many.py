@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from beanstalkt import Client, ConnectionLost, many
-from beanstalkt.protocol import encode_put
+from beanstalkt import Client, ConnectionLost
+from beanstalkt.client import put_many as many
+from beanstalkt.protocol.commands import encode_put
 
-from ..beanstalkd import Beanstalkd
-from ..embedded import AnyServer
+from ..support.beanstalkd import Beanstalkd
+from ..support.embedded import AnyServer
 
 
 @pytest.mark.parametrize("tube", [None, "elsewhere"])

@@ -14,7 +14,7 @@ import pytest
 
 import beanstalkt
 from beanstalkt import Job
-from tests.embedded import AnyServer
+from tests.support.embedded import AnyServer
 
 from .test_cancel import nothing_reserved, reserving, soon, to
 

@@ -13,7 +13,7 @@ import pytest
 
 from beanstalkt import Client, ConnectionLost
 
-from ..beanstalkd import Beanstalkd
+from ..support.beanstalkd import Beanstalkd
 
 NEVER_CLOSED = """
 import asyncio, gc, os, sys, weakref

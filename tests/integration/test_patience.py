@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from beanstalkt import Client, ConnectionLost, TimedOut, connection
-from tests.embedded import AnyServer
+from beanstalkt import Client, ConnectionLost, TimedOut
+from beanstalkt.client import connection
+from tests.support.embedded import AnyServer
 
-from ..beanstalkd import Beanstalkd
-from ..peer import Line, Peer
-from ..proxy import Proxy, nothing_left, until
+from ..support.beanstalkd import Beanstalkd
+from ..support.peer import Line, Peer
+from ..support.proxy import Proxy, nothing_left, until
 
 PATIENCE = 0.2  # seconds
 

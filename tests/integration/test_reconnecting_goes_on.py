@@ -11,10 +11,10 @@ import pytest
 
 from beanstalkt import Client, ConnectionLost
 
-from ..beanstalkd import Beanstalkd, free_port
-from ..embedded import AnyServer, Embedded
-from ..peer import Line, Peer
-from ..proxy import Proxy, nothing_left, until
+from ..support.beanstalkd import Beanstalkd, free_port
+from ..support.embedded import AnyServer, Embedded
+from ..support.peer import Line, Peer
+from ..support.proxy import Proxy, nothing_left, until
 
 WAIT = 20  # seconds
 
@@ -190,7 +190,7 @@ async def test_whatever_an_attempt_raises_is_a_failure_like_others(
     async def resolve(address: object) -> None:
         raise RuntimeError("no thread for it")
 
-    monkeypatch.setattr("beanstalkt.stream._resolve", resolve)
+    monkeypatch.setattr("beanstalkt.client.transport._resolve", resolve)
     async with nothing_left():
         client = Client("name", connect_timeout=0.05, reconnect_delay=0.01)
         with pytest.raises(ConnectionLost, match="within"):

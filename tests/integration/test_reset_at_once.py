@@ -7,11 +7,12 @@ import select
 
 import pytest
 
-from beanstalkt import Client, supervisor
-from beanstalkt.address import Address
-from beanstalkt.stream import Stream, TLSStream, open_stream
+from beanstalkt import Client
+from beanstalkt.client import reconnecting as supervisor
+from beanstalkt.client.transport import Stream, TLSStream, open_stream
+from beanstalkt.protocol.address import Address
 
-from ..peer import Line, Peer
+from ..support.peer import Line, Peer
 
 RESETS = 3
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from beanstalkt.stats import parse_server
+from beanstalkt.protocol.stats import parse_server
 
-from ..beanstalkd import EXECUTABLE, Beanstalkd
-from ..embedded import Embedded
-from ..soak import FACTOR
+from ..support.beanstalkd import EXECUTABLE, Beanstalkd
+from ..support.embedded import Embedded
+from ..support.soak import FACTOR
 from .contest import play
 from .sequences import CONNECTIONS, SEQUENCE, Close, Send, Step
 

@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from ..beanstalkd import EXECUTABLE, Beanstalkd
-from ..embedded import Embedded
+from ..support.beanstalkd import EXECUTABLE, Beanstalkd
+from ..support.embedded import Embedded
 
 Server = Beanstalkd | Embedded
 

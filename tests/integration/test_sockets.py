@@ -14,9 +14,9 @@ import pytest
 
 from beanstalkt import Client, ConnectionLost, TimedOut
 
-from ..beanstalkd import EXECUTABLE, free_port
-from ..embedded import AnyServer
-from ..proxy import nothing_left, until
+from ..support.beanstalkd import EXECUTABLE, free_port
+from ..support.embedded import AnyServer
+from ..support.proxy import nothing_left, until
 
 DELAY = 0.02  # seconds between two attempts
 

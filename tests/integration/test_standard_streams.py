@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from ..beanstalkd import Beanstalkd, free_port
+from ..support.beanstalkd import Beanstalkd, free_port
 
 TIMEOUT = 30.0
 """Seconds; what takes longer hangs."""
@@ -195,7 +195,7 @@ def answers(port: int) -> bool:
 
 # --- the runner -----------------------------------------------------------------------------
 
-FUNCTIONS = ("--call", "tests.worker.functions:TABLE")
+FUNCTIONS = ("--call", "tests.support.functions:TABLE")
 
 
 @contextmanager

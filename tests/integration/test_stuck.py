@@ -6,9 +6,10 @@ import asyncio
 
 import pytest
 
-from beanstalkt import Client, NotFound, supervisor
+from beanstalkt import Client, NotFound
+from beanstalkt.client import reconnecting as supervisor
 
-from ..embedded import AnyServer
+from ..support.embedded import AnyServer
 
 
 def connections(server: AnyServer) -> int:

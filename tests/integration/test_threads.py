@@ -11,8 +11,8 @@ import pytest
 from tornado.ioloop import IOLoop
 
 from beanstalkt import Client, Job
-from beanstalkt.client import Unknown
-from tests.embedded import AnyServer
+from beanstalkt.client.client import Unknown
+from tests.support.embedded import AnyServer
 
 from .test_cancel import every_verb, soon, to
 

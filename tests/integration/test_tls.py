@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 import trustme
 
-from beanstalkt import Client, ConnectionLost, Job, NotFound, ReservationLost, connection
+from beanstalkt import Client, ConnectionLost, Job, NotFound, ReservationLost
+from beanstalkt.client import connection
 
-from ..beanstalkd import EXECUTABLE, Beanstalkd
-from ..embedded import Apart
-from ..proxy import Proxy, nothing_left, until
+from ..support.beanstalkd import EXECUTABLE, Beanstalkd
+from ..support.embedded import Apart
+from ..support.proxy import Proxy, nothing_left, until
 
 DELAY = 0.02  # seconds between two attempts
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from beanstalkt import Client, Job, TimedOut
-from tests.embedded import AnyServer
+from tests.support.embedded import AnyServer
 
 from .test_cancel import nothing_reserved, reserving, soon, to
 

@@ -19,7 +19,7 @@ from tornado.ioloop import IOLoop
 
 import beanstalkt
 from beanstalkt import Client, Job
-from tests.embedded import AnyServer
+from tests.support.embedded import AnyServer
 
 
 def to(server: AnyServer) -> Client:

@@ -20,7 +20,7 @@ from typing import IO
 
 import pytest
 
-from ..beanstalkd import Beanstalkd, free_port
+from ..support.beanstalkd import Beanstalkd, free_port
 
 PATIENCE = 20.0
 
@@ -624,7 +624,7 @@ def test_few_descriptors_are_warned_of_and_jobs_run_all_the_same(beanstalkd: Bea
     [
         (("--exec", "cat"), b"x"),
         (
-            ("--call", "tests.worker.functions:TABLE"),
+            ("--call", "tests.support.functions:TABLE"),
             b'{"function": "takes", "args": [1], "kwargs": {}}',
         ),
     ],

@@ -19,14 +19,14 @@ from beanstalkt import Client, NotFound
 from beanstalkt.dispatch import DispatcherHandler, schedule_function
 from beanstalkt.worker import slot
 
-from ..beanstalkd import Beanstalkd
-from ..worker import functions
-from ..worker.test_command import until as until_written
-from ..worker.test_command import until_gone
-from ..worker.webserver import listening
-from .running import Running, settings, until
+from ..support import functions
+from ..support.beanstalkd import Beanstalkd
+from ..support.running import Running, settings, until
+from ..support.webserver import listening
+from ..worker.handlers.command.test_handler import until as until_written
+from ..worker.handlers.command.test_handler import until_gone
 
-CALL = {"call": "tests.worker.functions:TABLE"}
+CALL = {"call": "tests.support.functions:TABLE"}
 
 
 @pytest.fixture(autouse=True)
@@ -201,12 +201,12 @@ async def test_a_wrong_table_ends_it_at_the_start(
     words = ["--server", beanstalkd.url, "work", "--tube", "mail", *check]
     process = await asyncio.create_subprocess_exec(
         *[sys.executable, "-m", "beanstalkt.cmd", *words],
-        *["--call", "tests.worker.functions:WRONG"],
+        *["--call", "tests.support.functions:WRONG"],
         stderr=-1,
     )
     _, err = await asyncio.wait_for(process.communicate(), 20)
     assert process.returncode == 2
-    assert b"missing: tests.worker.functions has no no_such_function" in err
+    assert b"missing: tests.support.functions has no no_such_function" in err
     assert b"Traceback" not in err
 
 

@@ -16,9 +16,9 @@ from tornado.web import Application, RequestHandler
 
 from beanstalkt import Client, NotFound
 
-from ..beanstalkd import Beanstalkd, free_port
-from ..worker.webserver import Web, serving
-from .running import Running, settings, until
+from ..support.beanstalkd import Beanstalkd, free_port
+from ..support.running import Running, settings, until
+from ..support.webserver import Web, serving
 
 
 async def one_job(

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 
 from beanstalkt import Client, NotFound
-from beanstalkt.worker import process, slot
-from beanstalkt.worker.handler import CannotStart
+from beanstalkt.worker import slot
+from beanstalkt.worker.handlers.base import CannotStart
+from beanstalkt.worker.process import process
 from beanstalkt.worker.runner import Runner
 
-from ..beanstalkd import Beanstalkd
-from .running import Running, settings, until
+from ..support.beanstalkd import Beanstalkd
+from ..support.running import Running, settings, until
 
 
 @pytest.fixture(autouse=True)

@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from beanstalkt import Client, ConnectionLost, NotFound
-from beanstalkt.worker import process, reservation, slot
+from beanstalkt.worker import held_job as reservation
+from beanstalkt.worker import slot
+from beanstalkt.worker.process import process
 from beanstalkt.worker.runner import Runner
 
-from ..beanstalkd import Beanstalkd
-from .proxy import Proxy
-from .running import Running, settings, until
+from ..support.beanstalkd import Beanstalkd
+from ..support.restarting_proxy import Proxy
+from ..support.running import Running, settings, until
 
 
 @pytest.fixture(autouse=True)

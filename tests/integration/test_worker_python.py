@@ -14,10 +14,10 @@ import pytest
 from beanstalkt import Client, ConnectionLost, InvalidArgument, Job, NotFound
 from beanstalkt.dispatch import Stopped
 from beanstalkt.worker import Reject, Retry, Worker, pool, runner, slot
-from beanstalkt.worker.handler import Work
+from beanstalkt.worker.handlers.base import Work
 
-from ..beanstalkd import Beanstalkd
-from .running import Events, until
+from ..support.beanstalkd import Beanstalkd
+from ..support.running import Events, until
 
 
 class Panic(BaseException):

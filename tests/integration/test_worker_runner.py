@@ -13,11 +13,11 @@ import pytest
 from beanstalkt import Client
 from beanstalkt.worker import runner as runner_module
 from beanstalkt.worker import slot
-from beanstalkt.worker.config import Flags, load
-from beanstalkt.worker.settings import Settings
+from beanstalkt.worker.config.loading import Flags, load
+from beanstalkt.worker.config.settings import Settings
 
-from ..beanstalkd import Beanstalkd
-from .running import Running, settings, until
+from ..support.beanstalkd import Beanstalkd
+from ..support.running import Running, settings, until
 
 
 @pytest.fixture(autouse=True)

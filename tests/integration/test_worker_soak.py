@@ -17,12 +17,13 @@ from pathlib import Path
 import pytest
 
 from beanstalkt import Client, NotFound
-from beanstalkt.worker import process, slot
+from beanstalkt.worker import slot
+from beanstalkt.worker.process import process
 
-from ..beanstalkd import Beanstalkd
-from ..soak import FACTOR
-from .proxy import Proxy
-from .running import Events, Running, settings
+from ..support.beanstalkd import Beanstalkd
+from ..support.restarting_proxy import Proxy
+from ..support.running import Events, Running, settings
+from ..support.soak import FACTOR
 
 SCALE = min(FACTOR, 50)
 """Beyond that, the binlog would take gigabytes."""

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from .talk import Line, Talk
+from ..support.talk import Line, Talk
 
 
 @pytest.fixture

@@ -19,10 +19,10 @@ from tornado.ioloop import IOLoop
 
 from beanstalkt import Client
 from beanstalkt.server import Server
-from beanstalkt.server.peer import MAX_INPUT
+from beanstalkt.server.client_socket import MAX_INPUT
 from beanstalkt.server.session import MAX_REPLIES
 
-from .talk import Clock
+from ..support.talk import Clock
 
 PUT = b"put 0 0 100 0\r\n\r\n"
 

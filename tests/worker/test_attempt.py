@@ -10,12 +10,12 @@ import pytest
 
 from beanstalkt.dispatch import Stopped
 from beanstalkt.worker.attempt import Attempt
-from beanstalkt.worker.coroutine import CoroutineHandler
-from beanstalkt.worker.handler import Work
-from beanstalkt.worker.outcome import SUCCESS, Kind
+from beanstalkt.worker.handlers.base import Work
+from beanstalkt.worker.handlers.coroutine import CoroutineHandler
+from beanstalkt.worker.policy.outcome import SUCCESS, Kind
 
-from .functions import Hopeless, Panic
-from .work import make_work
+from ..support.functions import Hopeless, Panic
+from ..support.work import make_work
 
 EVERY = [Panic, Hopeless, GeneratorExit, Stopped, asyncio.CancelledError, KeyboardInterrupt]
 EVERY += [SystemExit, ValueError]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from beanstalkt.worker import ini
-from beanstalkt.worker.config import COMMON, Flags, load
-from beanstalkt.worker.policy import Policy
-from beanstalkt.worker.settings import TubeSettings
+from beanstalkt.worker.config import ini
+from beanstalkt.worker.config.loading import COMMON, Flags, load
+from beanstalkt.worker.config.settings import TubeSettings
+from beanstalkt.worker.policy.decision import Policy
 
 CONTRIB = Path(__file__).parents[2] / "contrib"
 SAMPLE = CONTRIB / "beanstalkt.ini"

@@ -1,0 +1,327 @@
+"""The socket as Tornado streams it, and the ways to open one.
+
+Nothing here knows of commands. What differs from a plain IOStream is the way of the bytes that
+come in: they are handed on in the call that reads them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tornado.ioloop import IOLoop
+from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
+from tornado.netutil import Resolver, is_valid_ip
+
+from ..protocol.address import Address
+
+T = TypeVar("T")
+
+READ_SIZE = 2**16
+
+RECORD_SIZE = 2**14
+"""Bytes; the longest that TLS has. What has not come to its end cannot be read."""
+
+KEEPALIVE = {
+    "TCP_KEEPIDLE": 60,  # seconds
+    "TCP_KEEPINTVL": 15,  # seconds
+    "TCP_KEEPCNT": 4,
+    "TCP_USER_TIMEOUT": 120_000,  # milliseconds; for bytes that nobody acknowledges
+}
+"""A peer that is silently gone is noticed after two minutes, also in a plain reserve."""
+
+
+class _Memory(threading.local):
+    """Where the streams of one thread read to. Bytes never stay in it, so one is enough."""
+
+    def __init__(self) -> None:
+        self.buffer = bytearray(READ_SIZE)
+
+
+_memory = _Memory()
+
+if TYPE_CHECKING:
+    _Base = IOStream
+else:
+    _Base = object
+
+
+class _Direct(_Base):
+    """Hands on what it reads at once, and counts what it has handed to the socket."""
+
+    handed = 0  # bytes
+    _receive: Callable[[bytes], None]
+    _moved: Callable[[int], None] | None = None
+
+    def start(
+        self,
+        receive: Callable[[bytes], None],
+        closed: Callable[[], None],
+        moved: Callable[[int], None] | None = None,
+    ) -> None:
+        """Has `receive` get all that comes; `closed` is called once, on a later turn.
+
+        :param moved: gets the number of bytes when the socket takes some that had to wait
+        """
+        self._receive = receive
+        self._moved = moved
+        self.set_close_callback(closed)
+        # The one read of the stream's life. It never gets a byte: read_from_fd keeps them.
+        # Its Future fails when the stream is closed, which `closed` tells as well.
+        read = self.read_into(_memory.buffer, partial=True)
+        assert isinstance(read, asyncio.Future)
+        read.add_done_callback(lambda future: future.cancelled() or future.exception())
+
+    def send(self, data: bytes) -> None:
+        """Writes what the socket takes now, and the rest when it takes more."""
+        if not self.closed():
+            self.write(data)
+
+    def wake_at(self, count: int) -> None:
+        """Reports what comes in only when it is so many bytes, where the socket can do that."""
+
+    def read_now(self) -> None:
+        """Takes in what has come already."""
+        if not self.closed():
+            self._handle_events(self.fileno(), IOLoop.READ)
+
+    def reason(self) -> str:
+        """Why the stream is closed."""
+        return _reason(self.error) if self.error else "the server closed the connection"
+
+    def _handle_events(self, fd: Any, events: int) -> None:
+        try:
+            super()._handle_events(fd, events)
+        except BaseException as error:
+            # A signal's handler has raised in here: bytes may be lost, or go out twice.
+            self.close(exc_info=error)
+            raise
+
+    def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
+        count = super().read_from_fd(buf)
+        while count:
+            self._receive(bytes(buf[:count]))
+            if self.closed() or not self._decrypted():
+                return None
+            count = super().read_from_fd(buf)
+        return count
+
+    def write_to_fd(self, data: memoryview) -> int:
+        count = super().write_to_fd(data)
+        self.handed += count
+        if self._moved is not None:
+            self._moved(count)
+        return count
+
+    def _decrypted(self) -> int:
+        """Bytes that the socket has read and no poll will tell of."""
+        return 0
+
+
+class Stream(_Direct, IOStream):
+    """Over TCP or a unix socket.
+
+    The methods here are short cuts: without them all works as it does over TLS, only with
+    more work for each command.
+    """
+
+    _backlog = False  # something may wait to be written
+
+    def send(self, data: bytes) -> None:
+        sock = self.socket
+        if sock is None:  # closed
+            return
+        if self._backlog and not self.writing():
+            self._backlog = False
+        if not self._backlog:
+            try:
+                count = sock.send(data)
+            except BlockingIOError:
+                count = 0
+            except OSError as error:
+                self.io_loop.add_callback(self._break, error)
+                return
+            self.handed += count
+            if count == len(data):
+                return
+            data = data[count:]
+        self._backlog = True
+        self.write(data)
+
+    def write_to_fd(self, data: memoryview) -> int:
+        try:
+            return super().write_to_fd(data)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            self.io_loop.add_callback(self._break, error)
+            raise BlockingIOError from error
+
+    def _break(self, error: OSError) -> None:
+        """Ends the stream that cannot be written to, once the replies that came are read."""
+        while not self.closed() and self._read():
+            pass
+        self.close(exc_info=error)
+
+    def wake_at(self, count: int) -> None:
+        if not self.closed():
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
+
+    def start(
+        self,
+        receive: Callable[[bytes], None],
+        closed: Callable[[], None],
+        moved: Callable[[int], None] | None = None,
+    ) -> None:
+        super().start(receive, closed, moved)
+        if not self.closed():
+            # In the place of the reader that IOStream has added for that one read.
+            io_loop: Any = self.io_loop
+            io_loop.asyncio_loop.add_reader(self.fileno(), self._read)
+
+    def read_now(self) -> None:
+        if not self.closed():
+            self._read()
+
+    def _read(self) -> bool:
+        """Reads once; False if there was nothing, or the stream has ended."""
+        try:
+            try:
+                data = self.socket.recv(READ_SIZE)
+            except BlockingIOError:
+                return False
+            except OSError as error:
+                self.close(exc_info=error)
+                return False
+            if data:
+                self._receive(data)
+            else:
+                self.close()
+        except BaseException as error:
+            # A signal's handler has raised in here: what was read may be lost.
+            self.close(exc_info=error)
+            raise
+        return bool(data)
+
+
+class TLSStream(_Direct, SSLIOStream):
+    """Over TLS."""
+
+    _offered = 0  # bytes of a record that did not go out to its end
+
+    def write_to_fd(self, data: memoryview) -> int:
+        # A record at a time: offered more, OpenSSL may send a part of it and then say that
+        # nothing was taken, and commands that the server has carried out would count as unsent.
+        # A record that is under way must be offered again as it was, though there is more now.
+        self._offered = self._offered or min(len(data), RECORD_SIZE)
+        count = super().write_to_fd(data[: self._offered])
+        if count:
+            self._offered = 0
+        return count
+
+    def _decrypted(self) -> int:
+        sock: Any = self.socket
+        return int(sock.pending())
+
+
+async def open_stream(
+    address: Address, ssl_options: ssl.SSLContext | None, timeout: float
+) -> Stream | TLSStream:
+    """Connects, trying in turn every address that the name stands for.
+
+    Takes `timeout` seconds at the most; raises OSError.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout
+    targets = await within(timeout, _resolve(address))
+    failure: OSError = OSError(f"{address.host} has no address")
+    for tried, (family, target) in enumerate(targets):
+        # One address that swallows packets must not use up the time of the others.
+        share = (deadline - loop.time()) / (len(targets) - tried)
+        try:
+            return await within(share, _connect(address, family, target, ssl_options), _close)
+        except OSError as error:
+            failure = error
+    raise failure
+
+
+async def within(
+    timeout: float, step: Coroutine[Any, Any, T], undo: Callable[[T], object] | None = None
+) -> T:
+    """The result of `step`, which may take `timeout` seconds; raises OSError past them.
+
+    However it ends, `step` has ended by then.
+
+    Not asyncio.wait_for, which until Python 3.12 swallows a cancellation that meets the end of
+    the step: whoever tries again after a failure would then go on for ever.
+
+    :param undo: called with a result that came when the caller had been cancelled
+    """
+    task = asyncio.ensure_future(step)
+    try:
+        await asyncio.wait([task], timeout=timeout)
+    except asyncio.CancelledError:
+        if task.cancel():
+            await asyncio.wait([task])
+        elif task.exception() is None and undo is not None:
+            undo(task.result())
+        raise
+    if task.done():
+        return task.result()
+    task.cancel()
+    await asyncio.wait([task])
+    raise OSError(f"no answer within {timeout:.3g} s")
+
+
+async def _resolve(address: Address) -> list[tuple[int, Any]]:
+    if address.path is not None:
+        return [(socket.AF_UNIX, address.path)]
+    if is_valid_ip(address.host):  # needs no thread, as a name does
+        found = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+        )
+        return [(family, target) for family, _, _, _, target in found]
+    found_by_name: list[tuple[int, Any]] = await Resolver().resolve(address.host, address.port)
+    return found_by_name
+
+
+async def _connect(
+    address: Address, family: int, target: Any, ssl_options: ssl.SSLContext | None
+) -> Stream | TLSStream:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    if family != socket.AF_UNIX:
+        _tune(sock)
+    stream = TLSStream(sock, ssl_options=ssl_options) if address.tls else Stream(sock)
+    try:
+        await stream.connect(target, server_hostname=address.host if address.tls else None)
+    except StreamClosedError as error:
+        raise OSError(_reason(error.real_error or error)) from error
+    except BaseException:
+        stream.close()
+        raise
+    return stream
+
+
+def _close(stream: Stream | TLSStream) -> None:
+    stream.close()
+
+
+def _tune(sock: socket.socket) -> None:
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    # Which of these there are depends on the system.
+    for name, value in KEEPALIVE.items():
+        if hasattr(socket, name):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def _reason(error: BaseException) -> str:
+    """What the system says, without its number."""
+    if not isinstance(error, Exception):
+        return f"interrupted by {type(error).__name__}"
+    strerror = getattr(error, "strerror", None)
+    return str(strerror or error) or type(error).__name__

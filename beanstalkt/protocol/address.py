@@ -1,0 +1,97 @@
+"""Where a server listens: a host and port, with or without TLS, or a unix socket."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from urllib.parse import quote, unquote_to_bytes, urlsplit
+
+from ..errors import InvalidArgument
+
+DEFAULT_PORT = 11300
+
+
+@dataclass(frozen=True)
+class Address:
+    """One place to connect to. With a `path` it is a unix socket, and host and port are unused."""
+
+    host: str = "localhost"
+    port: int = DEFAULT_PORT
+    path: str | None = None
+    tls: bool = False
+
+    def __post_init__(self) -> None:
+        # What no look-up would accept: later there would be nobody to tell.
+        if not _is_host(self.host):
+            raise InvalidArgument(f"the host must be a name or an IP address, not {self.host!r}")
+        if self.path is not None and not _is_path(self.path):
+            raise InvalidArgument(f"a unix socket must be the path of a file, not {self.path!r}")
+        if not isinstance(self.port, int) or isinstance(self.port, bool):
+            raise InvalidArgument(f"the port must be an int, not {self.port!r}")
+        if not 0 < self.port < 2**16:
+            raise InvalidArgument(f"the port must be from 1 to 65535, not {self.port}")
+
+    @classmethod
+    def parse(cls, url: str) -> Address:
+        """Reads ``beanstalk://host:port``, ``beanstalks://host:port`` (TLS), ``unix:///path``.
+
+        An IPv6 address stands in brackets; without a port it is 11300. Raises InvalidArgument.
+        """
+        if not isinstance(url, str):
+            raise InvalidArgument(f"a URL must be a str, not {type(url).__name__}")
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as error:
+            raise InvalidArgument(f"bad URL {url!r}: {error}") from None
+        if parts.query or parts.fragment:
+            raise InvalidArgument(f"bad URL {url!r}: nothing may follow the address")
+        if parts.scheme == "unix":
+            if parts.netloc or len(parts.path) < 2:
+                raise InvalidArgument(f"bad URL {url!r}: a unix socket is unix:///path")
+            return cls(path=_unquote(parts.path))
+        if parts.scheme not in ("beanstalk", "beanstalks"):
+            raise InvalidArgument(
+                f"bad URL {url!r}: it must begin with beanstalk://, beanstalks:// or unix:///"
+            )
+        if not parts.hostname or "@" in parts.netloc or parts.path not in ("", "/"):
+            raise InvalidArgument(f"bad URL {url!r}: write {parts.scheme}://host:port")
+        return cls(
+            parts.hostname,
+            DEFAULT_PORT if port is None else port,
+            tls=parts.scheme == "beanstalks",
+        )
+
+    def __str__(self) -> str:
+        if self.path is not None:
+            return f"unix://{quote(os.fsencode(self.path))}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"beanstalk{'s' if self.tls else ''}://{host}:{self.port}"
+
+
+def _unquote(path: str) -> str:
+    """The name of a file, which need not be UTF-8."""
+    try:
+        return os.fsdecode(unquote_to_bytes(os.fsencode(path)))
+    except UnicodeError:
+        raise InvalidArgument(f"a unix socket must be the path of a file, not {path!r}") from None
+
+
+def _is_host(host: object) -> bool:
+    if not isinstance(host, str) or not host or "\0" in host:
+        return False
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return True
+
+
+def _is_path(path: object) -> bool:
+    if not isinstance(path, str) or not path or "\0" in path:
+        return False
+    try:
+        os.fsencode(path)
+    except UnicodeError:
+        return False
+    return True

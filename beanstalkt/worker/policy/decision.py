@@ -1,0 +1,101 @@
+"""What becomes of a job: one function of its outcome, its attempt and the configuration."""
+
+from __future__ import annotations
+
+import enum
+import math
+from dataclasses import dataclass, field
+
+from ...protocol.commands import MAX_NUMBER
+from .outcome import Kind, Outcome
+from .retry import Backoff, retry_delay
+
+
+class Verb(enum.Enum):
+    """What the server is asked to do with a job that has ended."""
+
+    DELETE = "delete"
+    RELEASE = "release"
+    BURY = "bury"
+
+
+@dataclass(frozen=True)
+class Action:
+    """A verb, and for a release the delay.
+
+    :ivar delay: seconds; None: as the policy's :class:`~beanstalkt.worker.policy.retry.Backoff` says
+    """
+
+    verb: Verb
+    delay: int | None = None
+
+    def __str__(self) -> str:
+        return self.verb.value if self.delay is None else f"{self.verb.value}:{self.delay}"
+
+
+DELETE = Action(Verb.DELETE)
+RELEASE = Action(Verb.RELEASE)
+BURY = Action(Verb.BURY)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What the configuration says of jobs that did not succeed."""
+
+    on_timeout: Action = RELEASE
+    on_temporary_fail: Action = BURY
+    on_permanent_fail: Action = BURY
+    on_unknown_fail: Action = BURY
+    #: exit status and action, for single exit statuses
+    on_exit: tuple[tuple[int, Action], ...] = ()
+    #: 0: no limit
+    max_attempts: int = 10
+    backoff: Backoff = field(default_factory=Backoff)
+
+
+def decide(outcome: Outcome, policy: Policy, attempt: int, jitter: float) -> Action | None:
+    """What to do with the job; None: nothing, it is somebody else's.
+
+    The delay of a release is always filled in.
+
+    :param attempt: which attempt it was, from 1
+    :param jitter: a random number from 0 to 1
+    """
+    action = _choose(outcome, policy)
+    if action is None or action.verb is not Verb.RELEASE or action.delay is not None:
+        return action
+    return Action(Verb.RELEASE, _delay(outcome, policy.backoff, attempt, jitter))
+
+
+def _choose(outcome: Outcome, policy: Policy) -> Action | None:
+    # The success first: `on_exit_0` is refused by the configuration, and means nothing here.
+    if outcome.kind is Kind.SUCCESS:
+        return DELETE
+    if outcome.exit_code is not None and outcome.kind in _FAILS:
+        for exit_code, action in policy.on_exit:
+            if exit_code == outcome.exit_code:
+                return action
+    return {
+        Kind.PERMANENT_FAIL: policy.on_permanent_fail,
+        Kind.TEMPORARY_FAIL: policy.on_temporary_fail,
+        Kind.UNKNOWN_FAIL: policy.on_unknown_fail,
+        Kind.TIMEOUT: policy.on_timeout,
+        Kind.RETRY: RELEASE,
+        Kind.REJECT: BURY,
+        Kind.NOT_STARTED: RELEASE,
+        Kind.EXHAUSTED: BURY,
+        # Nothing is wrong with the job: the next worker may have it at once.
+        Kind.STOPPED: Action(Verb.RELEASE, 0),
+        Kind.LOST: None,
+    }[outcome.kind]
+
+
+_FAILS = frozenset({Kind.PERMANENT_FAIL, Kind.TEMPORARY_FAIL, Kind.UNKNOWN_FAIL})
+
+
+def _delay(outcome: Outcome, backoff: Backoff, attempt: int, jitter: float) -> int:
+    if outcome.delay is None:
+        return retry_delay(backoff, attempt, jitter)
+    # What comes from outside, such as a Retry-After, must not put a job off for a year.
+    limit = MAX_NUMBER if outcome.kind is Kind.RETRY else backoff.max_delay
+    return min(max(math.ceil(outcome.delay), 0), limit)

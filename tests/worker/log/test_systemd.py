@@ -1,0 +1,40 @@
+"""What systemd is told."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from beanstalkt.worker.log.systemd import notify, reloading
+
+
+@pytest.mark.parametrize("abstract", [False, True])
+def test_a_datagram(abstract: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = f"@beanstalkt-test-{os.getpid()}" if abstract else str(tmp_path / "socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind("\0" + name[1:] if abstract else name)
+        sock.settimeout(5)
+        monkeypatch.setenv("NOTIFY_SOCKET", name)
+        notify("READY=1", "STATUS=fine")
+        assert sock.recv(1000) == b"READY=1\nSTATUS=fine"
+        reloading()
+        assert sock.recv(1000).startswith(b"RELOADING=1\nMONOTONIC_USEC=")
+
+
+@pytest.mark.parametrize("address", ["", "relative", "/no/such/socket", "/" + "x" * 200])
+def test_nobody_listens(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", address)
+    notify("READY=1")
+    monkeypatch.delenv("NOTIFY_SOCKET")
+    notify("READY=1")
+
+
+def test_a_listener_that_does_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(str(tmp_path / "socket"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "socket"))
+        for _ in range(2000):
+            notify("READY=1")
