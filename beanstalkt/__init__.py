@@ -26,8 +26,7 @@ from .errors import (
     UnexpectedResponse,
     UnknownCommand,
 )
-from .job import Job
-from .protocol.commands import DEFAULT_PRIORITY, DEFAULT_TTR
+from .job import DEFAULT_PRIORITY, DEFAULT_TTR, Job
 from .protocol.stats import Stats, StatsJob, StatsTube
 
 if TYPE_CHECKING:

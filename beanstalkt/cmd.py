@@ -30,7 +30,7 @@ from .errors import (
 )
 from .job import Job
 from .protocol.address import Address
-from .protocol.commands import DEFAULT_TUBE
+from .protocol.arguments import DEFAULT_TUBE
 
 if TYPE_CHECKING:
     from tqdm import tqdm

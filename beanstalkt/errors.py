@@ -1,4 +1,4 @@
-"""Every exception of the package.
+"""The exceptions: everything that the package raises by itself, as one tree.
 
 ::
 
@@ -6,8 +6,8 @@
     ├── ConnectionLost (also ConnectionError)     .sent
     │   └── ReservationLost                       the job was reserved on a connection that is gone
     ├── InvalidArgument (also ValueError)
-    ├── UnexpectedResponse                        the reply fits no expectation
-    ├── CommandFailed                             the server said no
+    ├── UnexpectedResponse                        no reply that the command can get
+    ├── CommandFailed                             the server refused the command
     │   ├── NotFound  NotIgnored  JobTooBig  Draining  OutOfMemory
     │   └── BadFormat  ExpectedCrlf  InternalError  UnknownCommand
     ├── Buried                                    in reply to put or release    .job_id
@@ -19,13 +19,13 @@ from __future__ import annotations
 
 
 class BeanstalkException(Exception):
-    """The root of the tree.
+    """Serve as the base of every exception of the package.
 
-    :ivar command: the protocol's verb, such as ``"put"``; None where no command was concerned
-    :ivar status: the first word of the server's reply; None where there was no reply
+    :ivar command: the protocol's verb, such as ``"put"``; None if no command was concerned
+    :ivar status: the first word of the server's reply; None if there was no reply
     :ivar values: the other words of the reply
-    :ivar ids: from ``put_many`` only: the ids of the bodies before the end came, in their order;
-        None for a body that did not go in, or of which that is not known
+    :ivar ids: set by ``put_many`` only: the id of each body that was taken, in order; None for a
+        body that the server refused, or may or may not have accepted
     """
 
     ids: list[int | None] | None = None
@@ -45,10 +45,10 @@ class BeanstalkException(Exception):
 
 
 class ConnectionLost(BeanstalkException, ConnectionError):
-    """The connection is gone, or there was none.
+    """Report that the connection was lost, or that there was none.
 
-    :ivar sent: whether any byte of the command had been handed to the socket. False means that
-        the server cannot have seen the command; True means that it may have carried it out.
+    :ivar sent: whether any byte of the command was handed to the socket. False means that the
+        server cannot have seen the command; True means that it may have carried it out.
     """
 
     def __init__(
@@ -59,77 +59,80 @@ class ConnectionLost(BeanstalkException, ConnectionError):
 
 
 class ReservationLost(ConnectionLost):
-    """The job was reserved on a connection that is gone, so it is no longer ours.
+    """Report that a job was reserved on a connection that has been lost since.
 
-    The server has given it back to its tube. Nothing was sent: after a restart of the server
-    the id may stand for somebody else's job.
+    The server gave the job back to its tube then. Nothing was sent: after a restart of the
+    server, the same id may belong to another job.
     """
 
 
 class InvalidArgument(BeanstalkException, ValueError):
-    """Refused before anything was sent: it would have broken the protocol."""
+    """Report an argument that was refused before anything was sent."""
 
 
 class UnexpectedResponse(BeanstalkException):
-    """The reply fits no expectation. The connection it came on has been closed."""
+    """Report a reply that the command cannot get; its connection has been closed."""
 
 
 class CommandFailed(BeanstalkException):
-    """The server understood the connection, and said no to this command."""
+    """Report that the server refused the command."""
 
 
 class NotFound(CommandFailed):
-    """No such job or tube, or the job is not in the state or the hands that it needs."""
+    """Report a job or tube that does not exist, or a job in the wrong state for the command.
+
+    A job that is reserved by another connection counts as not found.
+    """
 
 
 class NotIgnored(CommandFailed):
-    """The last tube watched cannot be ignored."""
+    """Report that the only tube that a connection watches cannot be ignored."""
 
 
 class JobTooBig(CommandFailed):
-    """The body is larger than the server's ``max-job-size``."""
+    """Report a body that is larger than the server's ``max-job-size``."""
 
 
 class Draining(CommandFailed):
-    """The server takes no new jobs: it is in drain mode."""
+    """Report that the server takes no new jobs, because it is in drain mode."""
 
 
 class OutOfMemory(CommandFailed):
-    """The server has no memory, or no room in its binlog, for this."""
+    """Report that the server has no memory, or no room in its binlog, for the command."""
 
 
 class BadFormat(CommandFailed):
-    """The server could not read the command line."""
+    """Report that the server could not read the command line."""
 
 
 class ExpectedCrlf(CommandFailed):
-    """The server did not find the end of the body where it was announced."""
+    """Report that the server did not find the end of a body where it was announced."""
 
 
 class InternalError(CommandFailed):
-    """A fault inside the server."""
+    """Report a fault inside the server."""
 
 
 class UnknownCommand(CommandFailed):
-    """The server does not know the verb: it is older than the command."""
+    """Report that the server does not know the verb, because it is older than the command."""
 
 
 class Buried(BeanstalkException):
-    """The server ran out of memory at a put or a release, and buried the job instead.
+    """Report that the server ran out of memory in a put or a release, and buried the job.
 
-    :ivar job_id: the id of the buried job; None where the reply did not tell it
+    :ivar job_id: the id of the buried job; None if the reply does not have it
     """
 
     job_id: int | None = None
 
 
 class TimedOut(BeanstalkException, TimeoutError):
-    """No job came within the timeout of the reserve."""
+    """Report that no job became ready within the timeout of a reserve."""
 
 
 class DeadlineSoon(BeanstalkException):
-    """A job that this connection holds has less than a second left: settle or touch it.
+    """Report that a job which this connection holds has less than a second left.
 
-    Every reserve is answered so while that lasts; one that repeats at once gets thousands of
-    these replies, so wait a little.
+    Settle or touch that job. Until then every reserve gets this reply at once: wait a little
+    before the next one.
     """

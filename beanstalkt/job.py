@@ -1,21 +1,30 @@
-"""A job as a client sees it: an id and a body."""
+"""The job as a client sees it: an id, a body, and the defaults that it is put with."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .errors import InvalidArgument
-from .protocol.commands import DEFAULT_PRIORITY
-from .protocol.stats import StatsJob
+
+if TYPE_CHECKING:
+    from .protocol.stats import StatsJob
+
+
+DEFAULT_PRIORITY = 2**31
+"""The priority of a job for which none is given: the middle of the range (section 2.2)."""
+
+DEFAULT_TTR = 120
+"""The time to run of a job for which none is given, in seconds (section 2.4)."""
 
 
 class Verbs(Protocol):
-    """What a job needs of the client that it came from."""
+    """Name the verbs of a client that a job uses."""
 
     def delete(
         self, job_id: int | Job, callback: Callable[[Any], Any] | None = None
-    ) -> Awaitable[None]: ...
+    ) -> Awaitable[None]:
+        """Remove a job."""
 
     def release(
         self,
@@ -23,31 +32,35 @@ class Verbs(Protocol):
         priority: int | None = DEFAULT_PRIORITY,
         delay: int = 0,
         callback: Callable[[Any], Any] | None = None,
-    ) -> Awaitable[None]: ...
+    ) -> Awaitable[None]:
+        """Give a reserved job back to its tube."""
 
     def bury(
         self,
         job_id: int | Job,
         priority: int | None = DEFAULT_PRIORITY,
         callback: Callable[[Any], Any] | None = None,
-    ) -> Awaitable[None]: ...
+    ) -> Awaitable[None]:
+        """Put a reserved job aside until it is kicked."""
 
     def touch(
         self, job_id: int | Job, callback: Callable[[Any], Any] | None = None
-    ) -> Awaitable[None]: ...
+    ) -> Awaitable[None]:
+        """Start the time to run of a reserved job again."""
 
     def stats_job(
         self, job_id: int | Job, callback: Callable[[Any], Any] | None = None
-    ) -> Awaitable[StatsJob]: ...
+    ) -> Awaitable[StatsJob]:
+        """Return what the server knows of a job."""
 
 
 class Job(dict[str, Any]):
-    """A job: ``job.id`` (int) and ``job.body`` (bytes), also as ``job["id"]``, ``job["body"]``.
+    """Hold a job: ``job.id`` (int) and ``job.body`` (bytes), also ``job["id"]``, ``job["body"]``.
 
-    A job that was reserved remembers the connection that holds it: once that is gone, its
-    ``delete``, ``release``, ``bury`` and ``touch`` raise
+    A job that was reserved remembers the connection that reserved it. After that connection is
+    lost, the job's ``delete``, ``release``, ``bury`` and ``touch`` raise
     :class:`~beanstalkt.errors.ReservationLost` and send nothing.
-    A pickled or copied job is a bare one, without its client.
+    A pickled or copied job has an id and a body, but no client.
     """
 
     __slots__ = ("_client", "origin")
@@ -59,27 +72,27 @@ class Job(dict[str, Any]):
         client: Verbs | None = None,
         origin: object = None,
     ) -> None:
-        # In this order, and as a dict, because programs print jobs.
+        # Programs print jobs, and expect a dict with the body first.
         self["body"] = body
         self["id"] = id
         self._client = client
-        #: the connection that reserved it; None for a job that was only looked at
+        #: the connection that reserved the job; None if the job was only peeked at
         self.origin = origin
 
     @property
     def id(self) -> int:
-        """The server's number for the job."""
+        """Return the number that the server gave to the job."""
         number: int = self["id"]
         return number
 
     @property
     def body(self) -> bytes:
-        """The body, as it was put."""
+        """Return the body as it was put."""
         body: bytes = self["body"]
         return body
 
     def delete(self, callback: Callable[[Any], Any] | None = None) -> Awaitable[None]:
-        """:meth:`Client.delete` for this job."""
+        """Remove this job, as :meth:`Client.delete` does."""
         return self._bound().delete(self, callback)
 
     def release(
@@ -88,7 +101,7 @@ class Job(dict[str, Any]):
         delay: int = 0,
         callback: Callable[[Any], Any] | None = None,
     ) -> Awaitable[None]:
-        """:meth:`Client.release` for this job."""
+        """Give this job back to its tube, as :meth:`Client.release` does."""
         return self._bound().release(self, priority, delay, callback)
 
     def bury(
@@ -96,22 +109,24 @@ class Job(dict[str, Any]):
         priority: int | None = DEFAULT_PRIORITY,
         callback: Callable[[Any], Any] | None = None,
     ) -> Awaitable[None]:
-        """:meth:`Client.bury` for this job."""
+        """Put this job aside until it is kicked, as :meth:`Client.bury` does."""
         return self._bound().bury(self, priority, callback)
 
     def touch(self, callback: Callable[[Any], Any] | None = None) -> Awaitable[None]:
-        """:meth:`Client.touch` for this job."""
+        """Start the time to run of this job again, as :meth:`Client.touch` does."""
         return self._bound().touch(self, callback)
 
     def stats(self, callback: Callable[[Any], Any] | None = None) -> Awaitable[StatsJob]:
-        """:meth:`Client.stats_job` for this job."""
+        """Return what the server knows of this job, as :meth:`Client.stats_job` does."""
         return self._bound().stats_job(self, callback)
 
     def __reduce__(self) -> tuple[type[Job], tuple[int, bytes]]:
-        # A connection cannot travel to another process; the id and the body can.
+        # A connection cannot be pickled; the id and the body can.
         return Job, (self.id, self.body)
 
     def _bound(self) -> Verbs:
         if self._client is None:
-            raise InvalidArgument("this job came from no client: give its id to a client's method")
+            raise InvalidArgument(
+                f"job {self['id']} has no client: pass its id to a method of a client instead"
+            )
         return self._client

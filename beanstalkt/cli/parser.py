@@ -14,7 +14,8 @@ from functools import partial
 from typing import Any, NoReturn, TypeVar
 
 from ..errors import InvalidArgument
-from ..protocol import commands as protocol
+from ..job import DEFAULT_PRIORITY, DEFAULT_TTR
+from ..protocol import arguments
 from ..protocol.address import DEFAULT_PORT, Address
 
 V = TypeVar("V")
@@ -118,7 +119,7 @@ class Version(argparse.Action):
 # --- values ---------------------------------------------------------------------------------
 
 
-def number(kind: protocol.Number) -> Callable[[str], int]:
+def number(kind: arguments.Number) -> Callable[[str], int]:
     """A converter for one of the protocol's numbers."""
 
     def convert(text: str) -> int:
@@ -132,7 +133,7 @@ def number(kind: protocol.Number) -> Callable[[str], int]:
 
 def tube(text: str) -> str:
     """A converter for the name of a tube."""
-    _checked(protocol.TUBE.check, text)
+    _checked(arguments.TUBE.check, text)
     return text
 
 
@@ -144,7 +145,7 @@ def url(text: str) -> str:
 
 def port(text: str) -> int:
     """A converter for a TCP port."""
-    return _checked(lambda value: Address(port=value), number(protocol.SIZE)(text)).port
+    return _checked(lambda value: Address(port=value), number(arguments.SIZE)(text)).port
 
 
 def seconds(text: str) -> float:
@@ -249,15 +250,15 @@ def _add_producer_verbs(verb: Callable[..., Parser]) -> None:
     put.add_argument(
         "-p",
         "--priority",
-        type=number(protocol.PRIORITY),
-        default=protocol.DEFAULT_PRIORITY,
+        type=number(arguments.PRIORITY),
+        default=DEFAULT_PRIORITY,
         help="0 is the most urgent (%(default)s)",
     )
     _add_use(put)
     put.add_argument(
         "-d",
         "--delay",
-        type=number(protocol.DELAY),
+        type=number(arguments.DELAY),
         default=0,
         metavar="SECONDS",
         help="how long the job waits before it is ready (%(default)s)",
@@ -265,8 +266,8 @@ def _add_producer_verbs(verb: Callable[..., Parser]) -> None:
     put.add_argument(
         "-t",
         "--ttr",
-        type=number(protocol.TTR),
-        default=protocol.DEFAULT_TTR,
+        type=number(arguments.TTR),
+        default=DEFAULT_TTR,
         metavar="SECONDS",
         help="time to run: how long a worker may hold the job (%(default)s)",
     )
@@ -280,7 +281,7 @@ def _add_worker_verbs(verb: Callable[..., Parser]) -> None:
     reserve.add_argument(
         "-t",
         "--timeout",
-        type=number(protocol.TIMEOUT),
+        type=number(arguments.TIMEOUT),
         metavar="SECONDS",
         help="how long to wait for a job (for ever)",
     )
@@ -317,7 +318,7 @@ def _add_other_verbs(verb: Callable[..., Parser]) -> None:
     kick.add_argument(
         "-b",
         "--bound",
-        type=number(protocol.BOUND),
+        type=number(arguments.BOUND),
         default=1,
         metavar="NUMBER",
         help="how many at most (%(default)s)",
@@ -334,7 +335,7 @@ def _add_other_verbs(verb: Callable[..., Parser]) -> None:
     pause.add_argument(
         "-d",
         "--delay",
-        type=number(protocol.DELAY),
+        type=number(arguments.DELAY),
         default=0,
         metavar="SECONDS",
         help="how long; 0, which is the default, ends a pause",
@@ -346,7 +347,7 @@ def _add_use(parser: Parser) -> None:
         "-u",
         "--use",
         type=tube,
-        default=protocol.DEFAULT_TUBE,
+        default=arguments.DEFAULT_TUBE,
         metavar="TUBE",
         help="the tube (%(default)s)",
     )
@@ -357,12 +358,12 @@ def _add_tube(parser: Parser) -> None:
 
 
 def _add_id(parser: Parser) -> None:
-    parser.add_argument("id", type=number(protocol.JOB_ID), metavar="ID", help="the job's id")
+    parser.add_argument("id", type=number(arguments.JOB_ID), metavar="ID", help="the job's id")
 
 
 def _add_ids(parser: Parser) -> None:
     parser.add_argument(
-        "ids", type=number(protocol.JOB_ID), metavar="ID", nargs="+", help="a job's id"
+        "ids", type=number(arguments.JOB_ID), metavar="ID", nargs="+", help="a job's id"
     )
 
 
@@ -373,13 +374,13 @@ def _add_action(parser: Parser) -> None:
     parser.add_argument(
         "-p",
         "--priority",
-        type=number(protocol.PRIORITY),
+        type=number(arguments.PRIORITY),
         help="release, bury: a new priority (the job keeps its own)",
     )
     parser.add_argument(
         "-d",
         "--delay",
-        type=number(protocol.DELAY),
+        type=number(arguments.DELAY),
         metavar="SECONDS",
         help="release: how long the job waits before it is ready again (0)",
     )
@@ -428,7 +429,7 @@ def _check_put(parser: Parser, options: argparse.Namespace) -> None:
 
 def _check_reserve(parser: Parser, options: argparse.Namespace) -> None:
     _check_action(parser, options)
-    if options.ignore_default and not set(options.watch) - {protocol.DEFAULT_TUBE}:
+    if options.ignore_default and not set(options.watch) - {arguments.DEFAULT_TUBE}:
         parser.error("-i leaves no tube to reserve from: give one with -w")
 
 

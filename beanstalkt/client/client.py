@@ -26,13 +26,11 @@ from ..errors import (
     ReservationLost,
     TimedOut,
 )
-from ..job import Job
+from ..job import DEFAULT_PRIORITY, DEFAULT_TTR, Job
 from ..protocol.address import DEFAULT_PORT, Address
+from ..protocol.arguments import DEFAULT_TUBE
 from ..protocol.commands import (
     BURY,
-    DEFAULT_PRIORITY,
-    DEFAULT_TTR,
-    DEFAULT_TUBE,
     DELETE,
     IGNORE,
     KICK,

@@ -13,7 +13,9 @@ from collections.abc import Callable
 
 from ..errors import BeanstalkException, UnexpectedResponse
 from ..job import Job
-from ..protocol.commands import MIN_PUT_REPLY, QUIT, RELEASE, Parser, refusal, unexpected
+from ..protocol.commands import QUIT, RELEASE
+from ..protocol.parser import Parser
+from ..protocol.replies import MIN_PUT_REPLY, refusal, unexpected
 from .pipeline import Fifo, returns_job
 from .requests import NOWHERE, UNWRITTEN, Own, Place, Priority, Reservation, Reserve
 from .timeouts import Patience

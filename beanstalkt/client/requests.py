@@ -12,7 +12,8 @@ from typing import Any, Protocol
 
 from ..errors import BeanstalkException, ConnectionLost, TimedOut, UnexpectedResponse
 from ..job import Job, Verbs
-from ..protocol.commands import PRIORITY, RESERVE_WITH_TIMEOUT, STATS_JOB, TIMEOUT, Command
+from ..protocol.arguments import PRIORITY, TIMEOUT
+from ..protocol.commands import RESERVE_WITH_TIMEOUT, STATS_JOB, Command
 
 UNWRITTEN = -1
 

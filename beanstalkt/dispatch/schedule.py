@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..client.client import Client
-from ..protocol.commands import DEFAULT_PRIORITY, DEFAULT_TTR
+from ..job import DEFAULT_PRIORITY, DEFAULT_TTR
 from .call import encode
 
 

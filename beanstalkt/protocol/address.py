@@ -1,4 +1,4 @@
-"""Where a server listens: a host and port, with or without TLS, or a unix socket."""
+"""The address of a server: a host and port, with or without TLS, or a unix socket."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from urllib.parse import quote, unquote_to_bytes, urlsplit
 from ..errors import InvalidArgument
 
 DEFAULT_PORT = 11300
+"""The TCP port that a server listens on unless it is told otherwise (section 1.1)."""
 
 
 @dataclass(frozen=True)
 class Address:
-    """One place to connect to. With a `path` it is a unix socket, and host and port are unused."""
+    """Hold the address of a server; with a `path` it is a unix socket, without host and port.
+
+    Raises InvalidArgument for what cannot be an address.
+    """
 
     host: str = "localhost"
     port: int = DEFAULT_PORT
@@ -21,7 +25,7 @@ class Address:
     tls: bool = False
 
     def __post_init__(self) -> None:
-        # What no look-up would accept: later there would be nobody to tell.
+        # A host that no look-up accepts is refused now: later, no caller would hear of it.
         if not _is_host(self.host):
             raise InvalidArgument(f"the host must be a name or an IP address, not {self.host!r}")
         if self.path is not None and not _is_path(self.path):
@@ -33,9 +37,10 @@ class Address:
 
     @classmethod
     def parse(cls, url: str) -> Address:
-        """Reads ``beanstalk://host:port``, ``beanstalks://host:port`` (TLS), ``unix:///path``.
+        """Read the URL ``beanstalk://host:port``, ``beanstalks://host:port`` or ``unix:///path``.
 
-        An IPv6 address stands in brackets; without a port it is 11300. Raises InvalidArgument.
+        ``beanstalks`` means TLS. An IPv6 address stands in brackets; the port is 11300 unless it
+        is given. Raises InvalidArgument.
         """
         if not isinstance(url, str):
             raise InvalidArgument(f"a URL must be a str, not {type(url).__name__}")
@@ -45,10 +50,10 @@ class Address:
         except ValueError as error:
             raise InvalidArgument(f"bad URL {url!r}: {error}") from None
         if parts.query or parts.fragment:
-            raise InvalidArgument(f"bad URL {url!r}: nothing may follow the address")
+            raise InvalidArgument(f"bad URL {url!r}: leave out what follows the address")
         if parts.scheme == "unix":
             if parts.netloc or len(parts.path) < 2:
-                raise InvalidArgument(f"bad URL {url!r}: a unix socket is unix:///path")
+                raise InvalidArgument(f"bad URL {url!r}: write unix:///path")
             return cls(path=_unquote(parts.path))
         if parts.scheme not in ("beanstalk", "beanstalks"):
             raise InvalidArgument(

@@ -1,8 +1,8 @@
-"""The tiny parser for what the stats and list commands send, and the shapes of the replies.
+"""The statistics and lists that a server sends: their keys, their types and their parser.
 
-The server writes a small corner of YAML: a line ``---``, then ``key: value`` or ``- entry``
-(protocol section 6.1). Values are typed by their key, never by their looks: a tube may be named
-``007``, ``null`` or ``1.5``, and a version is a name too.
+The server writes a small subset of YAML: a line ``---``, then lines ``key: value`` or ``- entry``
+(section 6.1). The key decides the type of a value, never its looks: a tube may be named ``007``,
+``null`` or ``1.5``, and a version is a str too.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ StatsJob = TypedDict(
     },
     total=False,
 )
-"""One job (protocol section 6.2); times in seconds."""
+"""The statistics of a job, with times in seconds (section 6.2)."""
 
 StatsTube = TypedDict(
     "StatsTube",
@@ -54,7 +54,7 @@ StatsTube = TypedDict(
     },
     total=False,
 )
-"""One tube (protocol section 6.3); times in seconds."""
+"""The statistics of a tube, with times in seconds (section 6.3)."""
 
 Stats = TypedDict(
     "Stats",
@@ -113,29 +113,29 @@ Stats = TypedDict(
     },
     total=False,
 )
-"""The server (protocol section 6.4); times in seconds, sizes in bytes."""
+"""The statistics of a server, with times in seconds and sizes in bytes (section 6.4)."""
 
 
 def parse_list(data: bytes) -> list[str]:
-    """The entries of a list, each a str. Raises ValueError on anything else."""
+    """Return the entries of a list, each as a str; raise ValueError for any other data."""
     lines = _lines(data)
     if not all(line.startswith("- ") for line in lines):
-        raise ValueError("a list has a line without '- '")
+        raise ValueError("a line of the list does not begin with '- '")
     return [line[2:] for line in lines]
 
 
 def parse_job(data: bytes) -> dict[str, Value]:
-    """What ``stats-job`` says. Raises ValueError if it is no dictionary."""
+    """Return the statistics of a job; raise ValueError if the data is no dictionary."""
     return _parse_dict(data, _JOB)
 
 
 def parse_tube(data: bytes) -> dict[str, Value]:
-    """What ``stats-tube`` says. Raises ValueError if it is no dictionary."""
+    """Return the statistics of a tube; raise ValueError if the data is no dictionary."""
     return _parse_dict(data, _TUBE)
 
 
 def parse_server(data: bytes) -> dict[str, Value]:
-    """What ``stats`` says. Raises ValueError if it is no dictionary."""
+    """Return the statistics of a server; raise ValueError if the data is no dictionary."""
     return _parse_dict(data, _SERVER)
 
 
@@ -150,13 +150,13 @@ def _lines(data: bytes) -> list[str]:
 def _parse_dict(data: bytes, types: dict[str, Callable[[str], Value]]) -> dict[str, Value]:
     found: dict[str, Value] = {}
     for line in _lines(data):
-        # Only the first colon divides: the server's `os` holds colons, and a '#' that begins
-        # no comment.
+        # Only the first colon divides key and value: the server's `os` contains more of them,
+        # and a '#' that does not begin a comment.
         key, colon, text = line.partition(": ")
         if not colon:
-            raise ValueError(f"no 'key: value' in {line!r}")
+            raise ValueError(f"the line {line!r} is not 'key: value'")
         read = types.get(key, _unknown)
-        # Nearly all are counters: those without a call.
+        # Nearly all values are counters: these are read here, without a call.
         found[key] = int(text) if read is _integer and text.isdecimal() else read(text)
     return found
 
@@ -176,7 +176,7 @@ def _boolean(text: str) -> bool:
 
 
 def _unknown(text: str) -> Value:
-    """A key of a newer server: nearly all are counters; what is not written as one is a name."""
+    """Return the value of a key that only newer servers have: a counter if written as one."""
     try:
         number = int(text)
     except ValueError:

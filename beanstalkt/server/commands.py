@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..protocol import commands as protocol
+from ..protocol.arguments import TUBE_NAME, Number, TubeName
+from ..protocol.commands import COMMANDS
 from . import stats as report
 from .job import Job, State
 
@@ -33,13 +34,13 @@ class Row(NamedTuple):
 ROWS: dict[bytes, Row] = {}
 """Every command by its verb."""
 
-_TUBE = protocol.TUBE_NAME.pattern.encode()
+_TUBE = TUBE_NAME.pattern.encode()
 
 
-def _pattern(arguments: tuple[protocol.Number | protocol.TubeName, ...]) -> bytes:
+def _pattern(arguments: tuple[Number | TubeName, ...]) -> bytes:
     """Numbers stand behind one or more spaces, and names behind one (section 1.2)."""
     return b"".join(
-        rb" +([0-9]+)" if isinstance(argument, protocol.Number) else rb" (%b)" % _TUBE
+        rb" +([0-9]+)" if isinstance(argument, Number) else rb" (%b)" % _TUBE
         for argument in arguments
     )
 
@@ -47,7 +48,7 @@ def _pattern(arguments: tuple[protocol.Number | protocol.TubeName, ...]) -> byte
 def _command(
     verb: str,
     pattern: bytes | None = None,
-    arguments: tuple[protocol.Number | protocol.TubeName, ...] | None = None,
+    arguments: tuple[Number | TubeName, ...] | None = None,
 ) -> Callable[[Run], Run]:
     """Enter a function into the table, with the arguments that the protocol's table has.
 
@@ -55,12 +56,12 @@ def _command(
     own; groups beyond the arguments are given on as they are.
     """
     if arguments is None:
-        arguments = protocol.COMMANDS[verb].arguments
+        arguments = COMMANDS[verb].arguments
 
     def enter(run: Run) -> Run:
         name = verb.encode()
         whole = re.compile(re.escape(name) + (pattern or _pattern(arguments)), re.DOTALL)
-        limits = [a.limit if isinstance(a, protocol.Number) else None for a in arguments]
+        limits = [a.limit if isinstance(a, Number) else None for a in arguments]
         limits += [None] * (whole.groups - len(limits))
         ROWS[name] = Row(verb, whole, tuple(limits), run)
         return run
@@ -301,7 +302,7 @@ def _peek_buried(engine: Engine, session: Session) -> bytes:
 
 # The number that is read most loosely: white space, a sign, and anything behind it. It is cut to
 # 32 bits, a negative one counts down from 2^64, and only 2^64 or more is too much.
-@_command("kick", rb" [ \t\n\v\f\r]*([+-]?[0-9]+).*", (protocol.Number("bound", 2**64 - 1),))
+@_command("kick", rb" [ \t\n\v\f\r]*([+-]?[0-9]+).*", (Number("bound", 2**64 - 1),))
 def _kick(engine: Engine, session: Session, number: int) -> bytes:
     tube, bound, kicked = session.using, number % 2**32, 0
     # One kind or the other, never both (section 5.2).

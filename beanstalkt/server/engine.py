@@ -8,7 +8,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 
-from ..protocol.commands import DEFAULT_TUBE
+from ..protocol.arguments import DEFAULT_TUBE
 from .heap import Heap
 from .job import Job, State
 from .rotating_set import Bag

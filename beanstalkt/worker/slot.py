@@ -12,7 +12,7 @@ from typing import Protocol
 from ..client.client import Client
 from ..errors import ConnectionLost, DeadlineSoon, NotFound, TimedOut
 from ..job import Job
-from ..protocol.commands import DEFAULT_TUBE
+from ..protocol.arguments import DEFAULT_TUBE
 from ..protocol.stats import StatsJob
 from .alarm import Alarm
 from .attempt import Attempt

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from beanstalkt.protocol.commands import Parser
+from beanstalkt.protocol.parser import Parser
 
 
 @dataclass(frozen=True)

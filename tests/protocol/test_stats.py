@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beanstalkt.protocol import stats
-from beanstalkt.protocol.commands import TUBE_NAME
+from beanstalkt.protocol.arguments import TUBE_NAME
 
 TRAPS = [
     "007",

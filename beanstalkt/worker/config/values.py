@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import TypeVar
 
-from ...protocol.commands import MAX_NUMBER, TUBE_NAME
+from ...protocol.arguments import MAX_NUMBER, TUBE
 from ..policy.decision import Action, Verb
 
 _YES = frozenset({"yes", "true", "on", "1"})
@@ -103,11 +103,7 @@ def exit_actions(text: str) -> tuple[tuple[int, Action], ...]:
 
 def tube_name(text: str) -> str:
     """The name of a tube (protocol section 1.3)."""
-    if not TUBE_NAME.fullmatch(text):
-        raise ValueError(
-            f"{text[:210]!r} is no tube name: 1 to 200 of the letters A-Z a-z 0-9 "
-            "- + / ; . $ _ ( ), not beginning with '-'"
-        )
+    TUBE.check(text)
     return text
 
 

@@ -6,7 +6,7 @@ import enum
 import math
 from dataclasses import dataclass, field
 
-from ...protocol.commands import MAX_NUMBER
+from ...protocol.arguments import MAX_NUMBER
 from .outcome import Kind, Outcome
 from .retry import Backoff, retry_delay
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ...protocol.commands import MAX_NUMBER
+from ...protocol.arguments import MAX_NUMBER
 
 JITTER = 0.25
 """How much of a delay that grows is added at most, so that jobs that failed together part."""

@@ -155,7 +155,7 @@ command = y
         "FILE:15: [tube:a] stands in line 4 already",
         "FILE:17: command stands in line 16 already",
         "FILE:3: prot: unknown key",
-        "FILE:11: '-' is no tube name: 1 to 200 of the letters A-Z a-z 0-9 "
+        "FILE:11: bad tube name '-': use 1 to 200 of the characters A-Z a-z 0-9 "
         "- + / ; . $ _ ( ), not beginning with '-'",
         "FILE:13: [tubes] is no section of this file",
         "FILE:15: tube a has a section already",
@@ -191,7 +191,7 @@ def test_a_wrong_default_is_told_once(file: Path) -> None:
         ("[connection]\nserver = http://x\n[tube:a]\ncommand=x\n", "FILE:2: server: bad URL"),
         ("[connection]\nserver = unix:///x\nport = 1\n[tube:a]\ncommand=x\n", "FILE:3: port"),
         ("[connection]\nhost =\n[tube:a]\ncommand=x\n", "FILE:2: host: the host must be"),
-        ("[tube:]\ncommand=x\n", "FILE:1: '' is no tube name"),
+        ("[tube:]\ncommand=x\n", "FILE:1: bad tube name ''"),
     ],
 )
 def test_single_problems(file: Path, text: str, problem: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 
-from ....protocol.commands import MAX_NUMBER
+from ....protocol.arguments import MAX_NUMBER
 from ...policy.outcome import Kind, Outcome
 
 SHOWN = 1024

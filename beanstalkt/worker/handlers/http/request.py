@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
-from ....protocol.commands import MAX_NUMBER
+from ....protocol.arguments import MAX_NUMBER
 from ..base import Work
 from .url import Url
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beanstalkt.protocol.commands import MAX_NUMBER
+from beanstalkt.protocol.arguments import MAX_NUMBER
 from beanstalkt.worker.handlers.http.answer import (
     SHOWN,
     Answer,
