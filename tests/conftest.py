@@ -8,12 +8,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from tornado.ioloop import IOLoop
 
 from .support.beanstalkd import EXECUTABLE, Beanstalkd
 from .support.embedded import AnyServer, Apart, Embedded
 
 TEST_TIMEOUT = 30  # seconds; a test that takes longer hangs
+
+# On a busy machine an example may take any time: no test is about that.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -148,7 +148,7 @@ async def test_replies_that_nobody_asked_for(caplog: pytest.LogCaptureFixture) -
     messages = [each.getMessage() for each in caplog.records if each.levelno == logging.WARNING]
     assert len(messages) == 1
     assert "INSERTED 1" in messages[0]
-    assert "nothing was asked" in messages[0]
+    assert "no command was waiting" in messages[0]
 
 
 async def test_one_reply_too_many_behind_a_right_one() -> None:

@@ -112,7 +112,7 @@ def test_a_large_body_in_tiny_pieces_takes_little_memory() -> None:
 
 # --- many ids at once -----------------------------------------------------------------------
 
-job_ids = st.integers(0, MAX_JOB_ID)
+job_ids = st.integers(0, 99) | st.integers(0, MAX_JOB_ID)
 inserted = job_ids.map(lambda job_id: b"INSERTED %d\r\n" % job_id)
 other = st.sampled_from(
     [
@@ -175,6 +175,21 @@ def test_as_many_ids_come_at_once_as_there_are_within_the_limit(
 def test_nothing_else_is_taken_for_an_id(text: bytes, job_id: int) -> None:
     text += b"INSERTED %d\r\n" % job_id
     assert Parser().inserted(text, 9) == ([], text)
+
+
+def test_the_first_id_may_have_come_in_part() -> None:
+    parser = Parser()
+    assert not list(parser.feed(b"INSERTED 12"))
+    assert parser.inserted(b"3\r\nINSERTED 4\r\nINS", 9) == ([123, 4], b"INS")
+
+
+def test_no_more_ids_are_taken_than_the_limit_however_short_they_are() -> None:
+    assert Parser().inserted(b"INSERTED 1\r\n" * 9, 4) == ([1] * 4, b"INSERTED 1\r\n" * 5)
+
+
+def test_as_many_ids_are_taken_as_the_limit_however_long_they_are() -> None:
+    text = b"INSERTED %d\r\n" % MAX_JOB_ID
+    assert Parser().inserted(text * 9, 4) == ([MAX_JOB_ID] * 4, text * 5)
 
 
 def test_ids_within_the_data_of_a_reply_are_not_taken() -> None:

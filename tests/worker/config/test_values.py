@@ -95,7 +95,7 @@ def test_taken(read: Callable[[str], Any], text: str, value: object) -> None:
     ],
 )
 def test_refused(read: Callable[[str], Any], text: str) -> None:
-    with pytest.raises(ValueError, match=r"expected|no tube name"):
+    with pytest.raises(ValueError, match=r"expected|bad tube name"):
         read(text)
 
 
