@@ -9,7 +9,8 @@ from itertools import islice
 from typing import Any
 
 from ..errors import BeanstalkException, InvalidArgument
-from ..protocol.commands import PUT, encode_put
+from ..protocol.arguments import check_body
+from ..protocol.commands import PUT, put_form
 from .requests import UNWRITTEN, Place
 
 CHUNK = 512
@@ -72,8 +73,8 @@ class PutMany:
             raise InvalidArgument(
                 f"put_many takes an iterable of bodies, not {type(bodies).__name__}"
             ) from None
-        encode_put(*numbers, b"")  # refuses bad numbers before the first body is taken
-        self._numbers = numbers
+        # Bad numbers are refused here, before the first body is taken.
+        self._form = put_form(*numbers)
         self._send = send
         self._under_way = 0  # chunks
         self._exhausted = False
@@ -105,8 +106,10 @@ class PutMany:
         lines: list[bytes] = []
         size = 0
         try:
-            for body in islice(self._bodies, CHUNK):
-                line = encode_put(*self._numbers, body)
+            form = self._form
+            for given in islice(self._bodies, CHUNK):
+                body = check_body(given)
+                line = form % (len(body), body)
                 lines.append(line)
                 size += len(line)
                 if size >= CHUNK_BYTES:

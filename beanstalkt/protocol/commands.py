@@ -111,6 +111,15 @@ COMMANDS = {row.verb: row for row in globals().copy().values() if isinstance(row
 """Every command with a reply, by its verb."""
 
 
+def put_form(priority: int, delay: int, ttr: int) -> bytes:
+    """Return the form of the puts that have these numbers; raise InvalidArgument for a bad one.
+
+    ``form % (len(body), body)`` is then the whole put, for a body of :func:`check_body`.
+    """
+    line = PUT.encode(priority, delay, ttr, 0)
+    return line.removesuffix(b"0\r\n") + b"%d\r\n%b\r\n"
+
+
 def encode_put(priority: int, delay: int, ttr: int, body: object) -> bytes:
     """Return a whole put, command line and body; raise InvalidArgument for a bad argument."""
     body = check_body(body)

@@ -155,22 +155,22 @@ class Parser:
 
 def _size_of_data(words: list[bytes]) -> int:
     """Return the size of the data that a reply's line announces; raise UnexpectedResponse."""
-    size = words[-1]
-    status = words[0].decode()
-    if len(words) < 2 or not size.isdigit() or len(size) > 20:
+    last = words[-1]
+    if len(words) < 2 or not last.isdigit() or len(last) > 20:
         raise UnexpectedResponse(
             f"the server sent {b' '.join(words)!r:.200}, which does not end with the size of its "
             "data",
-            status=status,
+            status=words[0].decode(),
             values=tuple(word.decode("latin-1") for word in words[1:]),
         )
-    if int(size) > MAX_REPLY_BODY:
+    size = int(last)
+    if size > MAX_REPLY_BODY:
         raise UnexpectedResponse(
-            f"the server announced {int(size)} bytes of data with {status}, more than the "
-            f"{MAX_REPLY_BODY} that are accepted: it is not beanstalkd",
-            status=status,
+            f"the server announced {size} bytes of data in {b' '.join(words)!r:.200}, more than "
+            f"the {MAX_REPLY_BODY} that are accepted: it is not beanstalkd",
+            status=words[0].decode(),
         )
-    return int(size)
+    return size
 
 
 def _bad_end(words: list[bytes]) -> UnexpectedResponse:

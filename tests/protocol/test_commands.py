@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from beanstalkt import errors
 from beanstalkt.protocol.arguments import MAX_JOB_ID, MAX_NUMBER, MAX_TIMEOUT, Number
-from beanstalkt.protocol.commands import COMMANDS, MAX_COMMAND_LINE, Command, encode_put
+from beanstalkt.protocol.commands import COMMANDS, MAX_COMMAND_LINE, Command, encode_put, put_form
 
 
 def largest(command: Command) -> list[object]:
@@ -72,6 +72,7 @@ def test_limits_are_those_of_the_protocol() -> None:
 def test_put(priority: int, delay: int, ttr: int, body: bytes) -> None:
     expected = f"put {priority} {delay} {ttr} {len(body)}\r\n".encode() + body + b"\r\n"
     assert encode_put(priority, delay, ttr, body) == expected
+    assert put_form(priority, delay, ttr) % (len(body), body) == expected
 
 
 @pytest.mark.parametrize(
@@ -84,6 +85,8 @@ def test_put_refuses_bad_numbers(bad: Any, position: int) -> None:
     priority, delay, ttr = numbers
     with pytest.raises(errors.InvalidArgument):
         encode_put(priority, delay, ttr, b"body")
+    with pytest.raises(errors.InvalidArgument):
+        put_form(priority, delay, ttr)
 
 
 class Whole(int):
@@ -92,3 +95,4 @@ class Whole(int):
 
 def test_put_takes_every_kind_of_int() -> None:
     assert encode_put(Whole(1), Whole(2), Whole(3), b"x") == b"put 1 2 3 1\r\nx\r\n"
+    assert put_form(Whole(1), Whole(2), Whole(3)) == b"put 1 2 3 %d\r\n%b\r\n"
