@@ -29,7 +29,7 @@ _INSERTED = re.compile(rb"(?:INSERTED [0-9]{1,20}\r\n)+")
 _MAX_INSERTED = len("INSERTED ") + 20 + len("\r\n")  # bytes
 _SEPARATOR = "\r\nINSERTED "
 
-_SMALL = 4096
+_SMALL = 512
 """The length below which a piece of data is copied together with the one before, in bytes.
 
 It bounds the number of pieces, and with it the memory, however small a server sends them.
