@@ -120,7 +120,8 @@ class Parser:
                 raise _bad_end(words)
             yield words, chunk[position:end]
             position = end + 2
-        if len(chunk) - position > MAX_REPLY_LINE:
+        # Where the pieces of a line end must not matter: a CR may be the half of its end.
+        if len(chunk) - position - chunk.endswith(b"\r") > MAX_REPLY_LINE:
             raise UnexpectedResponse(
                 f"the server sent a line of more than {MAX_REPLY_LINE} bytes, which begins with "
                 f"{chunk[position : position + 50]!r}: it is not beanstalkd"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tracemalloc
 from contextlib import suppress
 
@@ -201,6 +202,45 @@ def test_ids_within_the_data_of_a_reply_are_not_taken() -> None:
 # --- what cannot be replies -----------------------------------------------------------------
 
 
+def outcome(*chunks: bytes) -> tuple[list[Reply], bool]:
+    """The replies up to the first error, and whether there was one."""
+    parser = Parser()
+    found: list[Reply] = []
+    try:
+        for chunk in chunks:
+            found.extend(parser.feed(chunk))
+    except errors.UnexpectedResponse:
+        return found, True
+    return found, False
+
+
+@pytest.mark.parametrize("line", [b"x" * 1024, b"x" * 1023 + b"\r", b"\r" * 1024])
+def test_the_longest_line_is_taken_at_every_split(line: bytes) -> None:
+    data = b"DELETED\r\n" + line + b"\r\n"
+    expected = [([b"DELETED"], b""), ([line], b"")], False
+    assert outcome(data) == expected
+    assert outcome(*(data[i : i + 1] for i in range(len(data)))) == expected
+    for split in range(1, len(data)):
+        assert outcome(data[:split], data[split:]) == expected
+
+
+@given(
+    st.lists(st.integers(1020, 1028), min_size=1, max_size=3),
+    st.sampled_from([b"x", b"\r", b"x\r"]),
+    st.data(),
+)
+def test_a_line_near_the_limit_means_the_same_in_any_pieces(
+    lengths: list[int], letters: bytes, data: st.DataObject
+) -> None:
+    text = b"".join((letters * length)[:length] + b"\r\n" for length in lengths)
+    ends = [m.end() for m in re.finditer(rb"\n", text)]
+    near = st.sampled_from([max(0, end - back) for end in ends for back in range(6)])
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(text)) | near)))
+    pieces = [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+    assert outcome(*pieces) == outcome(text)
+    assert outcome(*(text[i : i + 1] for i in range(len(text)))) == outcome(text)
+
+
 @given(st.binary(max_size=300))
 def test_garbage_gives_replies_or_a_clear_error(data: bytes) -> None:
     with suppress(errors.UnexpectedResponse):
@@ -227,7 +267,7 @@ def grown(chunks: int, chunk: bytes, first: bytes = b"") -> tuple[errors.Unexpec
 
 @pytest.mark.parametrize("chunk", [b"x", b"x" * 65536, b"INSERTED ", b"\r", b"\n", b"\0" * 1000])
 def test_an_endless_line_is_an_error_and_takes_no_memory(chunk: bytes) -> None:
-    error, memory = grown(MAX_REPLY_LINE + 1, chunk)
+    error, memory = grown(MAX_REPLY_LINE + 2, chunk)
     assert "line" in str(error)
     assert memory < 2**20
 

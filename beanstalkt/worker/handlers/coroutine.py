@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, SupportsFloat, SupportsIndex, SupportsInt
 
-from ...protocol.commands import MAX_NUMBER
+from ...protocol.arguments import MAX_NUMBER
 from ..policy.outcome import SUCCESS, Kind, Outcome
 from ..process.output import SHOWN
 from .base import Handler, Work
