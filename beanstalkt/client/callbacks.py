@@ -12,7 +12,7 @@ Callback = Callable[..., Any]
 
 
 def call_with_result(future: asyncio.Future[Any], callback: Callback) -> None:
-    """Calls back with one argument: the result, or the exception as a value."""
+    """Call back with one argument: the result, or the exception as a value."""
 
     def settled(future: asyncio.Future[Any]) -> None:
         outcome = _outcome(future)
@@ -24,7 +24,7 @@ def call_with_result(future: asyncio.Future[Any], callback: Callback) -> None:
 
 
 def call_when_done(future: asyncio.Future[None], callback: Callback) -> None:
-    """Calls back without an argument on success, with the exception otherwise."""
+    """Call back without an argument on success, with the exception otherwise."""
 
     def settled(future: asyncio.Future[None]) -> None:
         outcome = _outcome(future)
@@ -34,7 +34,7 @@ def call_when_done(future: asyncio.Future[None], callback: Callback) -> None:
 
 
 def call(loop: asyncio.AbstractEventLoop, callback: Callback, *values: object) -> None:
-    """Calls it now; what it raises, or what the coroutine it returns raises, is reported."""
+    """Call now; report what it raises, or what the coroutine that it returns raises."""
     try:
         result = callback(*values)
         if result is not None:

@@ -1,6 +1,6 @@
 """The client: one short method a verb.
 
-Every verb returns a Future at once; it gives the result or raises. With `callback`, that is
+Every verb returns a Future at once; awaited, it returns the result or raises. A `callback` is
 called with one argument: the result, or the exception as a value.
 """
 
@@ -12,6 +12,7 @@ import ssl
 import warnings
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from threading import get_ident
 from types import TracebackType
 from typing import Any, TypeVar
@@ -28,11 +29,9 @@ from ..errors import (
 )
 from ..job import DEFAULT_PRIORITY, DEFAULT_TTR, Job
 from ..protocol.address import DEFAULT_PORT, Address
-from ..protocol.arguments import DEFAULT_TUBE
 from ..protocol.commands import (
     BURY,
     DELETE,
-    IGNORE,
     KICK,
     KICK_JOB,
     LIST_TUBE_USED,
@@ -53,29 +52,28 @@ from ..protocol.commands import (
     STATS_TUBE,
     TOUCH,
     USE,
-    WATCH,
     Command,
     encode_put,
 )
 from ..protocol.stats import Stats, StatsJob, StatsTube
 from .callbacks import Callback, call, call_when_done, call_with_result
 from .connection import Connection
-from .put_many import Chunk, PutMany
-from .reconnecting import YEAR, Supervisor, Timing
+from .put_many import PutMany
+from .reconnecting import Reconnector
 from .requests import (
-    NOWHERE,
-    Change,
-    Grant,
-    Own,
-    Peek,
-    Place,
-    Priority,
-    Reservation,
-    Reserve,
-    ReserveJob,
-    ReserveNow,
-    Settle,
+    NO_CONNECTION,
+    PeekRequest,
+    PriorityLookup,
+    PutChunk,
+    Request,
+    ReserveJobRequest,
+    ReserveNowRequest,
+    ReserveRequest,
+    SettleRequest,
 )
+from .reserve_future import ReserveFuture
+from .timing import YEAR, Timing
+from .tubes import Tubes
 
 Future = asyncio.Future
 ClientT = TypeVar("ClientT", bound="Client")
@@ -84,8 +82,8 @@ DEADLINE_PAUSE = 0.25
 """Seconds that `jobs` waits after DEADLINE_SOON, which would come again at once."""
 
 
-class Unknown:
-    """Stand for a loop that does not tell its thread; asyncio's own one does.
+class UnknownLoop:
+    """Stand for a loop that does not tell its thread, as asyncio's own one does.
 
     With this one, or while the loop does not run, each verb asks asyncio for the running loop:
     until Python 3.11 that takes a system call.
@@ -109,6 +107,7 @@ class Client:
     :param response_timeout: seconds that the server may take for a reply, counted while its
         command is the oldest and nothing of a long body moves, and for a reserve from the end of
         its own timeout; infinite: no limit
+    :param timing: every other interval, for those who test their programs
 
     A client is used from one thread, that of its loop: while that runs, every verb raises
     RuntimeError in another one, as asyncio does in its debug mode. Raises InvalidArgument.
@@ -126,6 +125,7 @@ class Client:
         reconnect_delay: float = 1.0,
         max_reconnect_delay: float | None = None,
         response_timeout: float = 60.0,
+        timing: Timing | None = None,
     ) -> None:
         if connect_timeout is not None:
             if not isinstance(connect_timeout, (int, float)) or not connect_timeout >= 0:
@@ -142,25 +142,26 @@ class Client:
         self._connect_timeout = connect_timeout
         self._io_loop = io_loop
         self._loop: asyncio.AbstractEventLoop | None = None  # until it is needed
-        self._runner: Any = Unknown  # the loop, as one that knows its thread
-        self._using = DEFAULT_TUBE
-        self._asked_use = DEFAULT_TUBE  # what is used when all that was sent has been done
-        self._watching = {DEFAULT_TUBE: True}  # a dict, for its order
-        self._there: str | None = None  # the tube that the last tube= went to
-        self._back: Place | None = None  # the use that comes back from it
-        self._restored: Callback | None = None
-        self._supervisor = Supervisor(
+        self._runner: Any = UnknownLoop  # the loop, if it tells the thread that runs it
+        self._tubes = Tubes()
+        self._on_reconnect: Callback | None = None
+        self._reconnector = Reconnector(
             self.address,
             ssl_options,
-            Timing(reconnect_delay, max_reconnect_delay, response_timeout),
-            self._set_up,
+            replace(
+                timing or Timing(),
+                reconnect_delay=reconnect_delay,
+                max_reconnect_delay=max_reconnect_delay,
+                response_timeout=response_timeout,
+            ),
+            self._replay,
             self._held_for,
-            self._call_restored,
+            self._reconnected,
         )
 
     @classmethod
     def from_url(cls: type[ClientT], url: str, **options: Any) -> ClientT:
-        """A client for ``beanstalk://host:port``, ``beanstalks://…`` (TLS) or ``unix:///path``.
+        """Make a client for ``beanstalk://host:port``, ``beanstalks://…`` (TLS), ``unix:///path``.
 
         The options are those of the constructor. Raises InvalidArgument.
         """
@@ -175,60 +176,60 @@ class Client:
     # --- the connection ---
 
     def connect(self, callback: Callback | None = None) -> Future[None]:
-        """Connects, trying again until it works or `connect_timeout` is over.
+        """Connect, trying again until it works or `connect_timeout` is over.
 
         Raises ConnectionLost then. After that first success the client connects again by
         itself whenever the connection is lost. The callback gets no argument on success.
         """
-        if not self._supervisor.active:
+        if not self._reconnector.active:
             self._bind()
-        future = self._supervisor.connect(self._bound(), self._connect_timeout)
+        future = self._reconnector.connect(self._bound(), self._connect_timeout)
         if callback is not None:
             call_when_done(future, callback)
         return future
 
     def close(self, callback: Callback | None = None) -> Future[None]:
-        """Says ``quit`` when what was written has been answered, and ends the connection.
+        """Say ``quit`` when what was written has been answered, and end the connection.
 
         It takes 5 s at the most. What still waits then fails with ConnectionLost; a waiting
         reserve is not waited for. May be called at any time, also twice. The callback gets no
         argument.
         """
         if self._loop is not None and self._loop.is_closed():
-            self._supervisor.abandon()  # nothing more can be said to the server, or to callers
-        closing = self._supervisor.close(self._bound())
+            self._reconnector.drop()  # nothing more can be said to the server, or to callers
+        closing = self._reconnector.close(self._bound())
         if callback is not None:
             call_when_done(closing, callback)
         return closing
 
     def closed(self) -> bool:
-        """Whether there is no connection now: not yet, not any more, or not at the moment."""
-        connection = self._supervisor.connection
+        """Return whether there is no connection: not yet, not any more, or not at the moment."""
+        connection = self._reconnector.connection
         return connection is None or connection.ended
 
     def set_reconnect_callback(self, callback: Callback | None) -> None:
-        """Has `callback` called, without arguments, when a lost connection is back.
+        """Have `callback` called, without arguments, when a lost connection is back.
 
         By then the tubes are restored. None: no callback.
         """
-        self._restored = callback
+        self._on_reconnect = callback
 
     @property
     def using(self) -> str:
         """The tube that was last asked for with :meth:`use`, and granted."""
-        return self._using
+        return self._tubes.using
 
     @property
     def watching(self) -> frozenset[str]:
         """The tubes that reserves take from."""
-        return frozenset(self._watching)
+        return frozenset(self._tubes.watching)
 
     async def __aenter__(self: ClientT) -> ClientT:
         connecting = self.connect()
         try:
             await connecting
         except BaseException:
-            # It may be cancelled when there is a connection already, which nobody would close.
+            # It may be cancelled when there is a connection already, which must be closed.
             await self.close()
             raise
         return self
@@ -253,7 +254,7 @@ class Client:
         *,
         tube: str | None = None,
     ) -> Future[int]:
-        """Puts a job into the tube in use, or into `tube`; gives its id (section 3.1).
+        """Put a job into the tube in use, or into `tube`, and return its id (section 3.1).
 
         :param body: a str is sent as UTF-8
         :param priority: 0 is the most urgent, 2**32 - 1 the least
@@ -262,8 +263,8 @@ class Client:
 
         Raises JobTooBig, Draining, OutOfMemory, Buried (with ``.job_id``).
         """
-        line = encode_put(priority, delay, ttr, body)
-        return self._send(Place(PUT, line, self._future()), callback, tube)
+        payload = encode_put(priority, delay, ttr, body)
+        return self._send(Request(PUT, payload, self._future()), callback, tube)
 
     def put_many(
         self,
@@ -275,7 +276,7 @@ class Client:
         *,
         tube: str | None = None,
     ) -> Future[list[int]]:
-        """Puts a job for each body, with a bounded number under way; gives the ids in order.
+        """Put a job for each body, with a bounded number under way; return the ids in order.
 
         Any iterable will do, and is taken from as the server keeps up. At the first error no
         more is taken; once the puts under way are answered, it is raised with ``.ids``: for
@@ -286,37 +287,22 @@ class Client:
         if tube is not None:
             USE.encode(tube)
         else:
-            tube = self._asked_use  # what is used later is for what is put later
+            tube = self._tubes.asked  # what is used later is for what is put later
         many = PutMany(
             bodies, (priority, delay, ttr), self._future(), lambda chunk: self._chunk(chunk, tube)
         )
         many.start()
         return self._called_back(many.future, callback)
 
-    def _chunk(self, chunk: Chunk, tube: str | None) -> None:
-        if self._supervisor.connection is None:
-            raise self._not_connected(PUT)
-        self._line_up(self._supervisor.connection, chunk, tube)
-
     def use(self, name: str, callback: Callback | None = None) -> Future[str]:
-        """Has later puts, peeks and kicks go to this tube; gives its name (section 3.2)."""
-
-        def granted() -> None:
-            self._using = name
-
-        def refused() -> None:
-            if self._asked_use == name:
-                self._asked_use = self._using
-
-        place = Grant(USE, USE.encode(name), self._future(), granted, refused)
-        if self._supervisor.connection is not None:
-            self._asked_use = name
-        return self._send(place, callback)
+        """Have later puts, peeks and kicks go to this tube; return its name (section 3.2)."""
+        connected = self._reconnector.connection is not None
+        return self._send(self._tubes.use(name, self._future(), connected), callback)
 
     # --- consuming ---
 
     def reserve(self, timeout: int | None = None, callback: Callback | None = None) -> Future[Job]:
-        """Reserves a job from the tubes watched, waiting for one if need be (section 4.1).
+        """Reserve a job from the tubes watched, waiting for one if need be (section 4.1).
 
         :param timeout: seconds to wait; 0: not at all; None: for ever
 
@@ -324,25 +310,25 @@ class Client:
         a lost connection. Cancelled, it loses no job. Raises TimedOut, DeadlineSoon.
         """
         if timeout is None:
-            place = Reserve(RESERVE, RESERVE.form, self._reservation(), self)
+            request = ReserveRequest(RESERVE, RESERVE.form, self._reserve_future(), self)
         else:
-            line = RESERVE_WITH_TIMEOUT.encode(timeout)
-            kind = Reserve if timeout else ReserveNow
-            place = kind(RESERVE_WITH_TIMEOUT, line, self._reservation(), self, timeout)
-        return self._send(place, callback)
+            payload = RESERVE_WITH_TIMEOUT.encode(timeout)
+            kind = ReserveRequest if timeout else ReserveNowRequest
+            request = kind(RESERVE_WITH_TIMEOUT, payload, self._reserve_future(), self, timeout)
+        return self._send(request, callback)
 
     def reserve_job(self, job_id: int | Job, callback: Callback | None = None) -> Future[Job]:
-        """Reserves this job, wherever it is (section 4.2).
+        """Reserve this job, whatever its tube and state (section 4.2).
 
-        Raises NotFound, also when somebody holds it.
+        Raises NotFound, also when another connection or this one holds it.
         """
-        line = RESERVE_JOB.encode(_id(job_id))
-        place = ReserveJob(RESERVE_JOB, line, self._reservation(), self)
-        place.future.to_anyone = False
-        return self._send(place, callback)
+        payload = RESERVE_JOB.encode(_id(job_id))
+        future = self._reserve_future()
+        future.to_anyone = False
+        return self._send(ReserveJobRequest(RESERVE_JOB, payload, future, self), callback)
 
     async def jobs(self, timeout: int | None = None) -> AsyncIterator[Job]:
-        """Reserved jobs, one after the other: ``async for job in client.jobs(timeout=5)``.
+        """Yield reserved jobs: ``async for job in client.jobs(timeout=5)``.
 
         Ends when none came within `timeout` seconds. Goes on after a lost connection, and
         after DEADLINE_SOON; raises ConnectionLost when the client is closed.
@@ -355,14 +341,17 @@ class Client:
             except DeadlineSoon:
                 await asyncio.sleep(DEADLINE_PAUSE)
             except ConnectionLost:
-                if not self._supervisor.active:
+                if not self._reconnector.active:
                     raise
-                await self._supervisor.connect(self._bound(), None)
+                await self._reconnector.connect(self._bound(), None)
             else:
                 yield job
 
     def delete(self, job_id: int | Job, callback: Callback | None = None) -> Future[None]:
-        """Removes a job: one's own, or one that nobody holds (section 4.3). Raises NotFound."""
+        """Remove a job of one's own, or one that no connection holds (section 4.3).
+
+        Raises NotFound.
+        """
         return self._settle(DELETE, job_id, (), callback)
 
     def release(
@@ -372,7 +361,7 @@ class Client:
         delay: int = 0,
         callback: Callback | None = None,
     ) -> Future[None]:
-        """Gives a reserved job back to its tube (section 4.4).
+        """Return a reserved job to its tube (section 4.4).
 
         :param priority: its new priority; None: it keeps the one it has
         :param delay: seconds before it is ready again
@@ -389,7 +378,7 @@ class Client:
         priority: int | None = DEFAULT_PRIORITY,
         callback: Callback | None = None,
     ) -> Future[None]:
-        """Puts a reserved job aside until it is kicked (section 4.5).
+        """Put a reserved job aside until it is kicked (section 4.5).
 
         :param priority: its new priority; None: it keeps the one it has
 
@@ -400,76 +389,78 @@ class Client:
         return self._settle(BURY, job_id, (priority,), callback)
 
     def touch(self, job_id: int | Job, callback: Callback | None = None) -> Future[None]:
-        """Starts a reserved job's time to run again (section 4.6). Raises NotFound."""
+        """Start a reserved job's time to run again (section 4.6). Raises NotFound."""
         return self._settle(TOUCH, job_id, (), callback)
 
     def watch(self, name: str, callback: Callback | None = None) -> Future[int]:
-        """Has reserves take from this tube too; gives the number watched (section 4.7)."""
-        line = WATCH.encode(name)
-        place = Change(WATCH, line, self._future(), lambda: self._watching.update({name: True}))
-        return self._send(place, callback)
+        """Have reserves take from this tube too; return the number watched (section 4.7)."""
+        return self._send(self._tubes.watch(name, self._future()), callback)
 
     def ignore(self, name: str, callback: Callback | None = None) -> Future[int]:
-        """Has reserves no longer take from this tube; gives the number watched (section 4.8).
+        """Have reserves no longer take from this tube; return the number watched (section 4.8).
 
         Raises NotIgnored for the last one.
         """
-        line = IGNORE.encode(name)
-        place = Change(IGNORE, line, self._future(), lambda: self._watching.pop(name, None))
-        return self._send(place, callback)
+        return self._send(self._tubes.ignore(name, self._future()), callback)
 
     # --- looking and moving ---
 
     def peek(self, job_id: int | Job, callback: Callback | None = None) -> Future[Job]:
-        """Looks at a job (section 5.1). Raises NotFound."""
-        return self._send(Peek(PEEK, PEEK.encode(_id(job_id)), self._future(), self), callback)
+        """Look at a job without reserving it (section 5.1). Raises NotFound."""
+        payload = PEEK.encode(_id(job_id))
+        return self._send(PeekRequest(PEEK, payload, self._future(), self), callback)
 
     def peek_ready(
         self, callback: Callback | None = None, *, tube: str | None = None
     ) -> Future[Job]:
-        """Looks at the next ready job of the tube in use, or of `tube`. Raises NotFound."""
+        """Look at the next ready job of the tube in use, or of `tube`. Raises NotFound."""
         return self._peek(PEEK_READY, callback, tube)
 
     def peek_delayed(
         self, callback: Callback | None = None, *, tube: str | None = None
     ) -> Future[Job]:
-        """Looks at the delayed job that is due first. Raises NotFound."""
+        """Look at the delayed job that is ready first, of the tube in use or of `tube`.
+
+        Raises NotFound.
+        """
         return self._peek(PEEK_DELAYED, callback, tube)
 
     def peek_buried(
         self, callback: Callback | None = None, *, tube: str | None = None
     ) -> Future[Job]:
-        """Looks at the job that was buried first. Raises NotFound."""
+        """Look at the job that was buried first, in the tube in use or in `tube`.
+
+        Raises NotFound.
+        """
         return self._peek(PEEK_BURIED, callback, tube)
 
     def kick(
         self, bound: int = 1, callback: Callback | None = None, *, tube: str | None = None
     ) -> Future[int]:
-        """Makes up to `bound` jobs ready; gives their number (section 5.2).
+        """Make up to `bound` jobs ready, and return how many (section 5.2).
 
         Buried ones if there is any, else delayed ones; of the tube in use, or of `tube`.
         """
-        return self._send(Place(KICK, KICK.encode(bound), self._future()), callback, tube)
+        return self._send(Request(KICK, KICK.encode(bound), self._future()), callback, tube)
 
     def kick_job(self, job_id: int | Job, callback: Callback | None = None) -> Future[None]:
-        """Makes a buried or delayed job ready (section 5.3). Raises NotFound."""
-        line = KICK_JOB.encode(_id(job_id))
-        return self._send(Place(KICK_JOB, line, self._future()), callback)
+        """Make a buried or delayed job ready (section 5.3). Raises NotFound."""
+        return self._ask(KICK_JOB, (_id(job_id),), callback)
 
     def list_tubes(self, callback: Callback | None = None) -> Future[list[str]]:
-        """The names of all tubes (section 5.4)."""
+        """Return the names of all tubes (section 5.4)."""
         return self._ask(LIST_TUBES, (), callback)
 
     def list_tube_used(self, callback: Callback | None = None) -> Future[str]:
-        """The tube in use, as the server has it (section 5.4)."""
+        """Return the tube in use, as the server has it (section 5.4)."""
         return self._ask(LIST_TUBE_USED, (), callback)
 
     def list_tubes_watched(self, callback: Callback | None = None) -> Future[list[str]]:
-        """The tubes watched, as the server has them (section 5.4)."""
+        """Return the tubes watched, as the server has them (section 5.4)."""
         return self._ask(LIST_TUBES_WATCHED, (), callback)
 
     def pause_tube(self, name: str, delay: int, callback: Callback | None = None) -> Future[None]:
-        """Has nothing reserved from a tube for `delay` seconds; 0 ends it (section 5.5).
+        """Let no job of a tube be reserved for `delay` seconds; 0 ends that (section 5.5).
 
         Raises NotFound.
         """
@@ -478,21 +469,21 @@ class Client:
     # --- statistics ---
 
     def stats_job(self, job_id: int | Job, callback: Callback | None = None) -> Future[StatsJob]:
-        """What the server knows of a job (section 6.2). Raises NotFound."""
+        """Return what the server knows of a job (section 6.2). Raises NotFound."""
         return self._ask(STATS_JOB, (_id(job_id),), callback)
 
     def stats_tube(self, name: str, callback: Callback | None = None) -> Future[StatsTube]:
-        """What the server knows of a tube (section 6.3). Raises NotFound."""
+        """Return what the server knows of a tube (section 6.3). Raises NotFound."""
         return self._ask(STATS_TUBE, (name,), callback)
 
     def stats(self, callback: Callback | None = None) -> Future[Stats]:
-        """What the server knows of itself (section 6.4)."""
+        """Return what the server knows of itself (section 6.4)."""
         return self._ask(STATS, (), callback)
 
     # --- how they are sent ---
 
     def together(self) -> AbstractContextManager[None]:
-        """``with client.together():`` has the commands issued in it leave in one write.
+        """Have the commands issued in ``with client.together():`` leave in one write.
 
         All that one turn of the loop issues does so anyway, but for the first command after a
         pause: that one leaves at once. Await the results after the block, not in it. Of blocks
@@ -500,7 +491,7 @@ class Client:
         """
         if self._loop is not None:
             self._bound()
-        return self._supervisor.connection or nullcontext()
+        return self._reconnector.connection or nullcontext()
 
     def _bind(self) -> asyncio.AbstractEventLoop:
         # Not in the constructor: a client may be made before the loop that is to run it.
@@ -510,14 +501,14 @@ class Client:
             io_loop: Any = self._io_loop or IOLoop.current()
         loop: asyncio.AbstractEventLoop = io_loop.asyncio_loop
         self._loop = loop
-        self._runner = loop if hasattr(loop, "_thread_id") else Unknown
+        self._runner = loop if hasattr(loop, "_thread_id") else UnknownLoop
         return loop
 
     def _bound(self) -> asyncio.AbstractEventLoop:
-        """Returns the loop of the client; raises RuntimeError where it is not to be used."""
+        """Return the loop of the client; raise RuntimeError in a wrong thread or another loop."""
         loop, running = self._loop, asyncio._get_running_loop()
         foreign = running is not None and running is not loop
-        if loop is None or (foreign and not self._supervisor.active):
+        if loop is None or (foreign and not self._reconnector.active):
             return self._bind()
         if running is not loop and loop.is_running():
             raise RuntimeError(
@@ -525,7 +516,7 @@ class Client:
                 "nothing was sent: use loop.call_soon_threadsafe() or "
                 "asyncio.run_coroutine_threadsafe(), or a client of this thread's own"
             )
-        if loop.is_closed() and self._supervisor.active:
+        if loop.is_closed() and self._reconnector.active:
             raise RuntimeError(
                 f"the event loop of {self!r} has ended, and the client was not closed before: "
                 "close() and connect() it on this loop"
@@ -542,52 +533,44 @@ class Client:
             self._bound()
         return Future(loop=self._loop)
 
-    def _reservation(self) -> Reservation:
+    def _reserve_future(self) -> ReserveFuture:
         if self._runner._thread_id != get_ident():
             self._bound()
-        future = Reservation(loop=self._loop)
-        future.holder = self._supervisor.connection or NOWHERE
+        future = ReserveFuture(loop=self._loop)
+        future.holder = self._reconnector.connection or NO_CONNECTION
         return future
 
     def _send(
-        self, place: Place, callback: Callback | None, tube: str | None = None
+        self, request: Request, callback: Callback | None, tube: str | None = None
     ) -> Future[Any]:
-        connection = self._supervisor.connection
+        connection = self._reconnector.connection
+        if tube is not None:
+            USE.encode(tube)  # refused before anything is sent
         if connection is None:
-            if tube is not None:
-                USE.encode(tube)
-            place.failed(self._not_connected(place.command))
-        elif tube is None:
-            connection.send(place)
+            request.failed(self._not_connected(request.command))
+        elif tube is None or tube == self._tubes.asked:
+            connection.send(request)
         else:
-            self._line_up(connection, place, tube)
+            connection.send_in_tube(request, tube, self._tubes.asked)
+        future: Future[Any] = request.result  # type: ignore[assignment]  # each is made here
         if callback is not None:
-            call_with_result(place.future, callback)
-        return place.future
+            call_with_result(future, callback)
+        return future
 
-    def _line_up(self, connection: Connection, place: Place, tube: str | None) -> None:
-        if tube is None or tube == self._asked_use:
-            connection.send(place)
-            return
-        back = Own(USE, USE.encode(self._asked_use), vital=True)
-        unit = [Own(USE, USE.encode(tube), vital=True), place, back]
-        try:
-            # Straight on from one tube to the next, if nobody has come back from there yet.
-            if connection.withdraw(self._back) and self._there == tube:
-                del unit[0]
-            connection.send_unit(unit)
-        except BaseException as error:
-            connection.interrupted(error, *unit)
-            raise
-        self._there, self._back = tube, back
+    def _chunk(self, chunk: PutChunk, tube: str) -> None:
+        connection = self._reconnector.connection
+        if connection is None:
+            raise self._not_connected(PUT)
+        connection.send_chunk(chunk, tube, self._tubes.asked)
 
     def _ask(
         self, command: Command, values: tuple[object, ...], callback: Callback | None
     ) -> Future[Any]:
-        return self._send(Place(command, command.encode(*values), self._future()), callback)
+        return self._send(Request(command, command.encode(*values), self._future()), callback)
 
     def _peek(self, command: Command, callback: Callback | None, tube: str | None) -> Future[Job]:
-        return self._send(Peek(command, command.encode(), self._future(), self), callback, tube)
+        request = PeekRequest(command, command.encode(), self._future(), self)
+        return self._send(request, callback, tube)
 
     def _settle(
         self,
@@ -597,38 +580,23 @@ class Client:
         callback: Callback | None,
         keep_priority: bool = False,
     ) -> Future[None]:
-        connection = self._supervisor.connection
+        connection = self._reconnector.connection
         if isinstance(job, Job):
             job_id = job["id"]
             gone = job.origin is not None and job.origin is not connection
         else:
             job_id, gone = job, False
-        line = command.encode(job_id, *values) if values else command.encode(job_id)
+        payload = command.encode(job_id, *values) if values else command.encode(job_id)
+        future = self._future()
         jobs = set() if connection is None else connection.jobs
-        place = Settle(command, line, self._future(), job_id, jobs, command is TOUCH)
+        request: Request = SettleRequest(command, payload, future, job_id, jobs, command is TOUCH)
         if gone:
-            place.failed(
-                ReservationLost(
-                    f"{command.verb}: job {job_id} was reserved on a connection that is gone; "
-                    "the server has given it back to its tube",
-                    command=command.verb,
-                )
-            )
-            return self._called_back(place.future, callback)
+            request.failed(_reservation_lost(command, job_id))
+            return self._called_back(future, callback)
         if keep_priority and connection is not None:
-            self._keep_priority(connection, place, values[1:])
-            return self._called_back(place.future, callback)
-        return self._send(place, callback)
-
-    @staticmethod
-    def _keep_priority(connection: Connection, place: Settle, rest: tuple[int, ...]) -> None:
-        """Sends a release or bury with the priority that the job has."""
-
-        def fill(priority: int) -> None:
-            place.line = place.command.encode(place.job_id, priority, *rest)
-
-        place.line = b""
-        connection.send_behind(Priority(place.job_id, fill, place), place)
+            connection.send(PriorityLookup(job_id, request, *values[1:]))
+            return self._called_back(future, callback)
+        return self._send(request, callback)
 
     @staticmethod
     def _called_back(future: Future[Any], callback: Callback | None) -> Future[Any]:
@@ -637,33 +605,32 @@ class Client:
         return future
 
     def _not_connected(self, command: Command) -> ConnectionLost:
-        self._supervisor.revive()
+        self._reconnector.revive()
         return ConnectionLost(
-            f"{command.verb}: no connection to {self.address}: {self._supervisor.reason}",
+            f"{command.verb}: no connection to {self.address}: {self._reconnector.reason}",
             command=command.verb,
         )
 
-    # --- what the supervisor calls ---
+    # --- what the reconnector calls ---
 
-    async def _set_up(self, connection: Connection) -> None:
-        """Makes a fresh connection use and watch what the client was granted."""
-        replay = [] if self._using == DEFAULT_TUBE else [(USE, self._using)]
-        replay += [(WATCH, name) for name in self._watching if name != DEFAULT_TUBE]
-        if DEFAULT_TUBE not in self._watching:
-            replay.append((IGNORE, DEFAULT_TUBE))
+    async def _replay(self, connection: Connection) -> None:
+        """Make a fresh connection use and watch what the client was granted."""
+        replay = [
+            (command, command.encode(name), self._future())
+            for command, name in self._tubes.replay()
+        ]
         if replay:
-            places = [Place(row, row.encode(name), self._future()) for row, name in replay]
-            connection.send_unit(places)
-            await asyncio.gather(*(place.future for place in places))
+            connection.send_unit([Request(*each) for each in replay])
+            await asyncio.gather(*(future for _, _, future in replay))
 
     async def _held_for(self, connection: Connection, jobs: set[int]) -> float:
-        """Seconds until the last of these jobs is no longer held, as far as the server tells."""
+        """Return the seconds until none of these jobs is held any more, as the server says."""
         left = 0
         for job_id in list(jobs):
-            place = Place(STATS_JOB, STATS_JOB.encode(job_id), self._future())
-            connection.send(place)
+            future = self._future()
+            connection.send(Request(STATS_JOB, STATS_JOB.encode(job_id), future))
             try:
-                stats: StatsJob = await place.future
+                stats: StatsJob = await future
             except NotFound:
                 jobs.discard(job_id)
                 continue
@@ -673,10 +640,18 @@ class Client:
                 jobs.discard(job_id)
         return left
 
-    def _call_restored(self) -> None:
-        if self._restored is not None:
-            call(self._bound(), self._restored)
+    def _reconnected(self) -> None:
+        if self._on_reconnect is not None:
+            call(self._bound(), self._on_reconnect)
 
 
 def _id(job: int | Job) -> int:
     return job.id if isinstance(job, Job) else job
+
+
+def _reservation_lost(command: Command, job_id: int) -> ReservationLost:
+    return ReservationLost(
+        f"{command.verb}: job {job_id} was reserved on a connection that is gone; "
+        "the server has given it back to its tube",
+        command=command.verb,
+    )

@@ -10,8 +10,8 @@ from typing import Any
 
 from ..errors import BeanstalkException, InvalidArgument
 from ..protocol.arguments import check_body
-from ..protocol.commands import PUT, put_form
-from .requests import UNWRITTEN, Place
+from ..protocol.commands import put_form
+from .requests import PutChunk
 
 CHUNK = 512
 """Bodies that are encoded in one go; two such chunks are under way at the most."""
@@ -20,40 +20,92 @@ CHUNK_BYTES = 2**18
 """A chunk is complete with the body that reaches this."""
 
 
-class Chunk(Place):
-    """Some puts that stand in the FIFO together; the ids go to a list."""
+class Puts:
+    """The puts of one call of put_many: from bodies to chunks, and to ids or an error.
 
-    __slots__ = ("_many", "count", "missing")
+    It does no I/O. Raises InvalidArgument for bodies that are no iterable, and for bad numbers.
 
-    def __init__(self, lines: list[bytes], many: PutMany) -> None:
-        self.command = PUT
-        self.line = b"".join(lines)
-        self.position = UNWRITTEN
-        self.count = self.missing = len(lines)
-        self._many = many
+    :param numbers: priority, delay and ttr
+    """
 
-    def done(self, result: int) -> None:
-        self._many.ids.append(result)
-        self.missing -= 1
-        if not self.missing:
-            self._many.chunk_done()
+    def __init__(self, bodies: Iterable[object], numbers: tuple[int, int, int]) -> None:
+        if isinstance(bodies, (str, bytes, bytearray, memoryview)):
+            raise InvalidArgument("put_many takes an iterable of bodies, not one body")
+        try:
+            self._bodies = iter(bodies)
+        except TypeError:
+            raise InvalidArgument(
+                f"put_many takes an iterable of bodies, not {type(bodies).__name__}"
+            ) from None
+        self._form = put_form(*numbers)  # refuses bad numbers before the first body is taken
+        #: the id of each body that was taken; None for one that did not go in
+        self.ids: list[int | None] = []
+        #: the first error, after which no more bodies are taken
+        self.error: BaseException | None = None
+        #: whether there are no more bodies to take
+        self.exhausted = False
+        self._unsent = 0
 
-    def failed(self, error: BeanstalkException) -> None:
-        self._many.ids.append(None)
-        if self._many.error is None:
-            self._many.error = error
-        self.missing -= 1
-        if not self.missing:
-            self._many.chunk_done()
+    def next_chunk(self, ended: Callable[[BeanstalkException | None], object]) -> PutChunk | None:
+        """Take the next bodies, and return their puts; None if there are none.
 
-    def lost(self, reason: str, sent: bool, cause: BaseException | None = None) -> None:
-        # Written, it stands in the FIFO once for each reply; held, it stands there once.
-        while self.missing:
-            super().lost(reason, sent, cause)
+        :param ended: called when all puts of the chunk are settled
+        """
+        payloads: list[bytes] = []
+        size = 0
+        try:
+            form = self._form
+            for given in islice(self._bodies, CHUNK):
+                body = check_body(given)
+                payload = form % (len(body), body)
+                payloads.append(payload)
+                size += len(payload)
+                if size >= CHUNK_BYTES:
+                    break
+            else:
+                self.exhausted = len(payloads) < CHUNK
+        except BaseException as error:
+            # Of a body, or of the generator that makes them. CancelledError too: the caller has
+            # not cancelled anything, and bodies are missing.
+            self.fail(error)
+        if not payloads:
+            return None
+        return PutChunk(b"".join(payloads), len(payloads), self.ids, ended)
+
+    def fail(self, error: BaseException, unsent: int = 0) -> None:
+        """Take no more bodies because of this error, unless there was one before.
+
+        :param unsent: bodies that were taken last, and for which there was no connection
+        """
+        self._unsent += unsent
+        if self.error is None:
+            self.error = error
+        self.exhausted = True
+
+    def failure(self) -> BaseException | None:
+        """Return the error to raise, with ``.ids``; None if there was none."""
+        error = self.error
+        if error is None:
+            return None
+        self.ids += [None] * self._unsent
+        if isinstance(error, BeanstalkException):
+            put = sum(job_id is not None for job_id in self.ids)
+            error.args = (f"{error} (put_many: {put} went in; see .ids)",)
+        elif isinstance(error, StopIteration):
+            error = _not_the_end(error)  # no Future takes this one
+        with suppress(AttributeError):  # a property of a class of the caller's own
+            object.__setattr__(error, "ids", self.ids)  # also where a class allows no new ones
+        return error
+
+
+def _not_the_end(stop: StopIteration) -> RuntimeError:
+    error = RuntimeError("put_many: a body raised StopIteration")
+    error.__cause__ = stop
+    return error
 
 
 class PutMany:
-    """One call of put_many.
+    """One call of put_many on an event loop.
 
     :param send: sends a chunk; raises ConnectionLost
     """
@@ -63,89 +115,43 @@ class PutMany:
         bodies: Iterable[object],
         numbers: tuple[int, int, int],
         future: asyncio.Future[Any],
-        send: Callable[[Chunk], None],
+        send: Callable[[PutChunk], None],
     ) -> None:
-        if isinstance(bodies, (str, bytes, bytearray, memoryview)):
-            raise InvalidArgument("put_many takes an iterable of bodies, not one body")
-        try:
-            self._bodies = iter(bodies)
-        except TypeError:
-            raise InvalidArgument(
-                f"put_many takes an iterable of bodies, not {type(bodies).__name__}"
-            ) from None
-        # Bad numbers are refused here, before the first body is taken.
-        self._form = put_form(*numbers)
+        #: what the caller waits for
+        self.future = future
+        self._puts = Puts(bodies, numbers)
         self._send = send
         self._under_way = 0  # chunks
-        self._exhausted = False
-        self._unsent = 0  # good bodies that were taken last, when there was no connection
-        self.future = future
-        self.ids: list[int | None] = []
-        self.error: BaseException | None = None
 
     def start(self) -> None:
-        """Sends the first two chunks."""
+        """Send the first two chunks."""
         self._fill()
         self._fill()
 
-    def chunk_done(self) -> None:
-        """All replies to a chunk have come."""
+    def _chunk_ended(self, error: BeanstalkException | None) -> None:
         self._under_way -= 1
+        if error is not None:
+            self._puts.fail(error)
         # Not here and now: the bodies come from the user's code, and this is the reader's call.
         self.future.get_loop().call_soon(self._fill)
 
     def _fill(self) -> None:
         if self.future.done():
             return
-        if not self._exhausted and self.error is None:
-            self._send_chunk()
-        if not self._under_way and (self._exhausted or self.error is not None):
-            self._finish()
-
-    def _send_chunk(self) -> None:
-        lines: list[bytes] = []
-        size = 0
-        try:
-            form = self._form
-            for given in islice(self._bodies, CHUNK):
-                body = check_body(given)
-                line = form % (len(body), body)
-                lines.append(line)
-                size += len(line)
-                if size >= CHUNK_BYTES:
-                    break
-            else:
-                self._exhausted = len(lines) < CHUNK
-        except BaseException as error:
-            # Of a body, or of the generator that makes them. CancelledError too: the caller has
-            # not cancelled anything, and bodies are missing.
-            self.error = error
-        if lines:
+        puts = self._puts
+        if not puts.exhausted and (chunk := puts.next_chunk(self._chunk_ended)) is not None:
             self._under_way += 1
             try:
-                self._send(Chunk(lines, self))
+                self._send(chunk)
             except BaseException as error:
                 self._under_way -= 1
-                self._unsent = len(lines)
-                self.error = error
+                puts.fail(error, unsent=chunk.missing)
+        if not self._under_way and puts.exhausted:
+            self._finish()
 
     def _finish(self) -> None:
-        error = self.error
+        error = self._puts.failure()
         if error is None:
-            self.future.set_result(self.ids)
-            return
-        self.ids += [None] * self._unsent
-        if isinstance(error, BeanstalkException):
-            put = sum(job_id is not None for job_id in self.ids)
-            error.args = (f"{error} (put_many: {put} went in; see .ids)",)
-        elif isinstance(error, StopIteration):
-            error = _not_the_end(error)  # no Future takes this one
-        with suppress(AttributeError):  # a property of a class of the caller's own
-            object.__setattr__(error, "ids", self.ids)  # also where a class allows no new ones
-        self.future.set_exception(error)
-
-
-def _not_the_end(stop: StopIteration) -> RuntimeError:
-    error = RuntimeError("put_many: a body raised StopIteration")
-    error.__cause__ = stop
-    return error
+            self.future.set_result(self._puts.ids)
+        else:
+            self.future.set_exception(error)

@@ -1,63 +1,132 @@
-"""The places of the FIFO: one for each command, waiting for its reply.
+"""Requests: what is asked of the server, each waiting for its reply.
 
-The kinds differ in what a reply does besides settling the caller's Future.
+A request knows its command, the bytes that go to the socket, and the result that its caller
+waits for. The kinds of requests differ in what a reply does besides settling that result. None
+of them knows an event loop: what the caller waits for is anything that can take a result or an
+exception, such as an asyncio Future.
 """
 
 from __future__ import annotations
 
-import asyncio
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
 from ..errors import BeanstalkException, ConnectionLost, TimedOut, UnexpectedResponse
 from ..job import Job, Verbs
 from ..protocol.arguments import PRIORITY, TIMEOUT
-from ..protocol.commands import RESERVE_WITH_TIMEOUT, STATS_JOB, Command
+from ..protocol.commands import (
+    BURY,
+    PUT,
+    RELEASE,
+    RESERVE,
+    RESERVE_WITH_TIMEOUT,
+    STATS_JOB,
+    USE,
+    Command,
+)
 
 UNWRITTEN = -1
+"""The position of a request that has not been written."""
 
 
-class Place:
+class Result(Protocol):
+    """What a caller waits for: an asyncio Future, or whatever else can be settled once."""
+
+    def done(self) -> bool:
+        """Return whether it has been settled, or its caller is gone."""
+
+    def set_result(self, result: Any, /) -> None:
+        """Settle it with the result of the command."""
+
+    def set_exception(self, exception: BaseException, /) -> None:
+        """Settle it with the error of the command."""
+
+
+class Holder(Protocol):
+    """The connection, as far as a reserve needs it: what holds the jobs that it brings."""
+
+    #: ids of the jobs that the server holds for this connection
+    jobs: set[int]
+
+    def give_back(self, job: Job, to_anyone: bool) -> None:
+        """Return a job without a caller to its tube, or hand it to the next caller."""
+
+    def abandon(self, result: Hashable) -> None:
+        """Forget the caller of a reserve, who waits for this result."""
+
+
+class NoConnection:
+    """The holder of a reserve that is on no connection: nothing comes for it."""
+
+    def __init__(self) -> None:
+        self.jobs: set[int] = set()
+
+    def give_back(self, job: Job, to_anyone: bool) -> None:
+        """Do nothing: no job comes."""
+
+    def abandon(self, result: Hashable) -> None:
+        """Do nothing: nothing was written."""
+
+
+NO_CONNECTION = NoConnection()
+
+
+class ReserveResult(Result, Hashable, Protocol):
+    """What the caller of a reserve waits for."""
+
+    #: the connection that the reserve is on; None once its job was taken
+    holder: Holder | None
+
+
+class Request:
     """A command that waits for its reply.
 
-    A caller that was cancelled leaves its place behind: the reply is read and dropped.
+    A caller that was cancelled leaves its request in the pipeline: the reply is read and dropped.
     """
 
-    __slots__ = ("command", "future", "line", "position")
+    __slots__ = ("command", "payload", "position", "result")
 
-    waits = False
-    """holds the line until it is answered, as a reserve does that may wait at the server"""
-    passes = False
-    """may be written behind a reserve that waits"""
-    tracked = False
-    """the FIFO counts it: a reserve, what holds the line, a change of the tubes watched"""
-    vital = False
-    """a refusal leaves the server in a state that is not ours: the connection must go"""
-    count = 1
-    """replies: it stands that many times in the FIFO"""
+    blocks = False
+    """The server answers nothing else until it has answered this one."""
+    may_follow_reserve = False
+    """It may be written while a reserve waits at the server."""
+    counted = False
+    """The pipeline has more to note of it than of other requests."""
+    closes_on_error = False
+    """A refusal leaves the server in a state that is not ours: the connection must be closed."""
     missing = 1
-    """replies that are still to come"""
+    """Replies that are still to come."""
+    follow_up: Request | None = None
+    """The request that this one's reply has led to; it goes first of all that is queued."""
 
-    def __init__(self, command: Command, line: bytes, future: asyncio.Future[Any]) -> None:
+    def __init__(self, command: Command, payload: bytes, result: Result) -> None:
         self.command = command
-        self.line = line  # as it goes to the socket, with a body if it has one
-        self.future = future
-        self.position = UNWRITTEN  # of its first byte in all that the connection writes
+        #: what goes to the socket: the command line, with a body if it has one
+        self.payload = payload
+        #: what the caller waits for
+        self.result = result
+        #: of the first byte in all that the connection writes
+        self.position = UNWRITTEN
 
-    def done(self, result: Any) -> None:
-        """The server did it."""
-        future = self.future
-        if not future.done():
-            future.set_result(result)
+    @property
+    def wanted(self) -> bool:
+        """Whether it still has to be written."""
+        return True
+
+    def done(self, value: Any) -> None:
+        """Settle the request with the value of a successful reply."""
+        result = self.result
+        if not result.done():
+            result.set_result(value)
 
     def failed(self, error: BeanstalkException) -> None:
-        """The server refused, or will never answer."""
-        if not self.future.done():
-            self.future.set_exception(error)
+        """Settle the request with an error: the server refused, or will never answer."""
+        if not self.result.done():
+            self.result.set_exception(error)
 
     def lost(self, reason: str, sent: bool, cause: BaseException | None = None) -> None:
-        """The connection went before the reply came."""
+        """Settle the request with ConnectionLost: the connection ended before the reply came."""
         error = ConnectionLost(
             f"{self.command.verb}: the connection was lost: {reason}",
             command=self.command.verb,
@@ -67,26 +136,32 @@ class Place:
         self.failed(error)
 
 
-class Grant(Place):
-    """A use, or a Change: what is granted is kept for the next connection."""
+class TubeRequest(Request):
+    """A use, watch or ignore: what the server granted is kept for the next connection.
 
-    __slots__ = ("granted", "refused")
+    :param granted: called when the server did it
+    :param refused: called when it did not
+    """
+
+    __slots__ = ("counted", "granted", "refused")
 
     def __init__(
         self,
         command: Command,
-        line: bytes,
-        future: asyncio.Future[Any],
+        payload: bytes,
+        result: Result,
         granted: Callable[[], object],
-        refused: Callable[[], None] | None = None,
+        refused: Callable[[], object] | None = None,
     ) -> None:
-        super().__init__(command, line, future)
+        super().__init__(command, payload, result)
         self.granted = granted
         self.refused = refused
+        # A reserve after a watch or ignore may want other jobs than one before it.
+        self.counted = command is not USE
 
-    def done(self, result: Any) -> None:
+    def done(self, value: Any) -> None:
         self.granted()
-        super().done(result)
+        super().done(value)
 
     def failed(self, error: BeanstalkException) -> None:
         if self.refused is not None:
@@ -94,31 +169,22 @@ class Grant(Place):
         super().failed(error)
 
 
-class Change(Grant):
-    """A watch or ignore: a reserve after it may want other jobs than one in front of it."""
-
-    __slots__ = ()
-
-    tracked = True
-
-
-class Peek(Place):
-    """The reply is a job that stays where it is."""
+class PeekRequest(Request):
+    """A peek of any kind: its reply is a job that stays where it is."""
 
     __slots__ = ("client",)
 
-    def __init__(
-        self, command: Command, line: bytes, future: asyncio.Future[Any], client: Verbs
-    ) -> None:
-        super().__init__(command, line, future)
+    def __init__(self, command: Command, payload: bytes, result: Result, client: Verbs) -> None:
+        super().__init__(command, payload, result)
+        #: what the methods of the job go to
         self.client = client
 
-    def done(self, result: Any) -> None:
-        job_id, body = result
+    def done(self, value: Any) -> None:
+        job_id, body = value
         super().done(Job(job_id, body, self.client))
 
 
-class Settle(Place):
+class SettleRequest(Request):
     """A delete, release, bury or touch: afterwards the connection may no longer hold the job."""
 
     __slots__ = ("job_id", "jobs", "keeps")
@@ -126,26 +192,28 @@ class Settle(Place):
     def __init__(
         self,
         command: Command,
-        line: bytes,
-        future: asyncio.Future[Any],
+        payload: bytes,
+        result: Result,
         job_id: int,
         jobs: set[int],
         keeps: bool = False,
     ) -> None:
         self.command = command
-        self.line = line
-        self.future = future
+        self.payload = payload
+        self.result = result
         self.position = UNWRITTEN
         self.job_id = job_id
-        self.jobs = jobs  # what the connection holds
-        self.keeps = keeps  # a touch
+        #: ids of the jobs that the connection holds
+        self.jobs = jobs
+        #: whether the job stays reserved, as it does after a touch
+        self.keeps = keeps
 
-    def done(self, result: Any) -> None:
+    def done(self, value: Any) -> None:
         if not self.keeps:
             self.jobs.discard(self.job_id)
-        future = self.future
-        if not future.done():
-            future.set_result(result)
+        result = self.result
+        if not result.done():
+            result.set_result(value)
 
     def failed(self, error: BeanstalkException) -> None:
         # NOT_FOUND, or buried instead of released: either way it is not held here.
@@ -153,272 +221,233 @@ class Settle(Place):
         super().failed(error)
 
 
-class Priority(Place):
-    """A stats-job for the priority that the command behind it is to keep.
+class InternalRequest(Request):
+    """A command of the client's own: no caller waits for its reply."""
 
-    It holds the line, so that nothing comes between the two.
+    __slots__ = ("closes_on_error",)
 
-    :param fill: gets the priority; makes the line of `behind`, which is not sent without one
-    """
-
-    __slots__ = ("behind", "fill")
-
-    waits = True
-    tracked = True
-
-    def __init__(self, job_id: int, fill: Callable[[int], None], behind: Place) -> None:
-        self.command = STATS_JOB
-        self.line = STATS_JOB.encode(job_id)
+    def __init__(self, command: Command, payload: bytes, closes_on_error: bool = False) -> None:
+        self.command = command
+        self.payload = payload
         self.position = UNWRITTEN
-        self.fill = fill
-        self.behind = behind
+        self.closes_on_error = closes_on_error
 
-    def done(self, result: Any) -> None:
-        priority = result.get("pri")
-        if isinstance(priority, int) and 0 <= priority <= PRIORITY.limit:
-            self.fill(priority)
-        else:
-            self.failed(UnexpectedResponse("stats-job: the server told no priority"))
+    def done(self, value: Any) -> None:
+        pass
 
     def failed(self, error: BeanstalkException) -> None:
-        error.command = self.behind.command.verb
-        self.behind.failed(error)
-
-    def lost(self, reason: str, sent: bool, cause: BaseException | None = None) -> None:
-        pass  # the command behind it is lost too, and was not sent
+        pass
 
 
-class Holder(Protocol):
-    """The connection, as a reservation sees it."""
+class PriorityLookup(Request):
+    """A stats-job that finds the priority which a release or bury is to keep.
 
-    jobs: set[int]
+    The release or bury is its follow-up: it is made of the reply, and goes first of all that is
+    queued. The lookup blocks, so nothing comes between the two.
 
-    def give_back(self, job: Job, to_anyone: bool) -> None:
-        """A job came for a reserve that no longer wants it."""
-
-    def abandoned(self, future: Reservation) -> None:
-        """A reserve was cancelled."""
-
-
-class Nowhere:
-    """Where a reserve is that is on no connection."""
-
-    def __init__(self) -> None:
-        self.jobs: set[int] = set()
-
-    def give_back(self, job: Job, to_anyone: bool) -> None:
-        """No job comes."""
-
-    def abandoned(self, future: Reservation) -> None:
-        """Nobody has to know."""
-
-
-NOWHERE = Nowhere()
-
-_result = asyncio.Future.result
-_collected = getattr(asyncio.Future, "__del__")  # noqa: B009 - no stub tells of it
-
-
-class Reservation(asyncio.Future[Job]):
-    """The Future of a reserve: a job is never lost in it.
-
-    A task can be cancelled between the reply and its waking up. Then the await below ends in
-    CancelledError although the Future has a job, and the job goes to somebody else. So does
-    the job of a Future that is collected without anybody having asked for its result, as the
-    Futures in a cancelled ``gather`` are.
+    :param settle: the release or bury, without its payload
+    :param delay: seconds, for a release
     """
 
-    __slots__ = ("holder",)  # set with each; the others seldom
+    __slots__ = ("delay", "follow_up", "job_id", "settle")
 
-    holder: Holder | None  # the connection that it is on; None when its job was taken
-    to_anyone = True  # any reserve may have its job; not so for one that asked for an id
-    timer: asyncio.TimerHandle | None = None  # where the client itself keeps its timeout
+    blocks = True
+    counted = True
 
-    def cancel(self, msg: Any | None = None) -> bool:
-        if not super().cancel(msg):
-            return False
-        self.stop_timer()
-        if self.holder is not None:
-            self.holder.abandoned(self)
-        return True
+    def __init__(self, job_id: int, settle: Request, delay: int = 0) -> None:
+        self.command = STATS_JOB
+        self.payload = STATS_JOB.encode(job_id)
+        self.position = UNWRITTEN
+        self.follow_up = None
+        self.job_id = job_id
+        self.settle = settle
+        self.delay = delay
 
-    def stop_timer(self) -> None:
-        """Has nobody but the server keep its timeout."""
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
-
-    def result(self) -> Job:
-        job: Job = _result(self)
-        self.holder = None
-        return job
-
-    def __await__(self) -> Generator[Any, None, Job]:
-        if not self.done():
-            # What the await of every Future does; to go through that one takes longer.
-            self._asyncio_future_blocking = True
-            try:
-                yield self
-            except BaseException:
-                self._give_back()
-                raise
-        job: Job = _result(self)
-        self.holder = None
-        return job
-
-    __iter__ = __await__
-
-    def _give_back(self) -> None:
-        """Returns the job that it may have."""
-        if self._has_job():
-            _give_back(self.result(), self.to_anyone)
-
-    def _has_job(self) -> bool:
-        return self.done() and not self.cancelled() and self.exception() is None
-
-    def __del__(self) -> None:
-        try:
-            taken = self.holder is None
-        except AttributeError:  # interrupted while it was made
+    def done(self, value: Any) -> None:
+        priority = value.get("pri")
+        if not isinstance(priority, int) or not 0 <= priority <= PRIORITY.limit:
+            self.failed(UnexpectedResponse("stats-job: the server's reply holds no priority"))
             return
-        if not taken:
-            _collected(self)
-            self._return_untaken()
+        settle = self.settle
+        if settle.command is BURY:
+            settle.payload = BURY.encode(self.job_id, priority)
+        else:
+            settle.payload = RELEASE.encode(self.job_id, priority, self.delay)
+        self.follow_up = settle
 
-    def _return_untaken(self) -> None:
-        """Has the loop return the job: the collector may call from any thread, at any time."""
-        try:
-            if self._has_job():
-                self.get_loop().call_soon_threadsafe(_give_back, self.result(), self.to_anyone)
-        except Exception:
-            pass  # the loop or the interpreter has ended, and the connection with it
+    def failed(self, error: BeanstalkException) -> None:
+        error.command = self.settle.command.verb
+        self.settle.failed(error)
 
-
-def _give_back(job: Job, to_anyone: bool) -> None:
-    origin: Any = job.origin  # the connection that reserved it
-    origin.give_back(job, to_anyone)
+    def lost(self, reason: str, sent: bool, cause: BaseException | None = None) -> None:
+        # Whatever became of the lookup, the release or bury itself was not sent.
+        self.settle.lost(reason, sent=False, cause=cause)
 
 
-class Reserve(Place):
-    """A reserve; the job belongs to the connection that the reply comes on."""
+class ReturnRequest(PriorityLookup):
+    """The return of a job without a caller: a lookup, then a release with the job's priority.
 
-    __slots__ = ("client", "ends", "holder", "timeout")
+    A refusal is fine: the job ran out of time or was deleted, and is not ours to return.
 
-    waits = True
-    passes = True
-    tracked = True
+    :param hand_over: offers the job once more to those that wait for one; returns whether one
+        of them took it
+    """
 
-    future: Reservation
+    __slots__ = ("hand_over", "job")
+
+    def __init__(self, job: Job, hand_over: Callable[[Job], bool]) -> None:
+        super().__init__(job.id, InternalRequest(RELEASE, b""))
+        self.job = job
+        self.hand_over = hand_over
+
+    def done(self, value: Any) -> None:
+        if not self.hand_over(self.job):
+            super().done(value)
+
+
+class ReserveRequest(Request):
+    """A reserve, with a timeout or without; the job belongs to the connection it comes on."""
+
+    __slots__ = ("client", "client_keeps_time", "counted", "ends", "holder", "timeout")
+
+    blocks = True
+    may_follow_reserve = True
+
+    result: ReserveResult
 
     def __init__(
         self,
         command: Command,
-        line: bytes,
-        future: Reservation,
+        payload: bytes,
+        result: ReserveResult,
         client: Verbs,
         timeout: int | None = None,
     ) -> None:
         self.command = command
-        self.line = line
-        self.future = future
+        self.payload = payload
+        self.result = result
         self.position = UNWRITTEN
         self.client = client
-        self.holder = future.holder or NOWHERE  # whose reply it gets
-        self.timeout = timeout  # seconds; None for a plain reserve
-        self.ends: float | None = None  # the time of the loop when its timeout is over
+        #: the connection whose reply it gets
+        self.holder: Holder = result.holder or NO_CONNECTION
+        #: seconds; None for a plain reserve
+        self.timeout = timeout
+        self.counted = timeout is not None
+        #: when its timeout is over, on the clock of the connection
+        self.ends: float | None = None
+        #: the client itself ends it at that time, since the server may not get to it
+        self.client_keeps_time = False
 
     @property
-    def live(self) -> bool:
-        """Somebody still waits for it."""
-        return not self.future.done()
+    def wanted(self) -> bool:
+        return not self.result.done()
 
     def begin(self, now: float) -> None:
-        """Its timeout counts from now."""
+        """Let its timeout count from now, unless it does already."""
         if self.timeout is not None and self.ends is None:
             self.ends = now + self.timeout
 
-    def renew(self, holder: Holder, now: float) -> None:
-        """Makes the line again, for another connection, with what is left of the timeout."""
-        self.holder = self.future.holder = holder
+    def move_to(self, holder: Holder, now: float) -> None:
+        """Prepare it for another connection, with what is left of its timeout."""
+        self.holder = self.result.holder = holder
+        self.renew(now)
+
+    def renew(self, now: float) -> None:
+        """Make the payload again, with what is left of the timeout."""
         if self.ends is not None:
             left = max(0, math.ceil(self.ends - now))
-            self.line = RESERVE_WITH_TIMEOUT.encode(min(left, TIMEOUT.limit))
+            self.payload = RESERVE_WITH_TIMEOUT.encode(min(left, TIMEOUT.limit))
         elif self.timeout is not None:
-            self.line = self.command.encode(self.timeout)
-        elif self.passes:
-            self.line = self.command.form
+            self.payload = self.command.encode(self.timeout)
+        elif self.may_follow_reserve:
+            self.payload = RESERVE.form
 
-    def expire(self, where: str = ", and the connection was lost") -> None:
-        """Its timeout is over, and the server does not say so."""
+    def expire(self, why: str = "") -> None:
+        """Settle it with TimedOut, since the server does not say so."""
         self.failed(
-            TimedOut(f"{self.command.verb}: no job came in time{where}", command=self.command.verb)
+            TimedOut(f"{self.command.verb}: no job came in time{why}", command=self.command.verb)
         )
 
-    def done(self, result: Any) -> None:
-        job_id, body = result
-        future, holder = self.future, self.holder
+    def done(self, value: Any) -> None:
+        job_id, body = value
+        result, holder = self.result, self.holder
         job = Job(job_id, body, self.client, holder)
-        if future.done():
-            holder.give_back(job, self.passes)
-            return
-        # What `give` does; a call more takes longer.
-        if future.timer is not None:
-            future.stop_timer()
-        holder.jobs.add(job_id)
-        future.set_result(job)
-
-    def give(self, job: Job) -> None:
-        """Gives its caller a job that came on its connection."""
-        future = self.future
-        if future.timer is not None:
-            future.stop_timer()
-        self.holder.jobs.add(job["id"])
-        future.set_result(job)
-
-    def failed(self, error: BeanstalkException) -> None:
-        self.future.stop_timer()
-        super().failed(error)
+        if result.done():
+            holder.give_back(job, self.may_follow_reserve)
+        else:
+            holder.jobs.add(job_id)
+            result.set_result(job)
 
 
-class ReserveNow(Reserve):
-    """One with a timeout of 0."""
+class ReserveNowRequest(ReserveRequest):
+    """A reserve with a timeout of 0: the server answers it at once."""
 
     __slots__ = ()
 
-    waits = False
+    blocks = False
 
 
-class ReserveJob(Reserve):
-    """One by a job's id."""
+class ReserveJobRequest(ReserveRequest):
+    """A reserve of one job by its id: the server answers it at once."""
 
     __slots__ = ()
 
-    waits = False
-    passes = False
-    tracked = False
+    blocks = False
+    may_follow_reserve = False
 
 
-class Own(Place):
-    """A command of the client's own: no caller hears of it."""
+class PutChunk(Request):
+    """Some puts that are written together; their ids go to a list.
 
-    __slots__ = ("then", "vital")
+    :param payload: the puts, one after another
+    :param count: how many they are
+    :param ids: gets the id of each, or None for one that did not go in
+    :param ended: called when all are settled, with the first error if there was one
+    """
+
+    __slots__ = ("_ended", "_error", "ids", "missing")
 
     def __init__(
         self,
-        command: Command,
-        line: bytes,
-        then: Callable[[Any], None] | None = None,
-        vital: bool = False,
+        payload: bytes,
+        count: int,
+        ids: list[int | None],
+        ended: Callable[[BeanstalkException | None], object],
     ) -> None:
-        self.command = command
-        self.line = line
+        self.command = PUT
+        self.payload = payload
         self.position = UNWRITTEN
-        self.then = then  # gets the result
-        self.vital = vital
+        self.missing = count
+        self.ids = ids
+        self._ended = ended
+        self._error: BeanstalkException | None = None
 
-    def done(self, result: Any) -> None:
-        if self.then is not None:
-            self.then(result)
+    def done(self, value: Any) -> None:
+        self.ids.append(value)
+        self._settled(1)
+
+    def done_many(self, ids: list[int]) -> None:
+        """Settle the next puts with their ids."""
+        self.ids += ids
+        self._settled(len(ids))
 
     def failed(self, error: BeanstalkException) -> None:
-        pass
+        self._fail(error, 1)
+
+    def lost(self, reason: str, sent: bool, cause: BaseException | None = None) -> None:
+        error = ConnectionLost(f"put: the connection was lost: {reason}", command="put", sent=sent)
+        error.__cause__ = cause
+        self._fail(error, self.missing)
+
+    def _fail(self, error: BeanstalkException, count: int) -> None:
+        if not self.missing:
+            return  # interrupted after its last reply
+        self.ids += [None] * count
+        if self._error is None:
+            self._error = error
+        self._settled(count)
+
+    def _settled(self, count: int) -> None:
+        self.missing -= count
+        if not self.missing:
+            self._ended(self._error)

@@ -1,8 +1,9 @@
-"""Looks at times that are far off and seldom come, such as the latest time for a reply.
+"""Timers for times that are far off and are seldom reached, such as the limit on a reply.
 
-With a timer of asyncio's waiting, each turn of the loop works out how long it may sleep, and has
-the system set a timer for that: with commands one after another a thirtieth of all the time that
-they take. A timer that is a descriptor costs those turns nothing.
+While one of asyncio's own timers waits, each turn of the loop works out how long it may sleep and
+has the system set a timer for that: with commands one after another, a thirtieth of all the time
+that they take. These timers share one descriptor of the system's for each loop, and setting or
+clearing one costs next to nothing as long as it is not the next to ring.
 """
 
 from __future__ import annotations
@@ -10,58 +11,97 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from typing import Protocol
+from collections.abc import Callable
 from weakref import WeakKeyDictionary, ref
 
 from . import timerfd
 
 MARGIN = 1e-6
-"""Seconds; a timer that is set to no time at all never ends."""
+"""Seconds; a descriptor that is set to no time at all never ends."""
 
 LONGEST = 86_400.0
-"""Seconds; a timer is set to no more, because not every kind of timer counts to any number."""
+"""Seconds; an alarm is set to no more, because not every kind of timer counts to any number."""
 
 
-class Watched(Protocol):
-    """Who has a time to be looked at."""
+class LazyTimer:
+    """Calls back once at the time that it was last set to, unless it was cleared.
 
-    due: float
-    """on the loop's clock"""
+    :param loop: whose time it keeps
+    :param callback: what it calls
+    """
 
-    def look(self) -> None:
-        """That time has come; there is no other before it is added again."""
+    __slots__ = ("_alarm", "_callback", "_loop", "_rings", "_when", "due")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:
+        #: when it is looked at next, on the loop's clock
+        self.due = math.inf
+        self._when = math.inf  # when it is to call back; never later than it is looked at
+        self._loop = loop
+        self._callback = callback
+        self._alarm = alarm_of(loop)
+        self._rings = False  # it is among those that the alarm looks at
+
+    def set(self, when: float) -> None:
+        """Call back at this time of the loop's clock, and no longer at an earlier one."""
+        self._when = when
+        if not self._rings or when < self.due:
+            self.due = when
+            self._rings = True
+            self._alarm.add(self._loop, self)
+
+    def clear(self) -> None:
+        """Call back no more. What waits in the loop is left to find that out."""
+        self._when = math.inf
+
+    def close(self) -> None:
+        """Call back no more, and leave nothing in the loop."""
+        self._when = self.due = math.inf
+        self._rings = False
+        self._alarm.discard(self._loop, self)
+
+    def ring(self) -> None:
+        """Call back if it is time. The alarm looks at it no more, unless it is set again."""
+        self._rings = False
+        when, self.due = self._when, math.inf
+        if when == math.inf:
+            return
+        if self._loop.time() < when:
+            self.set(when)
+        else:
+            self._when = math.inf
+            self._callback()
 
 
-class Vigil:
-    """One for a loop. While nobody is watched, nothing is open."""
+class Alarm:
+    """What rings the lazy timers of one loop. While there are none, nothing is open."""
 
     def __init__(self) -> None:
-        self._watched: set[Watched] = set()
+        self._timers: set[LazyTimer] = set()
         self._next = math.inf  # when it is to ring
         self._fd: int | None = None
-        self._timer: asyncio.TimerHandle | None = None  # where there is no such descriptor
+        self._handle: asyncio.TimerHandle | None = None  # where there is no such descriptor
 
     def __del__(self) -> None:
-        if self._fd is not None:  # the loop is gone, and nobody has closed what it watched
+        if self._fd is not None:  # the loop is gone, and its timers were never closed
             os.close(self._fd)
 
-    def add(self, loop: asyncio.AbstractEventLoop, watched: Watched) -> None:
-        """Calls `watched.look()` when it is due."""
-        self._watched.add(watched)
-        if watched.due < self._next:
-            self._set(loop, watched.due)
+    def add(self, loop: asyncio.AbstractEventLoop, timer: LazyTimer) -> None:
+        """Ring the timer when it is due."""
+        self._timers.add(timer)
+        if timer.due < self._next:
+            self._set(loop, timer.due)
 
-    def discard(self, loop: asyncio.AbstractEventLoop, watched: Watched) -> None:
-        """Forgets `watched`."""
-        self._watched.discard(watched)
-        if not self._watched:
+    def discard(self, loop: asyncio.AbstractEventLoop, timer: LazyTimer) -> None:
+        """Forget the timer."""
+        self._timers.discard(timer)
+        if not self._timers:
             self._close(loop)
 
     def _set(self, loop: asyncio.AbstractEventLoop, when: float) -> None:
         self._next = when
         now = loop.time()
         seconds = min(max(when - now, MARGIN), LONGEST)
-        if self._fd is None and self._timer is None:
+        if self._fd is None and self._handle is None:
             self._fd = timerfd.create()
             if self._fd is not None:
                 loop.add_reader(self._fd, self._ring, loop)
@@ -72,21 +112,21 @@ class Vigil:
             except OSError:
                 # Not set again it would stay readable, and the loop would do nothing else.
                 self._close_fd(loop)
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = loop.call_at(now + seconds, self._ring, loop)
+        if self._handle is not None:
+            self._handle.cancel()
+        self._handle = loop.call_at(now + seconds, self._ring, loop)
 
     def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time()
         try:
-            for watched in [each for each in self._watched if each.due <= now]:
-                if watched in self._watched:
-                    self._watched.discard(watched)
-                    watched.look()
+            for timer in [each for each in self._timers if each.due <= now]:
+                if timer in self._timers:
+                    self._timers.discard(timer)
+                    timer.ring()
         finally:
-            # Whoever fails in its look must not end the others' watch.
-            if self._watched:
-                self._set(loop, min(each.due for each in self._watched))
+            # A callback that raises must not stop the other timers.
+            if self._timers:
+                self._set(loop, min(each.due for each in self._timers))
             else:
                 self._close(loop)
 
@@ -94,9 +134,9 @@ class Vigil:
         self._next = math.inf
         if self._fd is not None:
             self._close_fd(loop)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
 
     def _close_fd(self, loop: asyncio.AbstractEventLoop) -> None:
         fd, self._fd = self._fd, None
@@ -106,16 +146,16 @@ class Vigil:
             os.close(fd)
 
 
-_vigils: WeakKeyDictionary[asyncio.AbstractEventLoop, ref[Vigil]] = WeakKeyDictionary()
-"""By the loop. Whoever is watched keeps its vigil, and has the loop: were the vigil kept here, so
-would be the loop, for ever."""
+_alarms: WeakKeyDictionary[asyncio.AbstractEventLoop, ref[Alarm]] = WeakKeyDictionary()
+"""By the loop. A timer keeps its alarm and its loop: were the alarm kept here, so would be the
+loop, for ever."""
 
 
-def vigil_of(loop: asyncio.AbstractEventLoop) -> Vigil:
-    """Returns the vigil of this loop."""
-    kept = _vigils.get(loop)
+def alarm_of(loop: asyncio.AbstractEventLoop) -> Alarm:
+    """Return the alarm of this loop."""
+    kept = _alarms.get(loop)
     found = None if kept is None else kept()
     if found is None:
-        found = Vigil()
-        _vigils[loop] = ref(found)
+        found = Alarm()
+        _alarms[loop] = ref(found)
     return found

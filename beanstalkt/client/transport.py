@@ -122,7 +122,7 @@ class _Direct(_Base):
         return 0
 
 
-class Stream(_Direct, IOStream):
+class Transport(_Direct, IOStream):
     """Over TCP or a unix socket.
 
     The methods here are short cuts: without them all works as it does over TLS, only with
@@ -208,7 +208,7 @@ class Stream(_Direct, IOStream):
         return bool(data)
 
 
-class TLSStream(_Direct, SSLIOStream):
+class TLSTransport(_Direct, SSLIOStream):
     """Over TLS."""
 
     _offered = 0  # bytes of a record that did not go out to its end
@@ -228,9 +228,9 @@ class TLSStream(_Direct, SSLIOStream):
         return int(sock.pending())
 
 
-async def open_stream(
+async def open_transport(
     address: Address, ssl_options: ssl.SSLContext | None, timeout: float
-) -> Stream | TLSStream:
+) -> Transport | TLSTransport:
     """Connects, trying in turn every address that the name stands for.
 
     Takes `timeout` seconds at the most; raises OSError.
@@ -291,11 +291,11 @@ async def _resolve(address: Address) -> list[tuple[int, Any]]:
 
 async def _connect(
     address: Address, family: int, target: Any, ssl_options: ssl.SSLContext | None
-) -> Stream | TLSStream:
+) -> Transport | TLSTransport:
     sock = socket.socket(family, socket.SOCK_STREAM)
     if family != socket.AF_UNIX:
         _tune(sock)
-    stream = TLSStream(sock, ssl_options=ssl_options) if address.tls else Stream(sock)
+    stream = TLSTransport(sock, ssl_options=ssl_options) if address.tls else Transport(sock)
     try:
         await stream.connect(target, server_hostname=address.host if address.tls else None)
     except StreamClosedError as error:
@@ -306,7 +306,7 @@ async def _connect(
     return stream
 
 
-def _close(stream: Stream | TLSStream) -> None:
+def _close(stream: Transport | TLSTransport) -> None:
     stream.close()
 
 

@@ -1,0 +1,65 @@
+"""How long a client waits for what."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ..errors import InvalidArgument
+
+YEAR = 365 * 86_400.0
+"""Seconds. A longer time means no limit: the timers of an event loop do not count that far."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Intervals in seconds; an infinite one means no limit. Raises InvalidArgument.
+
+    :ivar reconnect_delay: between two attempts to connect
+    :ivar max_reconnect_delay: up to which that delay grows, doubling
+    :ivar response_timeout: for the reply to the oldest request, while nothing of it moves
+    :ivar attempt_timeout: for one attempt to connect, and once more to replay the tubes
+    :ivar close_timeout: for the replies to what was written when the client is closed
+    :ivar hold_warning: after which a warning says that a reserve holds up other commands
+    :ivar held_check: after which the server is asked whether a connection still holds jobs
+    :ivar warning_interval: between two warnings about a server that stays away
+    :ivar late_reply: that a reply may be late while the loop was blocked
+    :ivar catch_up: between two looks at a connection that waits for a reply
+    :ivar pace: between two reads of the replies to put_many
+    """
+
+    reconnect_delay: float = 1.0
+    max_reconnect_delay: float = 1.0
+    response_timeout: float = 60.0
+    attempt_timeout: float = 10.0
+    close_timeout: float = 5.0
+    hold_warning: float = 5.0
+    held_check: float = 5.0
+    warning_interval: float = 60.0
+    late_reply: float = 1.0
+    catch_up: float = 1.0
+    pace: float = 0.001
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            # Without a pause, a server that is away would be called without end.
+            if not isinstance(value, (int, float)) or not value > 0:
+                raise InvalidArgument(f"{name} must be a number of seconds above 0, not {value!r}")
+        if self.reconnect_delay > YEAR:
+            raise InvalidArgument(
+                f"reconnect_delay must be at most {YEAR:.0f} seconds (a year), "
+                f"not {self.reconnect_delay!r}: the client would never connect again"
+            )
+        if self.response_timeout > YEAR:
+            object.__setattr__(self, "response_timeout", math.inf)
+        if self.max_reconnect_delay > YEAR:
+            object.__setattr__(self, "max_reconnect_delay", YEAR)
+
+    def delays(self) -> Iterator[float]:
+        """Yield the pauses between attempts, growing to the maximum, with a tenth of jitter."""
+        delay = self.reconnect_delay
+        while True:
+            yield delay * random.uniform(0.9, 1.1)
+            delay = max(delay, min(delay * 2, self.max_reconnect_delay))
