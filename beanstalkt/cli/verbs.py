@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -40,18 +40,20 @@ ALIASES = {"list": ["list-tubes"]}
 """Other names of a verb."""
 
 
+def _nothing(*_: object) -> None:
+    """Do nothing: the verb has no arguments, or nothing to check."""
+
+
 @dataclass(frozen=True)
 class Verb:
     """Describe what a verb does and which arguments it takes."""
 
     #: Carry out the verb with the parsed options; return the exit status.
-    run: Callable[[argparse.Namespace], int]
+    run: Callable[[Namespace], int]
     #: Add the verb's arguments to its parser.
-    add_arguments: Callable[[argparse.ArgumentParser], None] = lambda parser: None
+    add_arguments: Callable[[ArgumentParser], None] = _nothing
     #: Complete the parsed options; call the parser's `error` if they contradict each other.
-    check: Callable[[argparse.ArgumentParser, argparse.Namespace], None] = lambda parser, options: (
-        None
-    )
+    check: Callable[[ArgumentParser, Namespace], None] = _nothing
     #: Whether the verb connects to a server, and so takes the options that name one.
     connects: bool = True
     #: The first paragraph of the verb's help; by default the summary as a sentence.
