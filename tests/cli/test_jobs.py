@@ -43,7 +43,7 @@ def test_put_takes_odd_bodies(body: str) -> None:
     assert parse(["put", body]).body == body
 
 
-def test_put_takes_a_body_that_begins_with_a_dash_behind_two() -> None:
+def test_put_takes_a_body_that_begins_with_a_dash_after_two() -> None:
     assert parse(["put", "--", "--lines"]).body == "--lines"
 
 

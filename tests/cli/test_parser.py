@@ -1,4 +1,4 @@
-"""What is understood, and what is refused before anything is sent."""
+"""What the command line accepts, and what it refuses before anything is sent."""
 
 from __future__ import annotations
 

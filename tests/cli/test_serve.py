@@ -1,4 +1,4 @@
-"""The embedded server as a program."""
+"""The verb serve: the embedded server as a program."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ sys.exit(serve(parser.parse_args()))
 
 @contextmanager
 def serving(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The process, and the first line that it says."""
+    """Start the program; give its process and the first line that it prints."""
     with subprocess.Popen(
         [sys.executable, "-W", "error", "-c", PROGRAM, *arguments],
         stderr=subprocess.PIPE,
