@@ -133,7 +133,7 @@ def work(options: argparse.Namespace) -> int:
         sys.stdout = null(1)
     # Before the import of functions, whose modules may create log handlers.
     spool = _replace_stderr()
-    flags = _flags(options)
+    flags = flags_of(options)
     try:
         settings = load(flags, os.environ, check=True)
     except ConfigError as error:
@@ -188,7 +188,7 @@ async def _run(runner: Runner, spool: Spool) -> int:
     return status
 
 
-def _flags(options: argparse.Namespace) -> Flags:
+def flags_of(options: argparse.Namespace) -> Flags:
     """Collect what the command line configures; the file may be named by the environment."""
     chosen: dict[str, str] = {}
     for key, value in vars(options).items():
