@@ -280,7 +280,7 @@ class Connection:
         The loop may have been too busy, or have forgotten it: where a signal's handler raises
         in the loop itself, that drops the call which it was about to make.
         """
-        self._write()
+        self._flush()
         if self._transport.closed():
             self._closed()
         elif self._pace_timer is None:
