@@ -111,14 +111,14 @@ class Alarm:
     def _set(self, loop: asyncio.AbstractEventLoop, when: float) -> None:
         self._next = when
         now = loop.time()
-        seconds = min(max(when - now, MARGIN), LONGEST)
+        seconds = min(max(when - now, 0.0), LONGEST)
         if self._fd is None and self._handle is None:
             self._fd = timerfd.create()
             if self._fd is not None:
                 loop.add_reader(self._fd, self._ring, loop)
         if self._fd is not None:
             try:
-                timerfd.start(self._fd, seconds)
+                timerfd.start(self._fd, max(seconds, MARGIN))
                 return
             except OSError:
                 # Not set again it would stay readable, and the loop would do nothing else.
