@@ -10,10 +10,10 @@ from .registry import Address, Stopwatch, at_least, measure, rate
 
 SERVE = """
 import argparse, sys
-from beanstalkt.server import main
+from beanstalkt.cli import serve
 parser = argparse.ArgumentParser()
-main.add_arguments(parser)
-sys.exit(main.main(parser.parse_args(["--port", "0"])))
+serve.add_arguments(parser)
+sys.exit(serve.main(parser.parse_args(["--port", "0"])))
 """
 
 

@@ -9,7 +9,7 @@ import os
 import resource
 import signal
 
-from ..server.engine import MAX_JOB_SIZE
+from ..server.engine import DEFAULT_MAX_JOB_SIZE
 from ..server.listener import MAX_JOB_SIZE_LIMIT, Server
 from .stdio import say
 
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-job-size",
         type=_job_size,
-        default=MAX_JOB_SIZE,
+        default=DEFAULT_MAX_JOB_SIZE,
         metavar="BYTES",
         help="the largest body that a job may have (default: %(default)s)",
     )

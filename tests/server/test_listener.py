@@ -20,7 +20,7 @@ from tornado.ioloop import IOLoop
 from beanstalkt import Client
 from beanstalkt.server import Server
 from beanstalkt.server.client_socket import MAX_INPUT
-from beanstalkt.server.session import MAX_REPLIES
+from beanstalkt.server.interpreter import MAX_UNSENT
 
 from ..support.talk import Clock
 
@@ -164,10 +164,10 @@ async def test_a_client_that_never_reads_costs_little_and_stops_nobody(server: S
             except BlockingIOError:
                 await asyncio.sleep(0.001)
         assert await other.ask(b"use a\r\n") == b"USING a\r\n"
-        (hungry,) = (s for s in server.engine.sessions if s.reader.buffered or s.stalled)
+        (hungry,) = (s for s in server.engine.sessions.values() if s.reader.buffered or s.stalled)
         assert hungry.reader.buffered <= MAX_INPUT + 65536
-        assert len(server._peers[hungry]._unsent) <= MAX_REPLIES + 65536
-        assert len(hungry.take()) <= MAX_REPLIES + 65536
+        assert len(server._client_sockets[hungry]._unsent) <= MAX_UNSENT + 65536
+        assert len(hungry.take_replies()) <= MAX_UNSENT + 65536
     await other.close()
 
 
@@ -179,7 +179,7 @@ async def test_commands_behind_a_reserve_are_not_taken_without_end(server: Serve
             for _ in range(1000):
                 sock.send(b"use a\r\n" * 10_000)
                 await asyncio.sleep(0)
-        (session,) = server.engine.sessions
+        (session,) = server.engine.sessions.values()
         assert session.reader.buffered <= MAX_INPUT + 65536
 
 
@@ -308,9 +308,9 @@ async def test_a_file_that_is_no_socket_is_not_replaced(tmp_path: Path) -> None:
 
 
 async def test_out_of_descriptors_it_recovers(
-    server: Server, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("beanstalkt.server.listener.ACCEPT_PAUSE", 0.05)
+    server.accept_retry_delay = 0.05
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with socket.socket() as sock:
         sock.setblocking(False)
