@@ -1,4 +1,4 @@
-"""``python -m beanstalkt.cmd serve``: the embedded server as a program."""
+"""The verb ``serve`` of the command line, which runs the embedded server as a program."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ EXIT_CANNOT_LISTEN = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of ``serve``."""
+    """Add the options of ``serve`` to its parser."""
     parser.description = (
-        "Run an embedded beanstalkd for development and tests. It keeps its jobs in memory: "
-        "they are gone when it ends. SIGUSR1: take no more jobs. SIGTERM, SIGINT: end."
+        "Run an embedded beanstalkd for development and tests. It keeps jobs in memory: they are "
+        "gone when it stops. SIGUSR1 makes it refuse new jobs; SIGTERM or SIGINT stop it."
     )
     parser.add_argument(
         "--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)"
@@ -29,10 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--port",
         type=_port,
         default=11300,
-        help="the port to listen on; 0: any that is free (default: %(default)s)",
+        help="the port to listen on, or 0 for any free one (default: %(default)s)",
     )
     parser.add_argument(
-        "--unix", metavar="PATH", help="listen on a unix socket at PATH, and on no port"
+        "--unix", metavar="PATH", help="listen on a unix socket at PATH instead of a port"
     )
     parser.add_argument(
         "--max-job-size",
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Serve until SIGTERM or SIGINT. The exit status: 0, or 1 where it cannot listen."""
+    """Serve until SIGTERM or SIGINT; return the exit status, 1 if the server cannot listen."""
     return asyncio.run(_serve(options))
 
 
@@ -67,7 +67,7 @@ async def _serve(options: argparse.Namespace) -> int:
     server = Server(max_job_size=options.max_job_size)
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
-    # Before it says that it listens: whoever has read that may send signals.
+    # Before the message that the server listens: after that, others may send signals.
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, ended.set)
     loop.add_signal_handler(signal.SIGUSR1, _drain, server)
@@ -91,13 +91,13 @@ async def _serve(options: argparse.Namespace) -> int:
 
 def _drain(server: Server) -> None:
     server.drain()
-    _say("draining: no more jobs are taken")
+    _say("draining: new jobs are refused")
 
 
 def _allow_many_connections() -> None:
-    """Each connection is a file descriptor, and the usual limit of 1024 is soon reached."""
+    """Raise the limit of file descriptors, as each connection needs one; often it is 1024."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # A convenience: where it is refused, the server tells when it runs out.
+    # If the system refuses, the server still works, and logs a warning when it runs out of them.
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
