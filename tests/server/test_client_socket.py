@@ -118,6 +118,10 @@ async def test_paused_replies_are_kept_and_sent_in_the_end(setup: Setup) -> None
     await setup.send(PUT)
     while not setup.engine.jobs:
         await asyncio.sleep(0)
+    activities = setup.activities
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert setup.activities == activities, "a reply that is kept back keeps the loop busy"
     with pytest.raises(BlockingIOError):
         setup.far.recv(100)
     setup.client_socket.resume_replies()
@@ -144,6 +148,21 @@ async def test_reading_stops_while_a_reserve_waits_and_goes_on_after_it(setup: S
     engine.put(engine.create_job(engine.default_tube, 0, 0, 100, 0))
     setup.client_socket.send_replies()
     assert await setup.receive() == b"RESERVED 1 0\r\n\r\n"
+
+
+async def test_no_command_is_read_while_a_reply_is_sent_in_part(setup: Setup) -> None:
+    setup.near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    await setup.send(b"put 0 0 100 60000\r\n" + bytes(60000) + b"\r\npeek 1\r\n")
+    while not setup.engine.command_counts["peek"]:
+        await asyncio.sleep(0)
+    await setup.send(b"use a\r\n")
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not setup.engine.command_counts["use"]
+    received = b""
+    while not received.endswith(b"USING a\r\n"):
+        received += await setup.receive()
+    assert len(received) == len(b"INSERTED 1\r\nFOUND 1 60000\r\n\r\nUSING a\r\n") + 60000
 
 
 async def test_reading_stops_while_replies_are_not_taken(setup: Setup) -> None:

@@ -116,6 +116,49 @@ def test_buried_jobs_are_kicked_before_delayed_ones(line: Line) -> None:
     assert line.say(b"peek-delayed") == b"NOT_FOUND\r\n"
 
 
+def test_a_job_counts_what_is_done_to_it(line: Line) -> None:
+    line.put(ttr=100)
+    for text in (b"reserve", b"release 1 0 0", b"reserve", b"bury 1 0", b"kick-job 1"):
+        line.say(text)
+    stats = line.stats(b"stats-job 1")
+    counts = {key: stats[key] for key in ("reserves", "releases", "buries", "kicks", "timeouts")}
+    assert counts == {
+        "reserves": "2",
+        "releases": "1",
+        "buries": "1",
+        "kicks": "1",
+        "timeouts": "0",
+    }
+
+
+def test_a_tube_counts_its_deletes(line: Line) -> None:
+    line.put()
+    line.say(b"delete 1")
+    line.say(b"delete 1")
+    assert line.stats(b"stats-tube default")["cmd-delete"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("command", "producers", "workers"),
+    [
+        (b"put 0 0 1 0\r\n\r\n", "1", "0"),
+        (b"reserve-with-timeout 0", "0", "1"),
+        (b"reserve-job 1", "0", "1"),
+        (b"reserve-job 2", "0", "0"),
+        (b"peek 1", "0", "0"),
+    ],
+)
+def test_who_puts_is_a_producer_and_who_reserves_is_a_worker(
+    talk: Talk, line: Line, command: bytes, producers: str, workers: str
+) -> None:
+    other = talk.connect()
+    other.put()
+    other.close()
+    line.say(command)
+    stats = line.stats(b"stats")
+    assert (stats["current-producers"], stats["current-workers"]) == (producers, workers)
+
+
 def test_quit_ends_a_session_without_a_reply(line: Line) -> None:
     assert line.send(b"quit\r\nuse a\r\n") == b""
     assert line.session.closing

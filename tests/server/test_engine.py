@@ -270,6 +270,16 @@ def test_a_thousand_connections_that_wait_are_all_served(talk: Talk) -> None:
     assert len({line.hear() for line in lines}) == 1000
 
 
+def test_a_reserve_that_finds_a_job_has_had_its_turn_of_waiting(talk: Talk, line: Line) -> None:
+    line.put()
+    line.say(b"reserve")
+    first, second = talk.connect(b"reserve"), talk.connect(b"reserve")
+    line.put()
+    assert second.hear() == b"RESERVED 2 0\r\n\r\n"
+    line.put()
+    assert first.hear() == b"RESERVED 3 0\r\n\r\n"
+
+
 def check_references(engine: Engine) -> None:
     """Check that all counts and cross-references between jobs, tubes and sessions agree."""
     assert list(engine.tube_order) == [engine.tubes[tube.name] for tube in engine.tube_order]
@@ -289,9 +299,10 @@ def check_references(engine: Engine) -> None:
         assert not tube.unused or tube is engine.default_tube
     for job in engine.jobs.values():
         assert job.tube_name in engine.tubes
-        assert (job.holder is not None) == (job.state is JobState.RESERVED)
-        if job.holder is not None:
-            assert job in engine.sessions[job.holder].held
+        assert (job.holder in engine.sessions) == (job.state is JobState.RESERVED)
+    for session in engine.sessions.values():
+        holder = session.number
+        assert set(session.held) == {j for j in engine.jobs.values() if j.holder == holder}
 
 
 @given(SEQUENCE)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beanstalkt.server.interpreter import MAX_UNSENT
+from beanstalkt.server.engine import Engine
+from beanstalkt.server.interpreter import MAX_UNSENT, Interpreter
 
 from ..support.talk import Line, Talk
 
@@ -114,6 +117,14 @@ def test_sessions_that_answer_each_other_all_go_on(talk: Talk) -> None:
     }
 
 
+def test_the_time_of_each_command_is_its_own() -> None:
+    engine = Engine(clock=itertools.count().__next__)
+    session = engine.connect()
+    Interpreter(engine).receive(session, PUT + b"peek 1\r\n" * 10 + b"stats-job 1\r\n")
+    # The clock was read for the body, for each peek and for stats-job since the job was made.
+    assert b"\nage: 12\n" in session.take_replies()
+
+
 class TestHalfClose:
     def test_a_waiting_reserve_is_answered_and_what_follows_is_executed(
         self, talk: Talk, line: Line
@@ -135,9 +146,10 @@ class TestHalfClose:
 class TestClose:
     def test_jobs_go_to_those_who_wait_for_them(self, talk: Talk, line: Line) -> None:
         line.send(PUT + b"reserve\r\n")
-        waiting = talk.connect(b"reserve")
+        waiting = talk.connect()
+        waiting.send(b"reserve\r\nuse a\r\n")
         line.close()
-        assert waiting.hear() == b"RESERVED 1 0\r\n\r\n"
+        assert waiting.hear() == b"RESERVED 1 0\r\n\r\nUSING a\r\n"
 
     def test_a_waiting_session_leaves_nothing(self, talk: Talk, line: Line) -> None:
         line.send(b"watch a\r\nreserve-with-timeout 5\r\nuse b\r\n")

@@ -38,6 +38,7 @@ def server(io_loop: IOLoop) -> Iterator[Server]:
     yield server
     server.stop()
     assert not server.engine.sessions
+    assert not server._client_sockets
 
 
 class RawClient:
@@ -210,12 +211,18 @@ async def test_garbage_disturbs_nobody_else(server: Server) -> None:
 async def test_replies_can_be_kept_back(server: Server) -> None:
     client = await RawClient.connect(server)
     server.pause_replies()
-    client.send(PUT)
-    while not server.engine.jobs:
+    # A connection that is accepted meanwhile is kept waiting as well.
+    late = await RawClient.connect(server)
+    for each in (client, late):
+        each.send(PUT)
+    while len(server.engine.jobs) < 2:
         await asyncio.sleep(0.001)
+    assert all(session.has_replies for session in server.engine.sessions.values())
     server.resume_replies()
-    assert await client.reader.readline() == b"INSERTED 1\r\n"
-    await client.close()
+    lines = {await each.reader.readline() for each in (client, late)}
+    assert lines == {b"INSERTED 1\r\n", b"INSERTED 2\r\n"}
+    for each in (client, late):
+        await each.close()
 
 
 async def test_connections_can_be_dropped(server: Server) -> None:
