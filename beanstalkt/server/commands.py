@@ -147,7 +147,7 @@ def _use(engine: Engine, session: Session, name: bytes) -> bytes:
 @_command("reserve")
 def _reserve(engine: Engine, session: Session, timeout: int | None = None) -> bytes | None:
     session.is_worker = True
-    job = engine.next_job(session)
+    job = engine.choose_job(session)
     if job:
         engine.reserve(session, job)
         return None

@@ -220,11 +220,11 @@ class Engine:
 
     # --- reserving ------------------------------------------------------------------------
 
-    def next_job(self, session: Session) -> StoredJob | None:
-        """Return the best ready job of all tubes that `session` watches, or None.
+    def choose_job(self, session: Session) -> StoredJob | None:
+        """Choose the best ready job of all tubes that `session` watches; None if there is none.
 
-        The caller reserves the job. In the tube's rotation of waiting sessions, `session` has
-        then had its turn, as if it had waited for a moment.
+        The caller reserves the job. It counts as a turn in the tube's rotation of waiting
+        sessions, as if `session` had waited for a moment.
         """
         jobs = [job for tube in session.watched if (job := tube.next_job)]
         if not jobs:

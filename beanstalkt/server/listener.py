@@ -43,8 +43,8 @@ class Server(TCPServer):
         server.stop()
 
     :param max_job_size: bytes; a put with a larger body is answered JOB_TOO_BIG (section 3.1)
-    :param clock: returns the time in seconds, which must never decrease. Whoever moves a clock of
-        his own, as a test does, calls :meth:`tick` after that.
+    :param clock: returns the time in seconds, which must never decrease. A test that moves a
+        clock of its own calls :meth:`tick` after each move.
     :raises ValueError: `max_job_size` is not from 0 to 1 GiB
     """
 
@@ -171,7 +171,8 @@ class Server(TCPServer):
     def tick(self) -> None:
         """Read the clock, and do everything whose time has come.
 
-        The server does this by itself, unless the program has a clock of its own and moves it.
+        The server does this by itself when its clock runs as fast as the system's. A test that
+        moves a clock of its own has to call it.
         """
         self._interpreter.tick()
         self._on_activity()

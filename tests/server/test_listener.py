@@ -1,4 +1,4 @@
-"""The server behind its sockets."""
+"""The server as clients see it through its sockets."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ class RawClient:
         self.writer.write(data)
 
     async def ask(self, data: bytes) -> bytes:
-        """The next line that comes."""
+        """Send `data`; return the next line from the server."""
         self.send(data)
         return await self.reader.readline()
 
     async def rest(self) -> bytes:
-        """All that comes until the server closes."""
+        """Return all that the server sends until it closes the connection."""
         return await self.reader.read()
 
     async def close(self) -> None:
@@ -172,7 +172,7 @@ async def test_a_client_that_never_reads_costs_little_and_stops_nobody(server: S
     await other.close()
 
 
-async def test_commands_behind_a_reserve_are_not_taken_without_end(server: Server) -> None:
+async def test_commands_after_a_waiting_reserve_are_not_taken_without_end(server: Server) -> None:
     with socket.create_connection(server.address) as sock:
         sock.setblocking(False)
         sock.send(b"reserve\r\n")
