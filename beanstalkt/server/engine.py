@@ -226,14 +226,15 @@ class Engine:
         The caller reserves the job. It counts as a turn in the tube's rotation of waiting
         sessions, as if `session` had waited for a moment.
         """
-        jobs = [job for tube in session.watched if (job := tube.next_job)]
-        if not jobs:
-            return None
-        job = min(jobs, key=lambda job: (job.priority, job.id))
-        waiting = self.tubes[job.tube_name].waiting
-        waiting.add(session.number)
-        waiting.take()
-        return job
+        best: StoredJob | None = None
+        for tube in session.watched:
+            job = tube.next_job
+            if job and (not best or (job.priority, job.id) < (best.priority, best.id)):
+                best, waiting = job, tube.waiting
+        if best:
+            waiting.add(session.number)
+            waiting.take()
+        return best
 
     def reserve(self, session: Session, job: StoredJob) -> None:
         """Reserve a job, whatever queue it is in, for `session`, and reply with it."""
