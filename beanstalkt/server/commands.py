@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ..protocol.commands import COMMANDS, TUBE_NAME, Number, TubeName
+from ..protocol.arguments import TUBE_NAME, Number, TubeName
+from ..protocol.commands import COMMANDS
 from . import stats
 from .engine import Engine
 from .session import Session

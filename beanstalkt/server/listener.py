@@ -14,6 +14,7 @@ from pathlib import Path
 from tornado.ioloop import IOLoop
 from tornado.tcpserver import TCPServer
 
+from ..protocol.address import Address
 from .client_socket import ClientSocket
 from .engine import DEFAULT_MAX_JOB_SIZE, Engine
 from .interpreter import Interpreter

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from beanstalkt.protocol.commands import COMMANDS, Number
+from beanstalkt.protocol.arguments import Number
+from beanstalkt.protocol.commands import COMMANDS
 from beanstalkt.server.commands import PREFIXES, ROWS, finish_put
 
 from ..support.talk import Line, Talk
