@@ -1,14 +1,14 @@
-"""A pytest plugin: a beanstalkd for each test, with nothing to install but this package.
+"""A pytest plugin that gives each test a beanstalkd, without installing one.
 
 Fixtures:
 
 ``beanstalkd_server``
-    A fresh :class:`EmbeddedServer`. It runs in a thread of its own, so it suits every kind of
-    test: pytest-tornado, pytest-asyncio, or blocking code.
+    A new :class:`EmbeddedServer`. It runs in a thread of its own, so that tests of every kind can
+    use it: those of pytest-tornado, those of pytest-asyncio, and those of blocking code.
 
 ``beanstalkt_client``
-    A :class:`~beanstalkt.Client` that is connected to it, in a test of pytest-tornado (on the
-    loop of its ``io_loop``) or of pytest-asyncio.
+    A :class:`~beanstalkt.Client` that is connected to ``beanstalkd_server``. The test must be one
+    of pytest-tornado, whose fixture ``io_loop`` is the client's loop, or of pytest-asyncio.
 """
 
 from __future__ import annotations
@@ -31,19 +31,23 @@ T = TypeVar("T")
 
 HOST = "127.0.0.1"
 
-_CALL_TIMEOUT = 10  # seconds; the server's thread answers at once, or something is badly wrong
+_CALL_TIMEOUT = 10
+"""Seconds after which a call into the server's thread fails. It normally returns at once."""
 
 
 class EmbeddedServer:
-    """A :class:`beanstalkt.server.Server` in a thread of its own. Its methods block, but briefly.
+    """Run a :class:`beanstalkt.server.Server` in a thread of its own.
 
-    :param port: 0: one that is free, and the same one after each :meth:`restart`
-    :param max_job_size: bytes
+    The methods block until the server has done what they say, which takes milliseconds. Those that
+    need a running server raise RuntimeError if it does not run.
+
+    :param port: the port to listen on; 0 for a free one, which :meth:`restart` keeps
+    :param max_job_size: bytes of the largest body that a job may have
     """
 
     def __init__(self, port: int = 0, max_job_size: int = 65535) -> None:
         self.host = HOST
-        #: the port it listens on; 0 until it is started first
+        #: the port that the server listens on; 0 until the first start if any free one will do
         self.port = port
         self.max_job_size = max_job_size
         self._thread: threading.Thread | None = None
@@ -52,13 +56,13 @@ class EmbeddedServer:
 
     @property
     def url(self) -> str:
-        """The address as :meth:`beanstalkt.Client.from_url` takes it."""
+        """Return the server's address, as :meth:`beanstalkt.Client.from_url` accepts it."""
         return f"beanstalk://{self.host}:{self.port}"
 
     def start(self) -> None:
-        """Start it, with no jobs; nothing happens if it runs.
+        """Start the server, without any jobs, unless it runs already.
 
-        Raises OSError: the port is taken.
+        Raises OSError if the port is in use.
         """
         if self._thread is not None:
             return
@@ -74,7 +78,7 @@ class EmbeddedServer:
             raise
 
     def stop(self) -> None:
-        """End it: connections are closed, new ones refused. Nothing happens if it does not run."""
+        """Stop the server and close all connections to it, unless it is stopped already."""
         if self._thread is None or self._loop is None:
             return
         if self._server is not None:
@@ -85,42 +89,50 @@ class EmbeddedServer:
         self._thread = self._loop = self._server = None
 
     def restart(self) -> None:
-        """As when beanstalkd is restarted without a binlog: connections are lost, jobs are gone,
-        and ids begin at 1 again."""
+        """Stop the server and start it again on the same port.
+
+        As with a beanstalkd that has no binlog, all connections and jobs are lost, and the ids of
+        new jobs begin at 1 again.
+        """
         self.stop()
         self.start()
 
     def drop_connections(self) -> None:
-        """Close every connection. The server goes on: what they had reserved is ready again."""
+        """Close every connection, but keep the server running.
+
+        The jobs that were reserved through these connections become ready again.
+        """
         self._call(self._running.drop_connections)
 
     def pause_replies(self) -> PausedReplies:
-        """From now on commands are carried out, but no reply comes.
+        """Keep all replies back, although commands are still executed.
 
-        It ends with :meth:`resume_replies`, or with a ``with`` block around the result.
+        Call :meth:`resume_replies` to send them, or use the result in a ``with`` statement, at the
+        end of which they are sent.
         """
         self._call(self._running.pause_replies)
         return PausedReplies(self)
 
     def resume_replies(self) -> None:
-        """Let the replies go that were kept back."""
+        """Send the replies that were kept back since :meth:`pause_replies`."""
         self._call(self._running.resume_replies)
 
     def drain(self) -> None:
-        """Take no more jobs, as beanstalkd after SIGUSR1."""
+        """Refuse new jobs, as beanstalkd does after the signal SIGUSR1."""
         self._call(self._running.drain)
 
     @property
     def _running(self) -> Server:
         if self._server is None:
-            raise RuntimeError("the server does not run")
+            raise RuntimeError("the server does not run: call start() first")
         return self._server
 
     def _listen(self) -> None:
         from beanstalkt.server import Server
 
         server = Server(self.max_job_size)
-        # Not listen(): where the port is taken, Tornado's own leaves a socket to be warned of.
+        # Not by listen(): Tornado would leave a socket unclosed if the port is in use, and Python
+        # would warn of it.
         server.add_socket(socket.create_server((self.host, self.port)))
         self.port = server.address[1]
         self._server = server
@@ -134,18 +146,21 @@ class EmbeddedServer:
             asyncio.set_event_loop(None)
 
     def _call(self, function: Callable[[], T]) -> T:
-        """Run the function on the server's loop, and wait for what it gives."""
+        """Call a function on the server's loop; return what it returns."""
 
         async def call() -> T:
             return function()
 
         if self._loop is None:
-            raise RuntimeError("the server does not run")
+            raise RuntimeError("the server does not run: call start() first")
         return asyncio.run_coroutine_threadsafe(call(), self._loop).result(_CALL_TIMEOUT)
 
 
 class PausedReplies:
-    """What :meth:`EmbeddedServer.pause_replies` gives: at the end of a block, replies go again."""
+    """Send the replies of a server at the end of a ``with`` statement.
+
+    This is the result of :meth:`EmbeddedServer.pause_replies`.
+    """
 
     def __init__(self, server: EmbeddedServer) -> None:
         self._server = server
@@ -159,7 +174,10 @@ class PausedReplies:
 
 @pytest.fixture
 def beanstalkd_server() -> Iterator[EmbeddedServer]:
-    """A fresh server for the test: its ``.url``, and ways to rehearse trouble."""
+    """Start a new embedded server for one test, and stop it after that.
+
+    Its :attr:`~EmbeddedServer.url` is for the client under test; its methods simulate failures.
+    """
     server = EmbeddedServer()
     server.start()
     yield server
@@ -168,7 +186,7 @@ def beanstalkd_server() -> Iterator[EmbeddedServer]:
 
 @pytest.fixture
 def beanstalkt_client(request: pytest.FixtureRequest) -> Client:
-    """A client that is connected to `beanstalkd_server`, on the loop of the test."""
+    """Connect a client to `beanstalkd_server` on the loop of the test, and close it after that."""
     if "io_loop" in request.fixturenames:
         fixture = "_beanstalkt_client_of_tornado"
     elif request.config.pluginmanager.hasplugin("asyncio"):
@@ -189,7 +207,10 @@ def _beanstalkt_client_of_tornado(
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """For pytest: only pytest-asyncio can make a fixture on the loop of its tests."""
+    """Register the fixture for tests of pytest-asyncio, if that is installed and in use.
+
+    Only pytest-asyncio's own decorator makes a fixture that runs on the loop of its tests.
+    """
     if not config.pluginmanager.hasplugin("asyncio"):
         return
     import pytest_asyncio
@@ -208,7 +229,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _client(server: EmbeddedServer) -> Client:
-    # Not at the top: every run of pytest loads this plugin, and few need the client.
+    # Imported here, because every run of pytest loads this plugin, and few need a client.
     from beanstalkt import Client
 
     return Client(server.host, server.port)

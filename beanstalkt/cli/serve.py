@@ -11,7 +11,7 @@ import signal
 
 from ..protocol.address import DEFAULT_PORT
 from ..protocol.arguments import Number
-from ..server.engine import MAX_JOB_SIZE
+from ..server.engine import DEFAULT_MAX_JOB_SIZE
 from ..server.listener import MAX_JOB_SIZE_LIMIT, Server
 from .converters import number
 from .exit_status import DONE, REFUSED
@@ -19,8 +19,8 @@ from .stdio import say
 from .verbs import Verb
 
 DESCRIPTION = """\
-Run an embedded beanstalkd for development and tests. It keeps its jobs in memory:
-they are gone when it ends. SIGUSR1: accept no more jobs. SIGTERM, SIGINT: end.
+Run an embedded beanstalkd for development and tests. It keeps jobs in memory: they
+are gone when it stops. SIGUSR1 makes it refuse new jobs; SIGTERM or SIGINT stop it.
 """
 
 
@@ -33,22 +33,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--port",
         type=number(Number("port", 2**16 - 1)),
         default=DEFAULT_PORT,
-        help="the port to listen on; 0: any free port (default: %(default)s)",
+        help="the port to listen on, or 0 for any free one (default: %(default)s)",
     )
     parser.add_argument(
-        "--unix", metavar="PATH", help="listen on a unix socket at PATH, and on no port"
+        "--unix", metavar="PATH", help="listen on a unix socket at PATH instead of a port"
     )
     parser.add_argument(
         "--max-job-size",
         type=number(Number("job size", MAX_JOB_SIZE_LIMIT)),
-        default=MAX_JOB_SIZE,
+        default=DEFAULT_MAX_JOB_SIZE,
         metavar="BYTES",
-        help="the size of the largest body to accept (default: %(default)s)",
+        help="the size of the largest body that a job may have (default: %(default)s)",
     )
 
 
 def serve(options: argparse.Namespace) -> int:
-    """Serve until SIGTERM or SIGINT; return the exit status (1 if it cannot listen)."""
+    """Serve until SIGTERM or SIGINT; return the exit status, 1 if the server cannot listen."""
     return asyncio.run(_serve(options))
 
 
@@ -57,7 +57,7 @@ async def _serve(options: argparse.Namespace) -> int:
     server = Server(max_job_size=options.max_job_size)
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
-    # Before the message that it listens: whoever has read that may send signals.
+    # Before the message that the server listens: after that, others may send signals.
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, ended.set)
     loop.add_signal_handler(signal.SIGUSR1, _drain, server)
@@ -81,13 +81,13 @@ async def _serve(options: argparse.Namespace) -> int:
 
 def _drain(server: Server) -> None:
     server.drain()
-    _say("draining: no more jobs are accepted")
+    _say("draining: new jobs are refused")
 
 
 def _allow_many_connections() -> None:
     """Raise the limit on open files: each connection is one, and the usual limit is 1024."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # If the system refuses, the server reports later that it has run out of descriptors.
+    # If the system refuses, the server still works, and logs a warning when it runs out of them.
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 

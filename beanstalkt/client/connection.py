@@ -19,7 +19,7 @@ from .requests import NO_CONNECTION, UNWRITTEN, PutChunk, Request, ReserveReques
 from .timeouts import ReplyTimeout
 from .timers import LazyTimer
 from .timing import Timing
-from .transport import TLSTransport, Transport
+from .transport import MAX_READ_SIZE, READ_SIZE, TLSTransport, Transport
 
 log = logging.getLogger("beanstalkt")
 
@@ -219,12 +219,14 @@ class Connection:
 
     def _receive(self, chunk: bytes) -> None:
         try:
+            self._transport.read_size = READ_SIZE
             if self._pipeline.receive(chunk):
                 self.answered = True
                 if self._in_flight or self._holding or self._paced or self._drained is not None:
                     self._progressed()
             elif self._in_flight:
                 self._reply_timeout.moved(len(chunk))
+                self._expect_body()
         except BeanstalkException as error:
             # The stream is out of step: nothing that comes now can be told apart.
             self.abort(str(error), error, keep_reserves=False)
@@ -237,8 +239,10 @@ class Connection:
         pipeline, in_flight = self._pipeline, self._in_flight
         if self._paced or (in_flight and in_flight[0].missing > 1):
             self._pace()
-        if in_flight and not self._reply_timeout.watching:
-            self._reply_timeout.watch()
+        if in_flight:
+            self._expect_body()
+            if not self._reply_timeout.watching:
+                self._reply_timeout.watch()
         self._flush_soon()
         if self._holding and not pipeline.queued:
             self._holding = False
@@ -247,6 +251,12 @@ class Connection:
             self._check_stuck()
         if self._drained is not None:
             self._check_drained()
+
+    def _expect_body(self) -> None:
+        """Read the rest of a long body in as few pieces as possible."""
+        missing = self._pipeline.missing
+        if missing > READ_SIZE:
+            self._transport.read_size = min(missing, MAX_READ_SIZE)
 
     def _pace(self) -> None:
         """Have the replies to put_many read in bulk, rather than each as the server sends it.
@@ -280,7 +290,7 @@ class Connection:
         The loop may have been too busy, or have forgotten it: where a signal's handler raises
         in the loop itself, that drops the call which it was about to make.
         """
-        self._write()
+        self._flush()
         if self._transport.closed():
             self._closed()
         elif self._pace_timer is None:

@@ -308,12 +308,6 @@ class Pipeline:
             self._advance()
         return True
 
-    @property
-    def replies_due(self) -> int:
-        """How many replies are still to come at least."""
-        in_flight = self.in_flight
-        return len(in_flight) - 1 + in_flight[0].missing if in_flight else 0
-
     def _take_ids(self, chunk: bytes) -> tuple[Request | None, bytes]:
         """Settle the oldest puts with the ids at the beginning of `chunk`, all in one go.
 

@@ -12,6 +12,7 @@ import asyncio
 import math
 import os
 from collections.abc import Callable
+from typing import Protocol
 from weakref import WeakKeyDictionary, ref
 
 from . import timerfd
@@ -21,6 +22,16 @@ MARGIN = 1e-6
 
 LONGEST = 86_400.0
 """Seconds; an alarm is set to no more, because not every kind of timer counts to any number."""
+
+
+class Rung(Protocol):
+    """What an alarm rings."""
+
+    due: float
+    """when, on the loop's clock"""
+
+    def ring(self) -> None:
+        """Do what is due. It is rung no more, unless it is added again."""
 
 
 class LazyTimer:
@@ -76,7 +87,7 @@ class Alarm:
     """What rings the lazy timers of one loop. While there are none, nothing is open."""
 
     def __init__(self) -> None:
-        self._timers: set[LazyTimer] = set()
+        self._timers: set[Rung] = set()
         self._next = math.inf  # when it is to ring
         self._fd: int | None = None
         self._handle: asyncio.TimerHandle | None = None  # where there is no such descriptor
@@ -85,13 +96,13 @@ class Alarm:
         if self._fd is not None:  # the loop is gone, and its timers were never closed
             os.close(self._fd)
 
-    def add(self, loop: asyncio.AbstractEventLoop, timer: LazyTimer) -> None:
+    def add(self, loop: asyncio.AbstractEventLoop, timer: Rung) -> None:
         """Ring the timer when it is due."""
         self._timers.add(timer)
         if timer.due < self._next:
             self._set(loop, timer.due)
 
-    def discard(self, loop: asyncio.AbstractEventLoop, timer: LazyTimer) -> None:
+    def discard(self, loop: asyncio.AbstractEventLoop, timer: Rung) -> None:
         """Forget the timer."""
         self._timers.discard(timer)
         if not self._timers:
@@ -100,14 +111,14 @@ class Alarm:
     def _set(self, loop: asyncio.AbstractEventLoop, when: float) -> None:
         self._next = when
         now = loop.time()
-        seconds = min(max(when - now, MARGIN), LONGEST)
+        seconds = min(max(when - now, 0.0), LONGEST)
         if self._fd is None and self._handle is None:
             self._fd = timerfd.create()
             if self._fd is not None:
                 loop.add_reader(self._fd, self._ring, loop)
         if self._fd is not None:
             try:
-                timerfd.start(self._fd, seconds)
+                timerfd.start(self._fd, max(seconds, MARGIN))
                 return
             except OSError:
                 # Not set again it would stay readable, and the loop would do nothing else.

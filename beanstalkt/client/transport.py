@@ -1,4 +1,4 @@
-"""The socket as Tornado streams it, and the ways to open one.
+"""The transport: a socket as Tornado streams it, and the ways to open one.
 
 Nothing here knows of commands. What differs from a plain IOStream is the way of the bytes that
 come in: they are handed on in the call that reads them.
@@ -21,10 +21,16 @@ from ..protocol.address import Address
 
 T = TypeVar("T")
 
-READ_SIZE = 2**16
+READ_SIZE = 2**16 + 2**10
+"""The number of bytes to read at once: the largest job of a server with default settings and its
+line fit into it."""
+
+MAX_READ_SIZE = 2**22
+"""The number of bytes to read at once while a longer body is under way. A hostile server may
+announce any size, and what is to be read is allocated first."""
 
 RECORD_SIZE = 2**14
-"""Bytes; the longest that TLS has. What has not come to its end cannot be read."""
+"""The number of bytes in the longest record of TLS. A record cannot be read before its end."""
 
 KEEPALIVE = {
     "TCP_KEEPIDLE": 60,  # seconds
@@ -32,11 +38,11 @@ KEEPALIVE = {
     "TCP_KEEPCNT": 4,
     "TCP_USER_TIMEOUT": 120_000,  # milliseconds; for bytes that nobody acknowledges
 }
-"""A peer that is silently gone is noticed after two minutes, also in a plain reserve."""
+"""Socket options by which a peer that is silently gone is noticed after two minutes."""
 
 
 class _Memory(threading.local):
-    """Where the streams of one thread read to. Bytes never stay in it, so one is enough."""
+    """The memory that the streams of one thread read to; no bytes stay in it."""
 
     def __init__(self) -> None:
         self.buffer = bytearray(READ_SIZE)
@@ -51,9 +57,12 @@ else:
 
 
 class _Direct(_Base):
-    """Hands on what it reads at once, and counts what it has handed to the socket."""
+    """A stream that hands on what it reads at once, and counts what the socket has taken."""
 
-    handed = 0  # bytes
+    #: bytes that the socket has taken
+    handed = 0
+    #: bytes to read at once
+    read_size = READ_SIZE
     _receive: Callable[[bytes], None]
     _moved: Callable[[int], None] | None = None
 
@@ -63,7 +72,7 @@ class _Direct(_Base):
         closed: Callable[[], None],
         moved: Callable[[int], None] | None = None,
     ) -> None:
-        """Has `receive` get all that comes; `closed` is called once, on a later turn.
+        """Give `receive` all that comes; `closed` is called once, on a later turn.
 
         :param moved: gets the number of bytes when the socket takes some that had to wait
         """
@@ -77,20 +86,20 @@ class _Direct(_Base):
         read.add_done_callback(lambda future: future.cancelled() or future.exception())
 
     def send(self, data: bytes) -> None:
-        """Writes what the socket takes now, and the rest when it takes more."""
+        """Write what the socket takes now, and the rest when it takes more."""
         if not self.closed():
             self.write(data)
 
     def wake_at(self, count: int) -> None:
-        """Reports what comes in only when it is so many bytes, where the socket can do that."""
+        """Report what comes in only once it is so many bytes, where the socket can do that."""
 
     def read_now(self) -> None:
-        """Takes in what has come already."""
+        """Take in what has come already."""
         if not self.closed():
             self._handle_events(self.fileno(), IOLoop.READ)
 
     def reason(self) -> str:
-        """Why the stream is closed."""
+        """Return why the stream is closed."""
         return _reason(self.error) if self.error else "the server closed the connection"
 
     def _handle_events(self, fd: Any, events: int) -> None:
@@ -118,12 +127,12 @@ class _Direct(_Base):
         return count
 
     def _decrypted(self) -> int:
-        """Bytes that the socket has read and no poll will tell of."""
+        """Return how many bytes the socket has read that no poll will report."""
         return 0
 
 
 class Transport(_Direct, IOStream):
-    """Over TCP or a unix socket.
+    """A transport over TCP or a unix socket.
 
     The methods here are short cuts: without them all works as it does over TLS, only with
     more work for each command.
@@ -162,7 +171,7 @@ class Transport(_Direct, IOStream):
             raise BlockingIOError from error
 
     def _break(self, error: OSError) -> None:
-        """Ends the stream that cannot be written to, once the replies that came are read."""
+        """End the stream that cannot be written to, once the replies that came are read."""
         while not self.closed() and self._read():
             pass
         self.close(exc_info=error)
@@ -188,10 +197,10 @@ class Transport(_Direct, IOStream):
             self._read()
 
     def _read(self) -> bool:
-        """Reads once; False if there was nothing, or the stream has ended."""
+        """Read once; return False if there was nothing, or the stream has ended."""
         try:
             try:
-                data = self.socket.recv(READ_SIZE)
+                data = self.socket.recv(self.read_size)
             except BlockingIOError:
                 return False
             except OSError as error:
@@ -209,7 +218,7 @@ class Transport(_Direct, IOStream):
 
 
 class TLSTransport(_Direct, SSLIOStream):
-    """Over TLS."""
+    """A transport over TLS."""
 
     _offered = 0  # bytes of a record that did not go out to its end
 
@@ -231,7 +240,7 @@ class TLSTransport(_Direct, SSLIOStream):
 async def open_transport(
     address: Address, ssl_options: ssl.SSLContext | None, timeout: float
 ) -> Transport | TLSTransport:
-    """Connects, trying in turn every address that the name stands for.
+    """Connect, trying in turn every address that the name stands for; return the transport.
 
     Takes `timeout` seconds at the most; raises OSError.
     """
@@ -252,7 +261,7 @@ async def open_transport(
 async def within(
     timeout: float, step: Coroutine[Any, Any, T], undo: Callable[[T], object] | None = None
 ) -> T:
-    """The result of `step`, which may take `timeout` seconds; raises OSError past them.
+    """Await `step` for up to `timeout` seconds and return its result; raise OSError past them.
 
     However it ends, `step` has ended by then.
 
@@ -320,7 +329,7 @@ def _tune(sock: socket.socket) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    """What the system says, without its number."""
+    """Return what the system says of an error, without its number."""
     if not isinstance(error, Exception):
         return f"interrupted by {type(error).__name__}"
     strerror = getattr(error, "strerror", None)

@@ -75,7 +75,7 @@ class Address:
 
 
 def _unquote(path: str) -> str:
-    """The name of a file, which need not be UTF-8."""
+    """Return the name of a file, which need not be UTF-8."""
     try:
         return os.fsdecode(unquote_to_bytes(os.fsencode(path)))
     except UnicodeError:

@@ -1,58 +1,77 @@
-"""One client's socket."""
+"""The socket of one client."""
 
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from tornado.ioloop import IOLoop
 
+from .interpreter import Interpreter
 from .session import Session
 
-if TYPE_CHECKING:
-    from .listener import Server
-
 READ_SIZE = 64 * 1024
+"""Bytes that are read from a socket at a time."""
 
 MAX_INPUT = 256 * 1024
-"""Bytes that may wait behind a reserve, or behind replies that nobody takes; then the client has
-to wait."""
+"""Bytes of a client's input that may wait for earlier commands before reading stops."""
 
 
-class Peer:
-    """Carries bytes between a socket and a session.
+class ClientSocket:
+    """Pass bytes between the socket of a client and the interpreter of its commands.
 
-    The loop's handlers are used as they are, not an IOStream: that gives up writing as soon as
-    the other side ends its half, and then a waiting reserve could not be answered TIMED_OUT
-    (section 8.4).
+    The socket is registered with the loop directly rather than wrapped in an IOStream. An IOStream
+    stops writing when the client closes its sending side, so that a waiting reserve could not be
+    answered TIMED_OUT then (section 8.4).
+
+    :param on_activity: called after commands were executed, when other clients may have replies
+    :param on_close: called once, with the session, after the socket was closed
     """
 
     def __init__(
-        self, server: Server, session: Session, sock: socket.socket, loop: IOLoop
+        self,
+        interpreter: Interpreter,
+        session: Session,
+        sock: socket.socket,
+        on_activity: Callable[[], None],
+        on_close: Callable[[Session], None],
     ) -> None:
-        self._server = server
+        self._interpreter = interpreter
         self._session = session
         self._socket = sock
-        self._loop = loop
+        self._on_activity = on_activity
+        self._on_close = on_close
+        self._loop = IOLoop.current()
         self._unsent = memoryview(b"")
+        self._paused = False
         self._events = IOLoop.READ
         self._open = True
-        loop.add_handler(sock, self._on_events, self._events)
+        self._loop.add_handler(sock, self._on_events, self._events)
 
     def close(self) -> None:
-        """Close the socket, and tell the server; nothing happens the second time."""
+        """Close the socket and the session; a second call does nothing."""
         if self._open:
             self._open = False
             self._loop.remove_handler(self._socket)
             self._socket.close()
-            self._server.forget(self._session)
+            self._interpreter.close(self._session)
+            self._on_close(self._session)
 
-    def flush(self) -> None:
-        """Send what there is to send, as far as the socket takes it."""
+    def pause_replies(self) -> None:
+        """Keep replies back until :meth:`resume_replies` is called."""
+        self._paused = True
+
+    def resume_replies(self) -> None:
+        """Send the replies that were kept back."""
+        self._paused = False
+        self.send_replies()
+
+    def send_replies(self) -> None:
+        """Send as many of the session's replies as the socket accepts."""
         session = self._session
-        while self._open and not self._server.silent and (self._unsent or session.has_replies):
+        while self._open and not self._paused and (self._unsent or session.has_replies):
             if not self._unsent:
-                self._unsent = memoryview(session.take())
+                self._unsent = memoryview(session.take_replies())
             try:
                 sent = self._socket.send(self._unsent)
             except BlockingIOError:
@@ -66,17 +85,17 @@ class Peer:
 
     def _choose_events(self) -> None:
         session = self._session
-        busy = bool(self._unsent) or session.has_replies
-        if session.closing and not busy:
+        unsent = bool(self._unsent) or session.has_replies
+        if session.closing and not unsent:
             self.close()
             return
         events = 0
         if not (
-            busy or session.stalled or session.half_closed or session.reader.buffered > MAX_INPUT
+            unsent or session.stalled or session.half_closed or session.reader.buffered > MAX_INPUT
         ):
             events |= IOLoop.READ
-        # A session that has stalled goes on in a turn of its own, when others have had theirs.
-        if (busy or session.stalled) and not self._server.silent:
+        # A stalled session continues in a later turn of the loop, after other clients were served.
+        if (unsent or session.stalled) and not self._paused:
             events |= IOLoop.WRITE
         if events != self._events:
             self._events = events
@@ -84,13 +103,13 @@ class Peer:
 
     def _on_events(self, _: object, events: int) -> None:
         if events & IOLoop.WRITE:
-            self.flush()
+            self.send_replies()
             if self._open and self._session.stalled and not self._unsent:
-                self._server.engine.resume(self._session)
-                self.flush()
+                self._interpreter.resume(self._session)
+                self.send_replies()
         else:
             self._read()
-        self._server.settle()
+        self._on_activity()
 
     def _read(self) -> None:
         try:
@@ -101,7 +120,7 @@ class Peer:
             self.close()
             return
         if data:
-            self._server.engine.receive(self._session, data)
+            self._interpreter.receive(self._session, data)
         else:
-            self._server.engine.half_close(self._session)
-        self.flush()
+            self._interpreter.half_close(self._session)
+        self.send_replies()

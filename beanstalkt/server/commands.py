@@ -1,113 +1,41 @@
-"""The commands: how the line of each is read, and what it does."""
+"""The table of commands: how the line of each is read, and what it does."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 from ..protocol.arguments import TUBE_NAME, Number, TubeName
 from ..protocol.commands import COMMANDS
-from . import stats as report
-from .job import Job, State
-
-if TYPE_CHECKING:
-    from .engine import Engine
-    from .session import Session
+from . import stats
+from .engine import Engine
+from .session import Session
+from .stored_job import JobState, StoredJob
 
 Run = Callable[..., "bytes | None"]
-"""Called with the engine, the session and the line's arguments, numbers as int, names as bytes.
-Gives the reply; None if there is none, or not yet."""
+"""A function that executes a command.
+
+It is called with the engine, the session and the arguments of the line, numbers as int and names
+as bytes. It returns the reply, or None if there is none or if it comes later.
+"""
 
 
-class Row(NamedTuple):
-    """A command."""
+class CommandRow(NamedTuple):
+    """Describe one command of the server."""
 
     verb: str
-    #: the whole line; a group for each argument
+    #: matches a whole line; has a group for each argument
     pattern: re.Pattern[bytes]
-    #: of each argument: the largest number; None where it is no number
+    #: for each argument the largest number that it may be, or None if it is no number
     limits: tuple[int | None, ...]
     run: Run
 
 
-ROWS: dict[bytes, Row] = {}
-"""Every command by its verb."""
+ROWS: dict[bytes, CommandRow] = {}
+"""All commands, by their verbs."""
 
-_TUBE = TUBE_NAME.pattern.encode()
-
-
-def _pattern(arguments: tuple[Number | TubeName, ...]) -> bytes:
-    """Numbers stand behind one or more spaces, and names behind one (section 1.2)."""
-    return b"".join(
-        rb" +([0-9]+)" if isinstance(argument, Number) else rb" (%b)" % _TUBE
-        for argument in arguments
-    )
-
-
-def _command(
-    verb: str,
-    pattern: bytes | None = None,
-    arguments: tuple[Number | TubeName, ...] | None = None,
-) -> Callable[[Run], Run]:
-    """Enter a function into the table, with the arguments that the protocol's table has.
-
-    `pattern` is that of all that follows the verb, for those few that are read in a way of their
-    own; groups beyond the arguments are given on as they are.
-    """
-    if arguments is None:
-        arguments = COMMANDS[verb].arguments
-
-    def enter(run: Run) -> Run:
-        name = verb.encode()
-        whole = re.compile(re.escape(name) + (pattern or _pattern(arguments)), re.DOTALL)
-        limits = [a.limit if isinstance(a, Number) else None for a in arguments]
-        limits += [None] * (whole.groups - len(limits))
-        ROWS[name] = Row(verb, whole, tuple(limits), run)
-        return run
-
-    return enter
-
-
-def execute(engine: Engine, session: Session, line: bytes) -> bytes | None:
-    """Carry out one line; the reply, None if there is none yet."""
-    if b"\0" in line:
-        return b"BAD_FORMAT\r\n"
-    space = line.find(b" ")
-    row = ROWS.get(line[:space]) if space > 0 else None
-    row = row or _by_prefix(line)
-    if row is None:
-        return b"UNKNOWN_COMMAND\r\n"
-    match = row.pattern.fullmatch(line)
-    if match is None:
-        return b"BAD_FORMAT\r\n"
-    values: list[Any] = []
-    for text, limit in zip(match.groups(), row.limits, strict=True):
-        if limit is None:
-            values.append(text)
-            continue
-        number = int(text)
-        if abs(number) > limit:
-            return b"BAD_FORMAT\r\n"
-        values.append(number)
-    engine.commands[row.verb] += 1
-    return row.run(engine, session, *values)
-
-
-def _by_prefix(line: bytes) -> Row | None:
-    """The command of a line that has no space, or none behind a verb.
-
-    The verbs that take nothing, and pause-tube, are known by how the line begins (section 1.2);
-    all others only with the space behind them.
-    """
-    for verb in _PREFIXES:
-        if line.startswith(verb):
-            return ROWS[verb]
-    return None
-
-
-# The longer ones first.
-_PREFIXES = (
+PREFIXES = (
     b"reserve",
     b"quit",
     b"peek-ready",
@@ -119,16 +47,56 @@ _PREFIXES = (
     b"list-tubes",
     b"pause-tube",
 )
+"""The verbs that are recognised by the beginning of a line (section 1.2).
+
+They are those without arguments, and pause-tube; all others are recognised only with a space after
+them. A verb stands before those that are a prefix of it.
+"""
+
+_NAME = TUBE_NAME.pattern.encode()
 
 
-def _find(engine: Engine, job_id: int, *states: State) -> Job | None:
+def _pattern(arguments: tuple[Number | TubeName, ...]) -> bytes:
+    """Return a pattern for arguments: numbers after one or more spaces, names after one."""
+    return b"".join(
+        rb" +([0-9]+)" if isinstance(argument, Number) else rb" (%b)" % _NAME
+        for argument in arguments
+    )
+
+
+def _command(
+    verb: str,
+    pattern: bytes | None = None,
+    arguments: tuple[Number | TubeName, ...] | None = None,
+) -> Callable[[Run], Run]:
+    """Return a decorator that enters a function into the table.
+
+    The arguments are those of the protocol's own table unless they are given. `pattern` matches
+    what follows the verb of a command whose line is not read in the usual way. The texts of its
+    groups beyond the arguments are passed to the function as they are.
+    """
+    if arguments is None:
+        arguments = COMMANDS[verb].arguments
+
+    def enter(run: Run) -> Run:
+        name = verb.encode()
+        whole = re.compile(re.escape(name) + (pattern or _pattern(arguments)), re.DOTALL)
+        limits = [each.limit if isinstance(each, Number) else None for each in arguments]
+        limits += [None] * (whole.groups - len(limits))
+        ROWS[name] = CommandRow(verb, whole, tuple(limits), run)
+        return run
+
+    return enter
+
+
+def _find(engine: Engine, job_id: int, *states: JobState) -> StoredJob | None:
     job = engine.jobs.get(job_id)
     return job if job and job.state in states else None
 
 
-def _find_held(engine: Engine, session: Session, job_id: int) -> Job | None:
+def _find_held(engine: Engine, session: Session, job_id: int) -> StoredJob | None:
     job = engine.jobs.get(job_id)
-    return job if job and job.holder is session else None
+    return job if job and job.holder == session.number else None
 
 
 # --- putting (section 3) --------------------------------------------------------------------
@@ -140,25 +108,28 @@ def _put(
 ) -> bytes | None:
     if size > engine.max_job_size:
         session.reader.skip(size + 2)
-        session.skipping = True
+        session.discarding = True
         return None
     if rest:
         return b"BAD_FORMAT\r\n"
-    session.producer = True
-    session.incoming = engine.new_job(session.using, priority, delay, ttr, size)
+    session.is_producer = True
+    session.incoming = engine.create_job(session.used_tube, priority, delay, ttr, size)
     return None
 
 
-def end_of_put(engine: Engine, session: Session, body: bytes) -> bytes:
-    """The body of the put under way has come, with the two bytes behind it."""
+def finish_put(engine: Engine, session: Session, body: bytes) -> bytes:
+    """Finish the put of `session` whose body has arrived; return the reply.
+
+    :param body: the body and the two bytes after it
+    """
     job, session.incoming = session.incoming, None
     if not job:
-        raise RuntimeError("a body without a put")
+        raise RuntimeError("a body has arrived without a put")
     if not body.endswith(b"\r\n"):
-        engine.forget(job)
+        engine.remove_job(job)
         return b"EXPECTED_CRLF\r\n"
     if engine.draining:
-        engine.forget(job)
+        engine.remove_job(job)
         return b"DRAINING\r\n"
     job.body = body[:-2]
     engine.put(job)
@@ -171,18 +142,14 @@ def _use(engine: Engine, session: Session, name: bytes) -> bytes:
     return b"USING %b\r\n" % name
 
 
-# --- taking (section 4) ---------------------------------------------------------------------
+# --- reserving and what follows it (section 4) ----------------------------------------------
 
 
 @_command("reserve")
 def _reserve(engine: Engine, session: Session, timeout: int | None = None) -> bytes | None:
-    session.worker = True
-    jobs = [job for tube in session.watched if (job := tube.next_job)]
-    if jobs:
-        job = min(jobs, key=lambda job: (job.priority, job.id))
-        # As if it had waited, though for no time: whose turn is next depends on it.
-        job.tube.waiting.add(session)
-        job.tube.waiting.take()
+    session.is_worker = True
+    job = engine.choose_job(session)
+    if job:
         engine.reserve(session, job)
         return None
     if engine.deadline_is_near(session):
@@ -199,10 +166,10 @@ _command("reserve-with-timeout", rb" +([0-9]+).*")(_reserve)
 
 @_command("reserve-job")
 def _reserve_job(engine: Engine, session: Session, job_id: int) -> bytes | None:
-    job = _find(engine, job_id, State.READY, State.DELAYED, State.BURIED)
+    job = _find(engine, job_id, JobState.READY, JobState.DELAYED, JobState.BURIED)
     if not job:
         return b"NOT_FOUND\r\n"
-    session.worker = True
+    session.is_worker = True
     engine.reserve(session, job)
     return None
 
@@ -210,13 +177,11 @@ def _reserve_job(engine: Engine, session: Session, job_id: int) -> bytes | None:
 @_command("delete")
 def _delete(engine: Engine, session: Session, job_id: int) -> bytes:
     job = _find_held(engine, session, job_id) or _find(
-        engine, job_id, State.READY, State.DELAYED, State.BURIED
+        engine, job_id, JobState.READY, JobState.DELAYED, JobState.BURIED
     )
     if not job:
         return b"NOT_FOUND\r\n"
-    job.tube.deletes += 1
-    engine.take_back(job)
-    engine.forget(job)
+    engine.delete(job)
     return b"DELETED\r\n"
 
 
@@ -225,7 +190,7 @@ def _release(engine: Engine, session: Session, job_id: int, priority: int, delay
     job = _find_held(engine, session, job_id)
     if not job:
         return b"NOT_FOUND\r\n"
-    engine.take_back(job)
+    engine.dequeue(job)
     job.priority = priority
     job.delay = delay
     job.releases += 1
@@ -238,7 +203,7 @@ def _bury(engine: Engine, session: Session, job_id: int, priority: int) -> bytes
     job = _find_held(engine, session, job_id)
     if not job:
         return b"NOT_FOUND\r\n"
-    engine.take_back(job)
+    engine.dequeue(job)
     job.priority = priority
     engine.bury(job)
     return b"BURIED\r\n"
@@ -249,7 +214,7 @@ def _touch(engine: Engine, session: Session, job_id: int) -> bytes:
     job = _find_held(engine, session, job_id)
     if not job:
         return b"NOT_FOUND\r\n"
-    engine.touch(job)
+    engine.touch(session, job)
     return b"TOUCHED\r\n"
 
 
@@ -261,7 +226,7 @@ def _watch(engine: Engine, session: Session, name: bytes) -> bytes:
 
 @_command("ignore")
 def _ignore(engine: Engine, session: Session, name: bytes) -> bytes:
-    tube = engine.find_tube(name)
+    tube = engine.tubes.get(name)
     if tube and tube in session.watched:
         if len(session.watched) == 1:
             return b"NOT_IGNORED\r\n"
@@ -269,14 +234,14 @@ def _ignore(engine: Engine, session: Session, name: bytes) -> bytes:
     return b"WATCHING %d\r\n" % len(session.watched)
 
 
-# --- looking and moving (section 5) ---------------------------------------------------------
+# --- peeking, kicking and pausing (section 5) -----------------------------------------------
 
 
-def _found(job: Job | None) -> bytes:
+def _found(job: StoredJob | None) -> bytes:
     if not job:
         return b"NOT_FOUND\r\n"
-    # Of a body that is still on its way only the size is known.
-    body = bytes(job.size) if job.state is State.INVALID else job.body
+    # Until the body has arrived completely only its size is known.
+    body = bytes(job.size) if job.state is JobState.INVALID else job.body
     return b"FOUND %d %d\r\n%b\r\n" % (job.id, job.size, body)
 
 
@@ -287,25 +252,26 @@ def _peek(engine: Engine, session: Session, job_id: int) -> bytes:
 
 @_command("peek-ready")
 def _peek_ready(engine: Engine, session: Session) -> bytes:
-    return _found(session.using.ready.first())
+    return _found(session.used_tube.ready.first())
 
 
 @_command("peek-delayed")
 def _peek_delayed(engine: Engine, session: Session) -> bytes:
-    return _found(session.using.delayed.first())
+    return _found(session.used_tube.delayed.first())
 
 
 @_command("peek-buried")
 def _peek_buried(engine: Engine, session: Session) -> bytes:
-    return _found(session.using.first_buried)
+    return _found(session.used_tube.first_buried)
 
 
-# The number that is read most loosely: white space, a sign, and anything behind it. It is cut to
-# 32 bits, a negative one counts down from 2^64, and only 2^64 or more is too much.
+# Kick's number is read more loosely than any other: white space and a sign may precede it, and
+# anything may follow it. It is reduced to 32 bits, a negative number counts down from 2^64, and
+# only 2^64 or more is refused.
 @_command("kick", rb" [ \t\n\v\f\r]*([+-]?[0-9]+).*", (Number("bound", 2**64 - 1),))
 def _kick(engine: Engine, session: Session, number: int) -> bytes:
-    tube, bound, kicked = session.using, number % 2**32, 0
-    # One kind or the other, never both (section 5.2).
+    tube, bound, kicked = session.used_tube, number % 2**32, 0
+    # Delayed jobs are kicked only if the tube has no buried ones (section 5.2).
     buried = bool(tube.buried)
     while kicked < bound and (job := tube.first_buried if buried else tube.delayed.first()):
         engine.kick(job)
@@ -315,7 +281,7 @@ def _kick(engine: Engine, session: Session, number: int) -> bytes:
 
 @_command("kick-job")
 def _kick_job(engine: Engine, session: Session, job_id: int) -> bytes:
-    job = _find(engine, job_id, State.DELAYED, State.BURIED)
+    job = _find(engine, job_id, JobState.DELAYED, JobState.BURIED)
     if not job:
         return b"NOT_FOUND\r\n"
     engine.kick(job)
@@ -324,9 +290,9 @@ def _kick_job(engine: Engine, session: Session, job_id: int) -> bytes:
 
 @_command("pause-tube", rb" *([A-Za-z0-9+/;.$_()-]+) +([0-9]+)")
 def _pause_tube(engine: Engine, session: Session, name: bytes, delay: int) -> bytes:
-    if not re.fullmatch(_TUBE, name):
+    if not re.fullmatch(_NAME, name):
         return b"BAD_FORMAT\r\n"
-    tube = engine.find_tube(name)
+    tube = engine.tubes.get(name)
     if not tube:
         return b"NOT_FOUND\r\n"
     engine.pause(tube, delay)
@@ -343,33 +309,33 @@ def _ok(data: bytes) -> bytes:
 @_command("stats-job")
 def _stats_job(engine: Engine, session: Session, job_id: int) -> bytes:
     job = engine.jobs.get(job_id)
-    return _ok(report.job(engine, job)) if job else b"NOT_FOUND\r\n"
+    return _ok(stats.job_stats(engine, job)) if job else b"NOT_FOUND\r\n"
 
 
 @_command("stats-tube")
 def _stats_tube(engine: Engine, session: Session, name: bytes) -> bytes:
-    tube = engine.find_tube(name)
-    return _ok(report.tube(engine, tube)) if tube else b"NOT_FOUND\r\n"
+    tube = engine.tubes.get(name)
+    return _ok(stats.tube_stats(engine, tube)) if tube else b"NOT_FOUND\r\n"
 
 
 @_command("stats")
 def _stats(engine: Engine, session: Session) -> bytes:
-    return _ok(report.server(engine))
+    return _ok(stats.server_stats(engine))
 
 
 @_command("list-tubes")
 def _list_tubes(engine: Engine, session: Session) -> bytes:
-    return _ok(report.names(engine.tubes))
+    return _ok(stats.tube_list(engine.tube_order))
 
 
 @_command("list-tube-used")
 def _list_tube_used(engine: Engine, session: Session) -> bytes:
-    return b"USING %b\r\n" % session.using.name
+    return b"USING %b\r\n" % session.used_tube.name
 
 
 @_command("list-tubes-watched")
 def _list_tubes_watched(engine: Engine, session: Session) -> bytes:
-    return _ok(report.names(session.watched))
+    return _ok(stats.tube_list(session.watched))
 
 
 @_command("quit", b".*", ())

@@ -1,4 +1,4 @@
-"""The queue itself: tubes, jobs, who waits, and what time does to them. No I/O."""
+"""The queue: tubes, jobs, waiting reserves, and what happens when time passes. It has no I/O."""
 
 from __future__ import annotations
 
@@ -10,144 +10,124 @@ from collections.abc import Callable
 
 from ..protocol.arguments import DEFAULT_TUBE
 from .heap import Heap
-from .job import Job, State
-from .rotating_set import Bag
+from .rotating_set import RotatingSet
 from .session import Session
+from .stored_job import JobState, StoredJob
 from .tube import Tube
 
-MAX_JOB_SIZE = 65535
-"""Bytes; the default of ``max-job-size`` (section 3.1)."""
+DEFAULT_MAX_JOB_SIZE = 65535
+"""Bytes of the largest body that a server accepts unless it is told otherwise (section 3.1)."""
 
 SAFETY_MARGIN = 1.0
 """Seconds before the end of a ttr in which a reserve is answered DEADLINE_SOON (section 8.3)."""
 
 
 class Engine:
-    """The state of one server.
+    """Hold all tubes, jobs and sessions of one server, and move jobs between them.
 
-    `clock` is the only source of time, in seconds; it must never go back. Whoever owns the
-    engine calls :meth:`tick` when :attr:`next_deadline` has come, and after every call sends what
-    the sessions in :attr:`unsent` have to say.
+    The owner of an engine calls :meth:`tick` when :attr:`next_deadline` has come. After any other
+    call it empties :attr:`answered` and :attr:`unsent`, and serves the sessions it finds there.
+
+    :param max_job_size: bytes of the largest body that a put may have
+    :param clock: returns the time in seconds, which must never decrease; nothing else does
     """
 
     def __init__(
-        self, max_job_size: int = MAX_JOB_SIZE, clock: Callable[[], float] = time.monotonic
+        self,
+        max_job_size: int = DEFAULT_MAX_JOB_SIZE,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.max_job_size = max_job_size
         self.clock = clock
-        self.started = self.now = clock()
-        #: no new jobs (section 8.6)
+        #: the time when the clock was last read
+        self.now = clock()
+        self.started = self.now
+        #: whether all new jobs are refused (section 8.6)
         self.draining = False
-        #: tells one server from the next
+        #: distinguishes one run of a server from any other
         self.id = secrets.token_hex(8)
-        self.jobs: dict[int, Job] = {}
-        self.sessions: set[Session] = set()
+        #: all jobs, by their ids
+        self.jobs: dict[int, StoredJob] = {}
+        #: all sessions, by their numbers
+        self.sessions: dict[int, Session] = {}
+        #: all tubes, by their names
+        self.tubes: dict[bytes, Tube] = {}
+        #: all tubes, in the order of list-tubes
+        self.tube_order: RotatingSet[Tube] = RotatingSet()
         #: sessions that have got replies since this list was last emptied
         self.unsent: list[Session] = []
+        #: sessions whose reserve no longer waits, so that their next commands can be executed
+        self.answered: deque[Session] = deque()
         #: how often each command was understood, by its verb
-        self.commands: Counter[str] = Counter()
-        self.total_jobs = self.total_connections = self.timeouts = 0
-        self._tubes: dict[bytes, Tube] = {}
-        #: in the order of list-tubes
-        self.tubes: Bag[Tube] = Bag()
+        self.command_counts: Counter[str] = Counter()
+        self.total_jobs = self.total_connections = self.total_timeouts = 0
         self._job_ids = itertools.count(1)
         self._numbers = itertools.count(1)
-        self._delayed: Heap[Job] = Heap()
-        self._reserved: Heap[Job] = Heap()
+        # All that time can change, by the time when it does.
+        self._delayed: Heap[StoredJob] = Heap()
+        self._reserved: Heap[StoredJob] = Heap()
         self._paused: Heap[Tube] = Heap()
         self._waiting: Heap[Session] = Heap()
-        self._answered: deque[Session] = deque()
         self.default_tube = self.open_tube(DEFAULT_TUBE.encode())
 
     # --- connections ----------------------------------------------------------------------
 
     def connect(self) -> Session:
-        """A new connection."""
+        """Return a session for a new connection, which uses and watches the default tube."""
         self.total_connections += 1
-        session = Session(self, next(self._numbers))
-        self.sessions.add(session)
+        session = Session(next(self._numbers), self.default_tube, self.unsent)
+        self.default_tube.user_count += 1
+        self.watch(session, self.default_tube)
+        self.sessions[session.number] = session
         return session
 
-    def receive(self, session: Session, data: bytes) -> None:
-        """Carry out what a client has sent."""
-        self.tick()
-        session.reader.feed(data)
-        self.resume(session)
-
-    def half_close(self, session: Session) -> None:
-        """The client sends no more: a reserve that waits is answered TIMED_OUT (section 8.4)."""
-        self.tick()
-        session.half_closed = True
-        if session.waiting:
-            self.stop_waiting(session)
-            session.reply(b"TIMED_OUT\r\n")
-        self.resume(session)
-
-    def close(self, session: Session) -> None:
-        """The connection is gone: what it had reserved is ready again (section 8.4)."""
-        if session not in self.sessions:
-            return
-        self.tick()
-        self.sessions.remove(session)
+    def disconnect(self, session: Session) -> None:
+        """Remove a session whose connection has ended; its jobs become ready (section 8.4)."""
         session.closing = True
         if session.incoming:
-            self.forget(session.incoming)
+            self.remove_job(session.incoming)
             session.incoming = None
         self.stop_waiting(session)
         for job in list(session.held):
-            self.take_back(job)
+            self.dequeue(job)
             self.make_ready(job)
         while session.watched:
             self.ignore(session, next(iter(session.watched)))
-        session.using.using -= 1
-        self._drop_if_unused(session.using)
-        self._go_on()
-
-    def resume(self, session: Session) -> None:
-        """Carry out what `session` has still to do, and then those that this has woken."""
-        session.run()
-        self._go_on()
-
-    def _go_on(self) -> None:
-        # Not from where the reply was given: that is in the middle of another's command.
-        while self._answered:
-            self._answered.popleft().run()
+        session.used_tube.user_count -= 1
+        self._remove_if_unused(session.used_tube)
+        del self.sessions[session.number]
 
     # --- tubes ----------------------------------------------------------------------------
 
-    def find_tube(self, name: bytes) -> Tube | None:
-        """The tube with that name, if there is one."""
-        return self._tubes.get(name)
-
     def open_tube(self, name: bytes) -> Tube:
-        """The tube with that name, made if need be."""
-        tube = self._tubes.get(name)
+        """Return the tube with this name; create it if it does not exist."""
+        tube = self.tubes.get(name)
         if tube is None:
-            tube = self._tubes[name] = Tube(name, next(self._numbers))
-            self.tubes.add(tube)
+            tube = self.tubes[name] = Tube(name, next(self._numbers))
+            self.tube_order.add(tube)
         return tube
 
     def use(self, session: Session, tube: Tube) -> None:
-        """Let `session` put into `tube`."""
-        old, session.using = session.using, tube
-        tube.using += 1
-        old.using -= 1
-        self._drop_if_unused(old)
+        """Direct the puts of `session` to `tube`."""
+        previous, session.used_tube = session.used_tube, tube
+        tube.user_count += 1
+        previous.user_count -= 1
+        self._remove_if_unused(previous)
 
     def watch(self, session: Session, tube: Tube) -> None:
-        """Let `session` reserve from `tube` too."""
+        """Add `tube` to the tubes that `session` reserves from."""
         if tube not in session.watched:
             session.watched.add(tube)
-            tube.watching += 1
+            tube.watcher_count += 1
 
     def ignore(self, session: Session, tube: Tube) -> None:
-        """Let `session` no longer reserve from `tube`."""
+        """Remove `tube` from the tubes that `session` reserves from."""
         session.watched.remove(tube)
-        tube.watching -= 1
-        self._drop_if_unused(tube)
+        tube.watcher_count -= 1
+        self._remove_if_unused(tube)
 
     def pause(self, tube: Tube, delay: int) -> None:
-        """Give no job of `tube` to a reserve for `delay` seconds."""
+        """Withhold the jobs of `tube` from reserves for `delay` seconds; 0 ends a pause."""
         tube.pauses += 1
         tube.pause = delay
         if delay:
@@ -155,129 +135,155 @@ class Engine:
             self._paused.push(tube.paused_until, tube.number, tube)
         else:
             self._paused.discard(tube.number)
-            self._serve(tube)
+            self._answer_waiting(tube)
 
-    def _drop_if_unused(self, tube: Tube) -> None:
+    def _remove_if_unused(self, tube: Tube) -> None:
         if tube.unused and tube is not self.default_tube:
-            del self._tubes[tube.name]
-            self.tubes.remove(tube)
+            del self.tubes[tube.name]
+            self.tube_order.remove(tube)
             self._paused.discard(tube.number)
 
     # --- jobs -----------------------------------------------------------------------------
 
-    def new_job(self, tube: Tube, priority: int, delay: int, ttr: int, size: int) -> Job:
-        """A job whose body is still to come; it has its id and can be peeked at already."""
-        job = Job(next(self._job_ids), tube, priority, delay, ttr or 1, size, self.now)
+    def create_job(self, tube: Tube, priority: int, delay: int, ttr: int, size: int) -> StoredJob:
+        """Return a new job whose body has still to arrive; it can be peeked at already."""
+        job = StoredJob(next(self._job_ids), tube.name, priority, delay, ttr or 1, size, self.now)
         self.jobs[job.id] = job
-        tube.jobs += 1
+        tube.job_count += 1
         return job
 
-    def put(self, job: Job) -> None:
-        """The body has come."""
+    def put(self, job: StoredJob) -> None:
+        """Queue a new job after its body has arrived."""
         self.total_jobs += 1
-        job.tube.total_jobs += 1
+        self.tubes[job.tube_name].total_jobs += 1
         self.enqueue(job, job.delay)
 
-    def forget(self, job: Job) -> None:
-        """The job, which is in no queue, is no more."""
-        del self.jobs[job.id]
-        job.state = State.INVALID
-        job.tube.jobs -= 1
-        self._drop_if_unused(job.tube)
+    def delete(self, job: StoredJob) -> None:
+        """Remove a job from its queue, and from the server, as a client has asked."""
+        self.tubes[job.tube_name].deletes += 1
+        self.dequeue(job)
+        self.remove_job(job)
 
-    def take_back(self, job: Job) -> None:
-        """Take the job out of whatever queue it is in."""
-        tube = job.tube
-        if job.state is State.READY:
+    def remove_job(self, job: StoredJob) -> None:
+        """Remove a job that is in no queue from the server."""
+        del self.jobs[job.id]
+        job.state = JobState.INVALID
+        tube = self.tubes[job.tube_name]
+        tube.job_count -= 1
+        self._remove_if_unused(tube)
+
+    def dequeue(self, job: StoredJob) -> None:
+        """Remove a job from the queue that it is in, or from the session that holds it."""
+        tube = self.tubes[job.tube_name]
+        if job.state is JobState.READY:
             tube.remove_ready(job)
-        elif job.state is State.DELAYED:
+        elif job.state is JobState.DELAYED:
             tube.delayed.discard(job.id)
             self._delayed.discard(job.id)
-        elif job.state is State.BURIED:
+        elif job.state is JobState.BURIED:
             del tube.buried[job.id]
-        elif job.holder:
-            tube.reserved -= 1
-            job.holder.held.discard(job.id)
+        elif job.holder is not None:
+            tube.reserved_count -= 1
             self._reserved.discard(job.id)
+            self.sessions[job.holder].held.discard(job.id)
             job.holder = None
 
-    def enqueue(self, job: Job, delay: int) -> None:
-        """Make a job that is in no queue delayed, or ready where `delay` is 0."""
+    def enqueue(self, job: StoredJob, delay: int) -> None:
+        """Delay a job that is in no queue by `delay` seconds; make it ready if that is 0."""
         if not delay:
             self.make_ready(job)
             return
-        job.state = State.DELAYED
+        job.state = JobState.DELAYED
         job.deadline = self.now + delay
-        job.tube.delayed.push(job.deadline, job.id, job)
+        self.tubes[job.tube_name].delayed.push(job.deadline, job.id, job)
         self._delayed.push(job.deadline, job.id, job)
 
-    def make_ready(self, job: Job) -> None:
-        """Make a job that is in no queue ready, and give it to whoever waits for it."""
-        job.state = State.READY
-        job.tube.add_ready(job)
-        if job.tube.waiting:
-            self._serve(job.tube)
+    def make_ready(self, job: StoredJob) -> None:
+        """Make a job that is in no queue ready, and give it to a waiting reserve, if any."""
+        job.state = JobState.READY
+        tube = self.tubes[job.tube_name]
+        tube.add_ready(job)
+        if tube.waiting:
+            self._answer_waiting(tube)
 
-    def bury(self, job: Job) -> None:
+    def bury(self, job: StoredJob) -> None:
         """Bury a job that is in no queue."""
-        job.state = State.BURIED
+        job.state = JobState.BURIED
         job.buries += 1
-        job.tube.buried[job.id] = job
+        self.tubes[job.tube_name].buried[job.id] = job
 
-    def kick(self, job: Job) -> None:
+    def kick(self, job: StoredJob) -> None:
         """Make a buried or delayed job ready."""
-        self.take_back(job)
+        self.dequeue(job)
         job.kicks += 1
         self.make_ready(job)
 
     # --- reserving ------------------------------------------------------------------------
 
-    def reserve(self, session: Session, job: Job) -> None:
-        """Give the job, out of whatever queue it is in, to `session`."""
-        self.take_back(job)
-        job.state = State.RESERVED
-        job.holder = session
+    def choose_job(self, session: Session) -> StoredJob | None:
+        """Choose the best ready job of all tubes that `session` watches; None if there is none.
+
+        The caller reserves the job. It counts as a turn in the tube's rotation of waiting
+        sessions, as if `session` had waited for a moment.
+        """
+        best: StoredJob | None = None
+        for tube in session.watched:
+            job = tube.next_job
+            if job and (not best or (job.priority, job.id) < (best.priority, best.id)):
+                best, waiting = job, tube.waiting
+        if best:
+            waiting.add(session.number)
+            waiting.take()
+        return best
+
+    def reserve(self, session: Session, job: StoredJob) -> None:
+        """Reserve a job, whatever queue it is in, for `session`, and reply with it."""
+        self.dequeue(job)
+        job.state = JobState.RESERVED
+        job.holder = session.number
         job.reserves += 1
-        job.tube.reserved += 1
-        self.touch(job)
+        self.tubes[job.tube_name].reserved_count += 1
+        self.touch(session, job)
         session.reply(b"RESERVED %d %d\r\n" % (job.id, job.size), job.body, b"\r\n")
 
-    def touch(self, job: Job) -> None:
-        """Let the time of a reserved job begin again."""
-        if job.holder:
-            job.deadline = self.now + job.ttr
-            job.holder.held.push(job.deadline, job.id, job)
-            self._reserved.push(job.deadline, job.id, job)
+    def touch(self, session: Session, job: StoredJob) -> None:
+        """Restart the time to run of a job that `session` holds."""
+        job.deadline = self.now + job.ttr
+        session.held.push(job.deadline, job.id, job)
+        self._reserved.push(job.deadline, job.id, job)
 
     def deadline_is_near(self, session: Session) -> bool:
-        """Whether a job that `session` holds is in its last second."""
+        """Return whether a job that `session` holds is within the safety margin of its ttr."""
         soonest = session.held.first_key()
         return soonest is not None and self.now >= soonest - SAFETY_MARGIN
 
     def wait(self, session: Session, timeout: int | None) -> None:
-        """Answer `session` when there is a job for it, or when its time is over."""
-        wakes = [] if timeout is None else [self.now + timeout]
+        """Let a reserve wait until there is a job, a deadline is near, or `timeout` seconds pass.
+
+        With None as its timeout it waits without a limit.
+        """
+        times = [] if timeout is None else [self.now + timeout]
         soonest = session.held.first_key()
         if soonest is not None:
-            wakes.append(soonest - SAFETY_MARGIN)
-        if wakes:
-            self._waiting.push(min(wakes), session.number, session)
+            times.append(soonest - SAFETY_MARGIN)
+        if times:
+            self._waiting.push(min(times), session.number, session)
         session.waiting = True
         for tube in session.watched:
-            tube.waiting.add(session)
+            tube.waiting.add(session.number)
 
     def stop_waiting(self, session: Session) -> None:
-        """`session` is about to be answered, or gone."""
+        """End the wait of a reserve, if `session` has one. The caller replies to it."""
         if session.waiting:
             session.waiting = False
-            self._answered.append(session)
+            self.answered.append(session)
             self._waiting.discard(session.number)
             for tube in session.watched:
-                tube.waiting.remove(session)
+                tube.waiting.remove(session.number)
 
-    def _serve(self, tube: Tube) -> None:
+    def _answer_waiting(self, tube: Tube) -> None:
         while tube.waiting and (job := tube.next_job):
-            session = tube.waiting.take()
+            session = self.sessions[tube.waiting.take()]
             self.stop_waiting(session)
             self.reserve(session, job)
 
@@ -285,7 +291,7 @@ class Engine:
 
     @property
     def next_deadline(self) -> float | None:
-        """The clock's time at which :meth:`tick` has something to do; None: at no time."""
+        """Return the time at which :meth:`tick` has work to do, or None if it never has."""
         keys = (
             self._delayed.first_key(),
             self._paused.first_key(),
@@ -295,16 +301,16 @@ class Engine:
         return min((key for key in keys if key is not None), default=None)
 
     def tick(self) -> None:
-        """Do what the clock says is due."""
+        """Read the clock, and do everything whose time has come."""
         self.now = now = self.clock()
         while (due := self._delayed.first_key()) is not None and due <= now:
             job = self._delayed.pop()
-            job.tube.delayed.discard(job.id)
+            self.tubes[job.tube_name].delayed.discard(job.id)
             self.make_ready(job)
         while (due := self._paused.first_key()) is not None and due <= now:
             tube = self._paused.pop()
             tube.pause = 0
-            self._serve(tube)
+            self._answer_waiting(tube)
         while (due := self._reserved.first_key()) is not None and due <= now:
             self._expire(self._reserved.pop())
         while (due := self._waiting.first_key()) is not None and due <= now:
@@ -312,10 +318,9 @@ class Engine:
             near = self.deadline_is_near(session)
             self.stop_waiting(session)
             session.reply(b"DEADLINE_SOON\r\n" if near else b"TIMED_OUT\r\n")
-        self._go_on()
 
-    def _expire(self, job: Job) -> None:
-        self.timeouts += 1
+    def _expire(self, job: StoredJob) -> None:
+        self.total_timeouts += 1
         job.timeouts += 1
-        self.take_back(job)
+        self.dequeue(job)
         self.make_ready(job)

@@ -1,44 +1,54 @@
-"""Cuts what a client sends into lines and bodies, however the bytes are split."""
+"""Splitting the bytes of a client into command lines and job bodies."""
 
 from __future__ import annotations
 
 from ..protocol.commands import MAX_COMMAND_LINE
 
 OVERLONG = b"\0"
-"""Stands for a line that was longer than a line may be. Like any line with a NUL in it, it is
-answered with BAD_FORMAT."""
+"""A stand-in for a line that is longer than a line may be.
+
+Every line that contains a NUL is answered BAD_FORMAT, and so this one is too.
+"""
 
 
 class Reader:
-    """The bytes of one client.
+    """Buffer what one client sends, and return it in lines and bodies.
 
-    What is kept is what was fed and not yet asked for, and the body under way. No bytes are
-    looked at before they are asked for: what a body is, only the line before it tells.
+    Bytes are examined only when they are asked for, because it depends on the line before them
+    whether they are a line or a body. The buffer holds the bytes that were fed and not yet asked
+    for, and the body that has arrived in part.
     """
+
+    __slots__ = ("_body", "_buffer", "_overlong", "_position", "_skip")
 
     def __init__(self) -> None:
         self._buffer = b""
-        self._position = 0  # in the buffer, of the first byte not used yet
-        self._overlong = False  # the end of an overlong line is still to come
-        self._body = bytearray()  # the beginning of a body
-        self._skip = 0  # bytes to be thrown away
+        #: the index in the buffer of the first byte that has not been returned
+        self._position = 0
+        #: whether the end of an overlong line has still to arrive
+        self._overlong = False
+        #: the part of a body that has arrived
+        self._body = bytearray()
+        #: the number of bytes to throw away
+        self._skip = 0
 
     def feed(self, data: bytes) -> None:
-        """Add what has come."""
+        """Append bytes that the client has sent."""
         rest = self._buffer[self._position :]
         self._buffer = rest + data if rest else data
         self._position = 0
 
     @property
     def buffered(self) -> int:
-        """How many bytes wait to be asked for."""
+        """Return the number of bytes that were fed and not yet asked for."""
         return len(self._buffer) - self._position
 
     def line(self) -> bytes | None:
-        """The next line without its CR LF, OVERLONG, or None: not all of it has come.
+        """Return the next line without its CR LF, or None until it has arrived completely.
 
-        A line is looked for in a window of as many bytes as a line may have; a full window
-        without one is thrown away. Only the first CR of a window counts (section 8.1).
+        A line is searched in a window of as many bytes as a line may have. If the window is full
+        and has no line, it is thrown away, and OVERLONG is returned for the line that ends later.
+        Only the first CR of a window counts (section 8.1).
         """
         while True:
             buffer, start = self._buffer, self._position
@@ -55,7 +65,10 @@ class Reader:
             self._overlong = True
 
     def body(self, size: int) -> bytes | None:
-        """The next `size` bytes, or None: not all of them have come. Ask again with that size."""
+        """Return the next `size` bytes, or None until all of them have arrived.
+
+        After None, the next call must ask for the same size.
+        """
         start = self._position
         end = start + size - len(self._body)
         if end > len(self._buffer):
@@ -72,12 +85,12 @@ class Reader:
         return body
 
     def skip(self, size: int) -> None:
-        """Have the next `size` bytes thrown away, by :meth:`skipped`."""
+        """Arrange that :meth:`skipped` throws away the next `size` bytes."""
         self._skip = size
 
     def skipped(self) -> bool:
-        """Whether all that was to be thrown away has come, and has been."""
-        here = min(self._skip, self.buffered)
-        self._position += here
-        self._skip -= here
+        """Throw away what has arrived of the bytes to skip; return whether that was all."""
+        count = min(self._skip, self.buffered)
+        self._position += count
+        self._skip -= count
         return not self._skip

@@ -1,4 +1,4 @@
-"""A set in the order that beanstalkd gives its lists."""
+"""A set whose order is that of beanstalkd's lists."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from typing import Generic, TypeVar
 T = TypeVar("T", bound=Hashable)
 
 
-class Bag(Generic[T]):
-    """A set that adds, removes and takes in O(1).
+class RotatingSet(Generic[T]):
+    """Keep distinct items in an order; add, remove and take each in O(1).
 
-    The last item moves to the place of one that is removed. This order shows: in the lists of
-    tubes (section 5.4), and in whose turn it is of many that wait (section 2.2).
+    When an item is removed, the last item moves to its index. Clients can see this order: in the
+    lists of tubes (section 5.4), and in which of several waiting connections gets the next job
+    (section 2.2).
     """
 
-    __slots__ = ("_items", "_places", "_turn")
+    __slots__ = ("_indexes", "_items", "_next_index")
 
     def __init__(self) -> None:
         self._items: list[T] = []
-        self._places: dict[T, int] = {}
-        self._turn = 0
+        self._indexes: dict[T, int] = {}
+        #: the index of the item that `take` removes next; past the end it starts again at 0
+        self._next_index = 0
 
     def __len__(self) -> int:
         return len(self._items)
@@ -29,30 +31,30 @@ class Bag(Generic[T]):
         return iter(self._items)
 
     def __contains__(self, item: object) -> bool:
-        return item in self._places
+        return item in self._indexes
 
     def add(self, item: T) -> None:
-        """Add the item at the end; nothing happens if it is in already."""
-        if item not in self._places:
-            self._places[item] = len(self._items)
+        """Append an item, unless the set contains it already."""
+        if item not in self._indexes:
+            self._indexes[item] = len(self._items)
             self._items.append(item)
 
     def remove(self, item: T) -> None:
-        """Remove the item; nothing happens if it is not in."""
-        place = self._places.pop(item, None)
-        if place is None:
+        """Remove an item, if the set contains it."""
+        index = self._indexes.pop(item, None)
+        if index is None:
             return
         last = self._items.pop()
         if last is not item:
-            self._items[place] = last
-            self._places[last] = place
+            self._items[index] = last
+            self._indexes[last] = index
 
     def take(self) -> T:
-        """Remove and return the item whose turn it is. Raises IndexError if there is none."""
+        """Remove and return the next item in rotation. Raises IndexError if the set is empty."""
         if not self._items:
-            raise IndexError("take from an empty bag")
-        place = self._turn % len(self._items)
-        self._turn = place + 1
-        item = self._items[place]
+            raise IndexError("take from an empty set")
+        index = self._next_index % len(self._items)
+        self._next_index = index + 1
+        item = self._items[index]
         self.remove(item)
         return item

@@ -1,106 +1,84 @@
-"""A connection without its socket: what it has sent, uses, watches, holds and waits for."""
+"""The state of a client's connection, without its socket."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from . import commands
 from .heap import Heap
-from .job import Job
 from .reader import Reader
-from .rotating_set import Bag
-
-if TYPE_CHECKING:
-    from .engine import Engine
-    from .tube import Tube
-
-MAX_REPLIES = 256 * 1024
-"""Bytes. With more than this unsent, no further command is carried out: a client that never reads
-costs this much, and the longest reply, and no more."""
+from .rotating_set import RotatingSet
+from .stored_job import StoredJob
+from .tube import Tube
 
 
 class Session:
-    """One connection. Its commands run in order, one reply each, none while a reserve waits."""
+    """Hold what one client has sent, uses, watches, has reserved and will be sent.
 
-    def __init__(self, engine: Engine, number: int) -> None:
-        self.engine = engine
-        #: tells one session from the next in a heap
+    :param number: distinguishes the session from all other sessions
+    :param used_tube: the tube that puts go to until the client says otherwise
+    :param unsent: a list, shared by all sessions, to which a session appends itself when it gets
+        the first reply since :meth:`take_replies` was last called
+    """
+
+    __slots__ = (
+        "_replies",
+        "_unsent",
+        "closing",
+        "discarding",
+        "half_closed",
+        "held",
+        "incoming",
+        "is_producer",
+        "is_worker",
+        "number",
+        "reader",
+        "replies_size",
+        "stalled",
+        "used_tube",
+        "waiting",
+        "watched",
+    )
+
+    def __init__(self, number: int, used_tube: Tube, unsent: list[Session]) -> None:
         self.number = number
         self.reader = Reader()
-        self.using = engine.default_tube
-        self.using.using += 1
-        self.watched: Bag[Tube] = Bag()
-        engine.watch(self, engine.default_tube)
-        #: reserved jobs by their deadline
-        self.held: Heap[Job] = Heap()
-        #: a reserve has not been answered yet
+        self.used_tube = used_tube
+        self.watched: RotatingSet[Tube] = RotatingSet()
+        #: the jobs that the client has reserved, by their deadlines
+        self.held: Heap[StoredJob] = Heap()
+        #: whether a reserve waits for a job; further commands wait for its reply
         self.waiting = False
-        #: has put, has reserved: for the counts in stats
-        self.producer = self.worker = False
-        #: the job whose body is on its way
-        self.incoming: Job | None = None
-        #: the body of a put that was too big is on its way, to be thrown away
-        self.skipping = False
-        #: the client sends no more
+        #: whether the client has ever put a job, and whether it has ever reserved one
+        self.is_producer = self.is_worker = False
+        #: the job whose body is about to arrive
+        self.incoming: StoredJob | None = None
+        #: whether the body of a put that was too big is about to arrive, and is thrown away
+        self.discarding = False
+        #: whether the client has closed its sending side
         self.half_closed = False
-        #: to be closed when all replies are sent
+        #: whether the connection is to be closed after all replies were sent
         self.closing = False
-        #: has more to do when its replies have been taken
+        #: whether further commands wait until replies were taken
         self.stalled = False
+        #: bytes of the replies that were not taken yet
+        self.replies_size = 0
         self._replies: list[bytes] = []
-        self._replies_size = 0
-
-    # --- replies --------------------------------------------------------------------------
+        self._unsent = unsent
 
     def reply(self, *pieces: bytes) -> None:
-        """Add to what is to be sent."""
+        """Append a reply, given in pieces, to those that the client will be sent."""
         if not self._replies:
-            self.engine.unsent.append(self)
+            self._unsent.append(self)
         self._replies += pieces
         for piece in pieces:
-            self._replies_size += len(piece)
+            self.replies_size += len(piece)
 
-    def take(self) -> bytes:
-        """What is to be sent; it is the caller's now."""
+    def take_replies(self) -> bytes:
+        """Remove and return the replies that are to be sent."""
         replies = b"".join(self._replies)
         self._replies.clear()
-        self._replies_size = 0
+        self.replies_size = 0
         return replies
 
     @property
     def has_replies(self) -> bool:
-        """Whether something is to be sent."""
+        """Return whether there are replies to be sent."""
         return bool(self._replies)
-
-    # --- commands -------------------------------------------------------------------------
-
-    def run(self) -> None:
-        """Carry out what has come, as far as possible now."""
-        engine = self.engine
-        self.stalled = False
-        while not (self.waiting or self.closing or self._replies_size > MAX_REPLIES):
-            if self.incoming:
-                body = self.reader.body(self.incoming.size + 2)
-                if body is None:
-                    break
-                engine.now = engine.clock()
-                self.reply(commands.end_of_put(engine, self, body))
-            elif self.skipping:
-                if not self.reader.skipped():
-                    break
-                self.skipping = False
-                self.reply(b"JOB_TOO_BIG\r\n")
-            else:
-                line = self.reader.line()
-                if line is None:
-                    break
-                engine.now = engine.clock()
-                reply = commands.execute(engine, self, line)
-                if reply is not None:
-                    self.reply(reply)
-        else:
-            self.stalled = self._replies_size > MAX_REPLIES and not self.closing
-            return
-        # Whatever is left is the beginning of something whose end will never come.
-        if self.half_closed:
-            self.closing = True

@@ -1,21 +1,17 @@
-"""What stats and the lists say (section 6)."""
+"""The data of the replies to the stats and list commands (section 6)."""
 
 from __future__ import annotations
 
 import os
 import resource
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
-from .job import State
-
-if TYPE_CHECKING:
-    from .engine import Engine
-    from .job import Job
-    from .tube import Tube
+from .engine import Engine
+from .stored_job import JobState, StoredJob
+from .tube import Tube
 
 VERSION = "1.13+beanstalkt"
-"""The version of beanstalkd that the server behaves like, and whose it is."""
+"""The version of beanstalkd whose behaviour the server has, and the name of this package."""
 
 _COUNTED = (
     "put",
@@ -44,18 +40,18 @@ _COUNTED = (
 """The commands that stats counts, in its order; reserve-job and kick-job are not among them."""
 
 
-def names(tubes: Iterable[Tube]) -> bytes:
-    """A list of tubes."""
+def tube_list(tubes: Iterable[Tube]) -> bytes:
+    """Return the names of tubes, as list-tubes and list-tubes-watched show them."""
     return b"---\n" + b"".join(b"- %b\n" % tube.name for tube in tubes)
 
 
-def job(engine: Engine, job: Job) -> bytes:
-    """The reply to stats-job (section 6.2)."""
-    timed = job.state in (State.RESERVED, State.DELAYED)
+def job_stats(engine: Engine, job: StoredJob) -> bytes:
+    """Return the statistics of a job, as stats-job shows them (section 6.2)."""
+    timed = job.state in (JobState.RESERVED, JobState.DELAYED)
     return _dictionary(
         {
             "id": job.id,
-            "tube": _quoted(job.tube.name.decode()),
+            "tube": _quoted(job.tube_name.decode()),
             "state": job.state.value,
             "pri": job.priority,
             "age": int(engine.now - job.created),
@@ -72,15 +68,15 @@ def job(engine: Engine, job: Job) -> bytes:
     )
 
 
-def tube(engine: Engine, tube: Tube) -> bytes:
-    """The reply to stats-tube (section 6.3)."""
+def tube_stats(engine: Engine, tube: Tube) -> bytes:
+    """Return the statistics of a tube, as stats-tube shows them (section 6.3)."""
     return _dictionary(
         {
             "name": _quoted(tube.name.decode()),
-            **_jobs([tube]),
+            **_job_counts([tube]),
             "total-jobs": tube.total_jobs,
-            "current-using": tube.using,
-            "current-watching": tube.watching,
+            "current-using": tube.user_count,
+            "current-watching": tube.watcher_count,
             "current-waiting": len(tube.waiting),
             "cmd-delete": tube.deletes,
             "cmd-pause-tube": tube.pauses,
@@ -90,22 +86,22 @@ def tube(engine: Engine, tube: Tube) -> bytes:
     )
 
 
-def server(engine: Engine) -> bytes:
-    """The reply to stats (section 6.4)."""
+def server_stats(engine: Engine) -> bytes:
+    """Return the statistics of the server, as stats shows them (section 6.4)."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     system = os.uname()
-    sessions = engine.sessions
+    sessions = engine.sessions.values()
     return _dictionary(
         {
-            **_jobs(engine.tubes),
-            **{f"cmd-{verb}": engine.commands[verb] for verb in _COUNTED},
-            "job-timeouts": engine.timeouts,
+            **_job_counts(engine.tube_order),
+            **{f"cmd-{verb}": engine.command_counts[verb] for verb in _COUNTED},
+            "job-timeouts": engine.total_timeouts,
             "total-jobs": engine.total_jobs,
             "max-job-size": engine.max_job_size,
             "current-tubes": len(engine.tubes),
             "current-connections": len(sessions),
-            "current-producers": sum(session.producer for session in sessions),
-            "current-workers": sum(session.worker for session in sessions),
+            "current-producers": sum(session.is_producer for session in sessions),
+            "current-workers": sum(session.is_worker for session in sessions),
             "current-waiting": sum(session.waiting for session in sessions),
             "total-connections": engine.total_connections,
             "pid": os.getpid(),
@@ -113,7 +109,7 @@ def server(engine: Engine) -> bytes:
             "rusage-utime": f"{usage.ru_utime:.6f}",
             "rusage-stime": f"{usage.ru_stime:.6f}",
             "uptime": int(engine.now - engine.started),
-            # There is no binlog; these are what beanstalkd says when it runs without one.
+            # The server has no binlog. A beanstalkd that runs without one reports these values.
             "binlog-oldest-index": 0,
             "binlog-current-index": 0,
             "binlog-records-migrated": 0,
@@ -128,12 +124,12 @@ def server(engine: Engine) -> bytes:
     )
 
 
-def _jobs(tubes: Iterable[Tube]) -> dict[str, int]:
+def _job_counts(tubes: Iterable[Tube]) -> dict[str, int]:
     tubes = list(tubes)
     return {
-        "current-jobs-urgent": sum(tube.urgent for tube in tubes),
+        "current-jobs-urgent": sum(tube.urgent_count for tube in tubes),
         "current-jobs-ready": sum(len(tube.ready) for tube in tubes),
-        "current-jobs-reserved": sum(tube.reserved for tube in tubes),
+        "current-jobs-reserved": sum(tube.reserved_count for tube in tubes),
         "current-jobs-delayed": sum(len(tube.delayed) for tube in tubes),
         "current-jobs-buried": sum(len(tube.buried) for tube in tubes),
     }

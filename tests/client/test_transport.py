@@ -12,7 +12,7 @@ import pytest
 from tornado.ioloop import IOLoop
 
 from beanstalkt.client import transport as module
-from beanstalkt.client.transport import KEEPALIVE, Stream, open_stream
+from beanstalkt.client.transport import KEEPALIVE, Transport, open_transport
 from beanstalkt.protocol.address import Address
 
 from ..support.beanstalkd import HOST, free_port
@@ -23,7 +23,7 @@ class End:
     """A stream, what it has reported, and the plain socket at its other end."""
 
     def __init__(self, ours: socket.socket, theirs: socket.socket) -> None:
-        self.stream = Stream(ours)
+        self.stream = Transport(ours)
         self.socket = theirs
         self.received = bytearray()
         self.ends = 0
@@ -124,7 +124,7 @@ async def test_what_has_come_can_be_read_now(end: End) -> None:
 async def test_a_reset_is_told_as_such() -> None:
     with socket.create_server((HOST, 0)) as listener:
         address = Address(HOST, listener.getsockname()[1])
-        stream = await open_stream(address, None, 5)
+        stream = await open_transport(address, None, 5)
         closed = asyncio.Event()
         stream.start(lambda chunk: None, closed.set)
         other, _ = listener.accept()
@@ -140,7 +140,7 @@ async def test_a_reset_is_told_as_such() -> None:
 async def test_refused_is_an_oserror_in_the_systems_words() -> None:
     async with nothing_left():
         with pytest.raises(OSError, match=r"^Connection refused$"):
-            await open_stream(Address(HOST, free_port()), None, 5)
+            await open_transport(Address(HOST, free_port()), None, 5)
 
 
 async def test_every_address_gets_its_share_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,13 +163,13 @@ async def test_every_address_gets_its_share_of_the_time(monkeypatch: pytest.Monk
     monkeypatch.setattr(module, "_connect", try_one)
     async with nothing_left():
         with socket.create_server((HOST, 0)) as listener:
-            stream = await open_stream(Address("name", listener.getsockname()[1]), None, 0.3)
+            stream = await open_transport(Address("name", listener.getsockname()[1]), None, 0.3)
             stream.close()
         assert tried == ["silent", "refuses", HOST]
         # The last failure is the one that is told.
         tried.clear()
         with pytest.raises(OSError, match=r"^Connection refused$"):
-            await open_stream(Address("name", free_port()), None, 0.3)
+            await open_transport(Address("name", free_port()), None, 0.3)
 
 
 async def test_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +180,7 @@ async def test_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
         for step in ("_connect", "_resolve"):
             monkeypatch.setattr(module, step, never)
             with pytest.raises(OSError, match=r"no answer within 0\.0"):
-                await open_stream(Address(HOST, free_port()), None, 0.05)
+                await open_transport(Address(HOST, free_port()), None, 0.05)
 
 
 async def test_cancelled_it_leaves_no_socket() -> None:
@@ -188,7 +188,7 @@ async def test_cancelled_it_leaves_no_socket() -> None:
         with socket.create_server((HOST, 0)) as listener:
             address = Address(HOST, listener.getsockname()[1])
             for turns in range(6):
-                task = asyncio.ensure_future(open_stream(address, None, 5))
+                task = asyncio.ensure_future(open_transport(address, None, 5))
                 for _ in range(turns):
                     await asyncio.sleep(0)
                 task.cancel()
@@ -205,7 +205,7 @@ async def test_a_name_without_an_address(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(module, "_resolve", nowhere)
     with pytest.raises(OSError, match="name has no address"):
-        await open_stream(Address("name"), None, 5)
+        await open_transport(Address("name"), None, 5)
 
 
 def test_keep_alive_notices_within_minutes() -> None:

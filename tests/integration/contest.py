@@ -16,6 +16,7 @@ import time
 from hypothesis import reject
 
 from beanstalkt.server.engine import Engine
+from beanstalkt.server.interpreter import Interpreter
 from beanstalkt.server.session import Session
 
 from ..support.beanstalkd import Beanstalkd
@@ -63,8 +64,9 @@ class Contest:
         self._rows = rows
         self._stack = stack
         self._engine = Engine()
+        self._interpreter = Interpreter(self._engine)
         # Starting a real server costs a connection, which its statistics count.
-        self._engine.close(self._engine.connect())
+        self._interpreter.close(self._engine.connect())
         for server in servers:
             if isinstance(server, Embedded):
                 server.connect().close()
@@ -130,7 +132,7 @@ class Contest:
         for piece in pieces:
             if session is None or session.closing:
                 break
-            self._engine.receive(session, piece)
+            self._interpreter.receive(session, piece)
             for sock in self._sockets[number]:
                 sock.sendall(piece)
             self._compare()
@@ -143,7 +145,7 @@ class Contest:
             # How much of that is still carried out is left to chance.
             self._half_close(number)
             return
-        self._engine.close(session)
+        self._interpreter.close(session)
         self._forget(number)
         self._compare()
 
@@ -155,7 +157,7 @@ class Contest:
             reject()
         for sock in self._sockets[number]:
             sock.shutdown(socket.SHUT_WR)
-        self._engine.half_close(session)
+        self._interpreter.half_close(session)
         self._compare()
 
     def _forget(self, number: int) -> None:
@@ -173,15 +175,15 @@ class Contest:
             for number, session in enumerate(self._sessions):
                 if session is None:
                     continue
-                expected = session.take()
+                expected = session.take_replies()
                 while session.stalled:
-                    self._engine.resume(session)
-                    expected += session.take()
+                    self._interpreter.resume(session)
+                    expected += session.take_replies()
                 if expected or session.closing:
                     unread = session.reader.buffered > 0
                     self._expect(number, expected, session.closing, unread)
                 if session.closing:
-                    self._engine.close(session)
+                    self._interpreter.close(session)
                     self._forget(number)
         self._synchronise()
         sockets = [sock for pair in self._sockets for sock in pair]

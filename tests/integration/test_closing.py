@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from beanstalkt import Client, ConnectionLost
-from beanstalkt.client import connection
-from beanstalkt.client import reconnecting as supervisor
+from beanstalkt.client.timing import Timing
 
 from ..support.beanstalkd import Beanstalkd, free_port
 from ..support.peer import Line, Peer
@@ -128,13 +127,10 @@ async def test_put_many_under_way(apart: Beanstalkd) -> None:
 # --- it ends ---
 
 
-async def test_a_frozen_server_does_not_hold_it_up(
-    apart: Beanstalkd, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert connection.CLOSE_TIMEOUT == 5
-    monkeypatch.setattr(connection, "CLOSE_TIMEOUT", 0.2)
+async def test_a_frozen_server_does_not_hold_it_up(apart: Beanstalkd) -> None:
+    assert Timing().close_timeout == 5
     async with nothing_left():
-        client = client_of(apart)
+        client = client_of(apart, timing=Timing(close_timeout=0.2))
         await client.connect()
         await client.put(b"job")
         apart.freeze()
@@ -363,12 +359,9 @@ async def test_a_close_that_is_cancelled_ends_the_connection_all_the_same(
     await until_alone(apart)
 
 
-async def test_cancelled_with_a_frozen_server_it_ends_at_once(
-    apart: Beanstalkd, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(connection, "CLOSE_TIMEOUT", 60)
+async def test_cancelled_with_a_frozen_server_it_ends_at_once(apart: Beanstalkd) -> None:
     async with nothing_left():
-        client = client_of(apart)
+        client = client_of(apart, timing=Timing(close_timeout=60))
         await client.connect()
         apart.freeze()
         put = client.put(b"job")
@@ -411,12 +404,9 @@ async def test_connect_and_close_again_while_it_still_closes(apart: Beanstalkd) 
     await until_alone(apart)
 
 
-async def test_it_does_not_connect_again_by_itself(
-    apart: Beanstalkd, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(supervisor, "ATTEMPT_TIMEOUT", 0.05)
+async def test_it_does_not_connect_again_by_itself(apart: Beanstalkd) -> None:
     async with Proxy(apart.host, apart.port) as proxy:
-        client = client_of(proxy)
+        client = client_of(proxy, timing=Timing(attempt_timeout=0.05))
         await client.connect()
         await client.put(b"job")
         await client.close()

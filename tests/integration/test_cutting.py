@@ -321,4 +321,8 @@ async def test_a_server_killed_and_restarted_under_load(tmp_path: Path, shared: 
     missing = load.acknowledged - there.keys() - load.deleted.keys() - load.delete_unknown
     assert not missing
     strange = (there.keys() | load.deleted.keys()) - load.acknowledged - load.unknown
-    assert not strange
+    # Killed between the two halves of a record of its binlog, beanstalkd finds a job whose body is
+    # zeros. Its put was never acknowledged.
+    torn = {body for body in strange if not body.strip(b"\0")}
+    assert len(torn) <= len(load.unknown)
+    assert not strange - torn

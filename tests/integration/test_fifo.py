@@ -16,7 +16,7 @@ import pytest
 
 import beanstalkt
 from beanstalkt import Client, ConnectionLost, TimedOut
-from beanstalkt.client import connection
+from beanstalkt.client.timing import Timing
 from tests.support.embedded import AnyServer
 from tests.support.peer import Line, Peer
 
@@ -306,10 +306,9 @@ async def test_a_tube_switch_behind_a_waiting_reserve_stays_one_unit(
 
 
 async def test_a_warning_says_once_what_holds_a_command(
-    server: AnyServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    server: AnyServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(connection, "HOLD_WARNING", 0.05)
-    async with to(server) as client, to(server) as other:
+    async with to(server, timing=Timing(hold_warning=0.05)) as client, to(server) as other:
         for _ in range(2):
             reserve, put = client.reserve(), client.put(b"held")
             while not caplog.records:
@@ -327,10 +326,9 @@ async def test_a_warning_says_once_what_holds_a_command(
 
 
 async def test_a_short_hold_is_not_worth_a_warning(
-    server: AnyServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    server: AnyServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(connection, "HOLD_WARNING", 0.3)
-    async with to(server) as client, to(server) as other:
+    async with to(server, timing=Timing(hold_warning=0.3)) as client, to(server) as other:
         for _ in range(3):
             reserve, put = client.reserve(), client.put(b"held")
             await other.put(b"go", 0)

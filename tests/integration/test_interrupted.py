@@ -24,6 +24,7 @@ from ..support.beanstalkd import Beanstalkd
 T = TypeVar("T")
 
 PACKAGE = Path(sys.modules[Client.__module__].__file__ or "").parent
+PROTOCOL = PACKAGE.parent / "protocol"
 WAIT = 10  # seconds; far less than response_timeout
 
 
@@ -32,7 +33,9 @@ class Interruption:
 
     def __init__(self, at: int, *modules: str) -> None:
         self.at = at
-        self.files = {str(PACKAGE / f"{name}.py") for name in modules}
+        self.files = {
+            str(folder / f"{name}.py") for name in modules for folder in (PACKAGE, PROTOCOL)
+        }
         self.lines = 0
         self.where = "nowhere"
 
@@ -101,9 +104,9 @@ class Load:
 
     async def lose(self) -> None:
         """Loses the connection, and waits for the next one."""
-        connection = self.client._supervisor.connection
+        connection = self.client._reconnector.connection
         assert connection is not None
-        connection.give_up()
+        connection.abort_closing()
         await self.all(self.client.connect())
         await self.put(b"again")
 
@@ -169,9 +172,10 @@ def interrupted(
     "modules",
     [
         ("connection",),
-        ("stream",),
-        ("client",),
-        ("place", "fifo", "patience", "protocol"),
+        ("transport",),
+        ("client", "tubes"),
+        ("pipeline", "requests", "timeouts", "reserve_future", "put_many"),
+        ("parser", "commands", "results"),
     ],
     ids=" ".join,
 )
@@ -192,7 +196,7 @@ def test_at_any_line_of_connecting_again(
     at = 0
     while True:
         at += 1
-        if interrupted(loop, beanstalkd, at, ("supervisor",), Load.lose).where == "nowhere":
+        if interrupted(loop, beanstalkd, at, ("reconnecting",), Load.lose).where == "nowhere":
             break
     assert at > 20
 

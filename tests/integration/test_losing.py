@@ -9,7 +9,8 @@ import os
 import signal
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -24,8 +25,9 @@ from beanstalkt import (
     ReservationLost,
     TimedOut,
 )
-from beanstalkt.client import reconnecting as supervisor
-from beanstalkt.client.transport import open_stream
+from beanstalkt.client import reconnecting
+from beanstalkt.client.timing import Timing
+from beanstalkt.client.transport import open_transport
 from tests.support.embedded import AnyServer
 
 from ..support.beanstalkd import HOST, Beanstalkd, free_port
@@ -237,20 +239,20 @@ async def test_the_delay_grows_only_when_asked_to() -> None:
         assert loop.time() - begin > 0.9 * (0.1 + 0.2 + 0.4 + 0.4)
 
 
-async def test_after_a_success_the_delay_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_after_a_success_the_delay_begins_anew() -> None:
     pauses: list[float] = []
-    delays = supervisor.Timing.delays
 
-    def recorded(timing: supervisor.Timing) -> Any:
-        for pause in delays(timing):
-            pauses.append(pause)
-            yield pause
+    @dataclass(frozen=True)
+    class Recorded(Timing):
+        def delays(self) -> Iterator[float]:
+            for pause in super().delays():
+                pauses.append(pause)
+                yield pause
 
-    monkeypatch.setattr(supervisor.Timing, "delays", recorded)
     server = Beanstalkd()
     server.start()
     try:
-        async with client_of(server, max_reconnect_delay=1) as client:
+        async with client_of(server, max_reconnect_delay=1, timing=Recorded()) as client:
             for _ in range(2):
                 await client.put(b"job")
                 pauses.clear()
@@ -274,9 +276,9 @@ def attempts(monkeypatch: pytest.MonkeyPatch) -> list[None]:
 
     def counting(*arguments: Any) -> Any:
         counted.append(None)
-        return open_stream(*arguments)
+        return open_transport(*arguments)
 
-    monkeypatch.setattr(supervisor, "open_stream", counting)
+    monkeypatch.setattr(reconnecting, "open_transport", counting)
     return counted
 
 
@@ -313,11 +315,9 @@ async def test_a_server_that_stays_away_is_told_of_again(
     server: AnyServer,
     caplog: pytest.LogCaptureFixture,
     attempts: list[None],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert supervisor.WARNING_INTERVAL == 60
-    monkeypatch.setattr(supervisor, "WARNING_INTERVAL", 0.1)
-    async with client_of(server) as client:
+    assert Timing().warning_interval == 60
+    async with client_of(server, timing=Timing(warning_interval=0.1)) as client:
         await client.put(b"job")
         server.kill()
         await until(lambda: len(warnings(caplog)) >= 4)
@@ -412,10 +412,8 @@ async def test_what_was_not_granted_is_not_restored() -> None:
 
 
 @pytest.mark.parametrize("answer", [b"", b"INTERNAL_ERROR\r\n", b"USING other x\r\n", b"USI"])
-async def test_a_replay_that_fails_is_repeated(
-    answer: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(supervisor, "ATTEMPT_TIMEOUT", 0.1)
+async def test_a_replay_that_fails_is_repeated(answer: bytes) -> None:
+    timing = Timing(attempt_timeout=0.1)
     calls: list[int] = []
 
     async def script(line: Line) -> None:
@@ -432,7 +430,7 @@ async def test_a_replay_that_fails_is_repeated(
                 return  # hangs up
         await line.end()
 
-    async with nothing_left(), Peer(script) as peer, client_of(peer) as client:
+    async with nothing_left(), Peer(script) as peer, client_of(peer, timing=timing) as client:
         client.set_reconnect_callback(lambda: calls.append(len(peer.lines)))
         await client.use("x")
         with pytest.raises(ConnectionLost):

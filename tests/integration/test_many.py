@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from beanstalkt import Client, ConnectionLost
-from beanstalkt.client import put_many as many
-from beanstalkt.protocol.commands import encode_put
+from beanstalkt.client import put_many
+from beanstalkt.protocol.arguments import check_body
 
 from ..support.beanstalkd import Beanstalkd
 from ..support.embedded import AnyServer
@@ -105,12 +105,12 @@ async def test_a_body_that_raises_stop_iteration_is_not_the_end(
 ) -> None:
     async with Client(server.host, server.port) as client:
 
-        def stops(priority: int, delay: int, ttr: int, body: object) -> bytes:
+        def stops(body: object) -> bytes:
             if body == b"stop":
                 raise StopIteration
-            return encode_put(priority, delay, ttr, body)
+            return check_body(body)
 
-        monkeypatch.setattr(many, "encode_put", stops)
+        monkeypatch.setattr(put_many, "check_body", stops)
         with pytest.raises(RuntimeError, match="StopIteration") as caught:
             await asyncio.wait_for(client.put_many([b"one", b"stop", b"two"]), 10)
         assert caught.value.ids == [1]  # type: ignore[attr-defined]

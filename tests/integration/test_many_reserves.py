@@ -30,7 +30,7 @@ class Lines:
         self.count = 0
 
     def _trace(self, frame: FrameType, event: str, _: Any) -> Any:
-        if os.path.dirname(frame.f_code.co_filename) != PACKAGE:
+        if not frame.f_code.co_filename.startswith(PACKAGE):
             return None
         self.count += event == "line"
         return self._trace

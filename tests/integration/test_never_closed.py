@@ -17,7 +17,8 @@ from ..support.beanstalkd import Beanstalkd
 
 NEVER_CLOSED = """
 import asyncio, gc, os, sys, weakref
-from beanstalkt import Client, timerfd
+from beanstalkt import Client
+from beanstalkt.client import timerfd
 
 port, kind, doing = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 if kind == "timer":
@@ -37,7 +38,7 @@ async def main():
     elif doing == "putting":
         client.put(b"job")
     elif doing == "reconnecting":
-        client._supervisor.connection.give_up()
+        client._reconnector.connection.abort_closing()
         await asyncio.sleep(0.01)
 
 left = []
@@ -101,10 +102,10 @@ def test_on_a_second_loop_there_is_one_clear_error(beanstalkd: Beanstalkd, state
     async def first() -> None:
         await client.connect()
         await client.use("used")
-        connection = client._supervisor.connection
+        connection = client._reconnector.connection
         assert connection is not None
         if state == "reconnecting":
-            connection.give_up()
+            connection.abort_closing()
         elif state == "moving":
             reserve = client.reserve()
             await asyncio.sleep(0)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from beanstalkt import Client, ConnectionLost, TimedOut
-from beanstalkt.client import connection
+from beanstalkt.client.timing import Timing
 from tests.support.embedded import AnyServer
 
 from ..support.beanstalkd import Beanstalkd
@@ -210,8 +210,8 @@ STEP = 100_000  # bytes in a hundredth of a second: the body takes a second, man
 def small_buffers(line: Line, client: Client) -> None:
     """Has few bytes be in the hands of the system, where nobody sees them move."""
     line.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
-    connection: Any = client._supervisor.connection
-    connection._stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**16)
+    connection: Any = client._reconnector.connection
+    connection._transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**16)
 
 
 async def take(line: Line, count: int) -> None:
@@ -285,16 +285,16 @@ async def test_a_long_body_that_stops_half_way_is_noticed(way: str) -> None:
 
 @pytest.mark.parametrize("huge", [float("inf"), 2**63, 10**400], ids=["inf", "2**63", "10**400"])
 async def test_without_a_limit_the_timers_of_others_go_on(
-    huge: float, monkeypatch: pytest.MonkeyPatch
+    huge: float,
 ) -> None:
-    monkeypatch.setattr(connection, "CLOSE_TIMEOUT", 0.01)
+    timing = Timing(close_timeout=0.01)
 
     async def silent(line: Line) -> None:
         await line.end()
 
     async with (
         Peer(silent) as peer,
-        client_of(peer, response_timeout=huge, connect_timeout=huge) as endless,
+        client_of(peer, response_timeout=huge, connect_timeout=huge, timing=timing) as endless,
         client_of(peer) as client,
     ):
         put, reserve = endless.put(b"job"), endless.reserve(1)

@@ -34,7 +34,7 @@ def cancel_tasks_of_the_client() -> None:
     """Cancels these and leaves those of the test's proxy or server."""
     for task in asyncio.all_tasks():
         name = getattr(task.get_coro(), "__qualname__", "")
-        if name.startswith(("Supervisor.", "Client.")) or name in ("_connect", "_resolve"):
+        if name.startswith(("Reconnector.", "Client.")) or name in ("_connect", "_resolve"):
             task.cancel()
 
 
@@ -105,16 +105,16 @@ async def test_a_time_to_connect_ends_in_the_pause_too() -> None:
         client = Client(port=free_port(), connect_timeout=0.05, reconnect_delay=10)
         with pytest.raises(ConnectionLost, match="within"):
             await asyncio.wait_for(client.connect(), WAIT)
-        assert not client._supervisor.active
+        assert not client._reconnector.active
 
 
 async def test_a_cancelled_connect_ends_the_pause(server: AnyServer) -> None:
     async with nothing_left():
         client = Client(port=free_port(), reconnect_delay=10)
         waits = client.connect()
-        await until(lambda: client._supervisor._pause is not None)
+        await until(lambda: client._reconnector._pause is not None)
         waits.cancel()
-        await until(lambda: not client._supervisor.active)
+        await until(lambda: not client._reconnector.active)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from beanstalkt import Client, ConnectionLost, TimedOut
-from beanstalkt.client import connection
+from beanstalkt.client.pipeline import GRACE
 from tests.support.embedded import AnyServer
 
 from ..support.beanstalkd import Beanstalkd
@@ -250,7 +250,7 @@ async def test_a_reserve_behind_a_slow_reply_is_not_ended_before_its_turn() -> N
 
     async def play(line: Line) -> None:
         await line.expect(b"stats-job 5")
-        await asyncio.sleep(3 * connection.GRACE)
+        await asyncio.sleep(3 * GRACE)
         line.send(b"OK 10\r\n---\npri: 5\r\n")
         await line.expect(b"release 5 5 0", b"reserve-with-timeout 0")
         line.send(b"RELEASED\r\nRESERVED 5 1\r\nx\r\n")

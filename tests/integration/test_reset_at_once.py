@@ -8,8 +8,8 @@ import select
 import pytest
 
 from beanstalkt import Client
-from beanstalkt.client import reconnecting as supervisor
-from beanstalkt.client.transport import Stream, TLSStream, open_stream
+from beanstalkt.client import reconnecting
+from beanstalkt.client.transport import TLSTransport, Transport, open_transport
 from beanstalkt.protocol.address import Address
 
 from ..support.peer import Line, Peer
@@ -29,10 +29,10 @@ async def test_the_next_attempt_comes_at_once(monkeypatch: pytest.MonkeyPatch) -
 
     async def open_one_that_ends(
         address: Address, ssl_options: None, timeout: float
-    ) -> Stream | TLSStream:
+    ) -> Transport | TLSTransport:
         nonlocal opened
         opened += 1
-        stream = await open_stream(address, ssl_options, timeout)
+        stream = await open_transport(address, ssl_options, timeout)
         if 1 < opened <= 1 + RESETS:
             while len(peer.lines) < opened:
                 await asyncio.sleep(0)
@@ -41,7 +41,7 @@ async def test_the_next_attempt_comes_at_once(monkeypatch: pytest.MonkeyPatch) -
                 await asyncio.sleep(0)
         return stream
 
-    monkeypatch.setattr(supervisor, "open_stream", open_one_that_ends)
+    monkeypatch.setattr(reconnecting, "open_transport", open_one_that_ends)
     async with Peer(script) as peer:
         client = Client(peer.host, peer.port, reconnect_delay=0.01)
         await client.connect()

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from beanstalkt import Client, NotFound
-from beanstalkt.client import reconnecting as supervisor
+from beanstalkt.client.timing import Timing
 
 from ..support.embedded import AnyServer
 
@@ -21,10 +21,9 @@ def connections(server: AnyServer) -> int:
 
 
 async def test_a_job_that_ran_out_of_time_unnoticed_does_not_keep_the_connection(
-    server: AnyServer, monkeypatch: pytest.MonkeyPatch
+    server: AnyServer,
 ) -> None:
-    monkeypatch.setattr(supervisor, "HELD_CHECK", 0.05)
-    async with Client(server.host, server.port) as client:
+    async with Client(server.host, server.port, timing=Timing(held_check=0.05)) as client:
         await client.put(b"job", ttr=1)
         job = await client.reserve()
         # Another worker takes it as soon as its time is over.
@@ -43,10 +42,9 @@ async def test_a_job_that_ran_out_of_time_unnoticed_does_not_keep_the_connection
 
 
 async def test_a_job_that_is_held_is_not_given_away(
-    server: AnyServer, monkeypatch: pytest.MonkeyPatch
+    server: AnyServer,
 ) -> None:
-    monkeypatch.setattr(supervisor, "HELD_CHECK", 0.05)
-    async with Client(server.host, server.port) as client:
+    async with Client(server.host, server.port, timing=Timing(held_check=0.05)) as client:
         await client.put(b"job", ttr=3)
         job = await client.reserve()
         before = connections(server)

@@ -11,7 +11,7 @@ import pytest
 from tornado.ioloop import IOLoop
 
 from beanstalkt import Client, Job
-from beanstalkt.client.client import Unknown
+from beanstalkt.client.client import UnknownLoop
 from tests.support.embedded import AnyServer
 
 from .test_cancel import every_verb, soon, to
@@ -40,7 +40,8 @@ async def test_a_wrong_thread_changes_nothing(
 ) -> None:
     asyncio.get_running_loop().set_debug(debug)
     if not told:  # in which thread the loop runs: asyncio's own loop does, not every other one
-        monkeypatch.setattr(Client, "_runner", property(lambda _: Unknown, lambda *_: None), False)
+        unknown = property(lambda _: UnknownLoop, lambda *_: None)
+        monkeypatch.setattr(Client, "_runner", unknown, False)
     async with to(server) as client:
         await client.put(b"x")
         job = await client.reserve()

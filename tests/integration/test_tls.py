@@ -14,7 +14,7 @@ import pytest
 import trustme
 
 from beanstalkt import Client, ConnectionLost, Job, NotFound, ReservationLost
-from beanstalkt.client import connection
+from beanstalkt.client.timing import Timing
 
 from ..support.beanstalkd import EXECUTABLE, Beanstalkd
 from ..support.embedded import Apart
@@ -243,11 +243,9 @@ async def test_a_stalled_server_and_close(
     apart: Beanstalkd,
     server_side: ssl.SSLContext,
     trusting: ssl.SSLContext,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connection, "CLOSE_TIMEOUT", 0.1)
     async with proxy_of(apart, server_side) as proxy:
-        client = client_of(proxy, trusting)
+        client = client_of(proxy, trusting, timing=Timing(close_timeout=0.1))
         await client.connect()
         proxy.up.open.clear()
         big, small, reserve = client.put(bytes(15_000_000)), client.put(b"job"), client.reserve()

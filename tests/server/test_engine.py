@@ -1,22 +1,17 @@
-"""What time does, by a clock that the test moves; and what the queue costs."""
+"""What happens as time passes, by a clock that the test moves; and the costs of the queue."""
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 
-import pytest
+from hypothesis import given
 
+from beanstalkt.server.engine import Engine
+from beanstalkt.server.stored_job import JobState
+
+from ..integration.sequences import SEQUENCE, Close, HalfClose, Send, Step
 from ..support.talk import Line, Talk
-
-
-@pytest.fixture
-def talk() -> Talk:
-    return Talk()
-
-
-@pytest.fixture
-def line(talk: Talk) -> Line:
-    return talk.connect()
 
 
 class TestDelay:
@@ -161,13 +156,6 @@ class TestTimeout:
         assert line.hear() == b"TIMED_OUT\r\n"
         assert talk.connect().stats(b"stats-tube default")["current-waiting"] == "0"
 
-    def test_commands_behind_it_follow_in_order(self, talk: Talk, line: Line) -> None:
-        line.send(b"reserve-with-timeout 3\r\nreserve-with-timeout 2\r\nuse a\r\n")
-        talk.sleep(3)
-        assert line.hear() == b"TIMED_OUT\r\n"
-        talk.sleep(2)
-        assert line.hear() == b"TIMED_OUT\r\nUSING a\r\n"
-
 
 class TestPause:
     def test_nothing_is_reserved_until_it_is_over(self, talk: Talk, line: Line) -> None:
@@ -234,52 +222,6 @@ def test_a_reserve_takes_the_best_of_all_its_tubes(talk: Talk, line: Line) -> No
     ]
 
 
-def test_a_put_that_fails_uses_up_an_id(line: Line) -> None:
-    assert line.send(b"put 0 0 1 1\r\nxyz") == b"EXPECTED_CRLF\r\n"
-    assert line.put() == b"INSERTED 2\r\n"
-
-
-def test_draining(talk: Talk, line: Line) -> None:
-    line.put()
-    talk.engine.draining = True
-    assert line.put() == b"DRAINING\r\n"
-    assert line.send(b"put 0 0 1 1\r\nxyz") == b"EXPECTED_CRLF\r\n"
-    assert line.put(b"x" * 65536) == b"JOB_TOO_BIG\r\n"
-    assert line.say(b"reserve") == b"RESERVED 1 0\r\n\r\n"
-    assert line.stats(b"stats")["draining"] == "true"
-
-
-def test_a_half_sent_put_can_be_looked_at_and_goes_with_its_connection(talk: Talk) -> None:
-    half = talk.connect(b"use a")
-    half.send(b"put 0 0 1 5\r\nab")
-    other = talk.connect()
-    assert other.stats(b"stats-job 1")["state"] == "invalid"
-    assert other.say(b"peek 1") == b"FOUND 1 5\r\n" + bytes(5) + b"\r\n"
-    assert other.say(b"delete 1") == b"NOT_FOUND\r\n"
-    assert other.say(b"kick-job 1") == b"NOT_FOUND\r\n"
-    half.close()
-    assert other.say(b"peek 1") == b"NOT_FOUND\r\n"
-    assert other.say(b"list-tubes") == b"OK 14\r\n---\n- default\n\r\n"
-
-
-@pytest.mark.parametrize("size", [0, 10, 2**30])
-def test_the_limit_of_a_body_is_what_it_was_set_to(size: int) -> None:
-    talk = Talk(max_job_size=size)
-    talk.connect().send(b"put 0 0 1 %d\r\n" % size)
-    assert talk.connect().stats(b"stats-job 1")["state"] == "invalid"
-    talk.connect().send(b"put 0 0 1 %d\r\n" % (size + 1))
-    assert talk.connect().say(b"stats-job 2") == b"NOT_FOUND\r\n"
-    assert talk.connect().stats(b"stats")["max-job-size"] == str(size)
-
-
-def test_replies_that_nobody_takes_stop_the_work(talk: Talk, line: Line) -> None:
-    line.put(b"x" * 60_000)
-    talk.engine.receive(line.session, b"peek 1\r\n" * 500)
-    assert line.session.stalled
-    assert len(line.session.take()) < 512 * 1024
-    assert line.hear().count(b"FOUND") > 490
-
-
 def per_job(jobs: int) -> float:
     """Seconds that a job costs, put, reserved and deleted, with so many in the tube."""
     talk = Talk()
@@ -316,7 +258,7 @@ def test_what_is_gone_is_not_kept(talk: Talk, line: Line) -> None:
         line.say(b"delete %d" % number)
     line.say(b"use default")
     engine = talk.engine
-    assert len(engine.tubes) == len(engine._tubes) == 1
+    assert len(engine.tubes) == len(engine.tube_order) == 1
     assert not engine.jobs
     for heap in (engine._delayed, engine._reserved, engine._paused, engine._waiting):
         assert len(heap._entries) < 100
@@ -326,3 +268,61 @@ def test_a_thousand_connections_that_wait_are_all_served(talk: Talk) -> None:
     lines = [talk.connect(b"reserve") for _ in range(1000)]
     talk.connect().send(b"put 0 0 100 0\r\n\r\n" * 1000)
     assert len({line.hear() for line in lines}) == 1000
+
+
+def test_a_reserve_that_finds_a_job_has_had_its_turn_of_waiting(talk: Talk, line: Line) -> None:
+    line.put()
+    line.say(b"reserve")
+    first, second = talk.connect(b"reserve"), talk.connect(b"reserve")
+    line.put()
+    assert second.hear() == b"RESERVED 2 0\r\n\r\n"
+    line.put()
+    assert first.hear() == b"RESERVED 3 0\r\n\r\n"
+
+
+def check_references(engine: Engine) -> None:
+    """Check that all counts and cross-references between jobs, tubes and sessions agree."""
+    assert list(engine.tube_order) == [engine.tubes[tube.name] for tube in engine.tube_order]
+    for name, tube in engine.tubes.items():
+        jobs = [job for job in engine.jobs.values() if job.tube_name == name]
+        states = Counter(job.state for job in jobs)
+        assert tube.job_count == len(jobs)
+        assert len(tube.ready) == states[JobState.READY]
+        assert len(tube.delayed) == states[JobState.DELAYED]
+        assert len(tube.buried) == states[JobState.BURIED]
+        assert tube.reserved_count == states[JobState.RESERVED]
+        assert tube.urgent_count == sum(job.priority < 1024 for job in tube.ready)
+        sessions = engine.sessions.values()
+        assert tube.user_count == sum(session.used_tube is tube for session in sessions)
+        assert tube.watcher_count == sum(tube in session.watched for session in sessions)
+        assert set(tube.waiting) == {s.number for s in sessions if s.waiting and tube in s.watched}
+        assert not tube.unused or tube is engine.default_tube
+    for job in engine.jobs.values():
+        assert job.tube_name in engine.tubes
+        assert (job.holder in engine.sessions) == (job.state is JobState.RESERVED)
+    for session in engine.sessions.values():
+        holder = session.number
+        assert set(session.held) == {j for j in engine.jobs.values() if j.holder == holder}
+
+
+@given(SEQUENCE)
+def test_jobs_tubes_and_sessions_agree_about_each_other(steps: list[Step]) -> None:
+    talk = Talk()
+    lines: dict[int, Line] = {}
+    for step in steps:
+        if step.connection not in lines:
+            lines[step.connection] = talk.connect()
+        line = lines[step.connection]
+        if isinstance(step, Send):
+            line.send(b"".join(step.commands))
+        elif isinstance(step, HalfClose):
+            talk.interpreter.half_close(line.session)
+            line.hear()
+        if isinstance(step, Close) or line.session.closing:
+            lines.pop(step.connection).close()
+        check_references(talk.engine)
+        talk.sleep(1)
+        check_references(talk.engine)
+    for session in list(talk.engine.sessions.values()):
+        talk.interpreter.close(session)
+    check_references(talk.engine)

@@ -1,4 +1,4 @@
-"""The server behind its sockets."""
+"""The server as clients see it through its sockets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tornado.ioloop import IOLoop
 from beanstalkt import Client
 from beanstalkt.server import Server
 from beanstalkt.server.client_socket import MAX_INPUT
-from beanstalkt.server.session import MAX_REPLIES
+from beanstalkt.server.interpreter import MAX_UNSENT
 
 from ..support.talk import Clock
 
@@ -38,29 +38,30 @@ def server(io_loop: IOLoop) -> Iterator[Server]:
     yield server
     server.stop()
     assert not server.engine.sessions
+    assert not server._client_sockets
 
 
-class Peer:
-    """A client of few manners."""
+class RawClient:
+    """A connection to the server that speaks the bare protocol."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
 
     @classmethod
-    async def connect(cls, server: Server) -> Peer:
+    async def connect(cls, server: Server) -> RawClient:
         return cls(*await asyncio.open_connection(*server.address))
 
     def send(self, data: bytes) -> None:
         self.writer.write(data)
 
     async def ask(self, data: bytes) -> bytes:
-        """The next line that comes."""
+        """Send `data`; return the next line from the server."""
         self.send(data)
         return await self.reader.readline()
 
     async def rest(self) -> bytes:
-        """All that comes until the server closes."""
+        """Return all that the server sends until it closes the connection."""
         return await self.reader.read()
 
     async def close(self) -> None:
@@ -69,16 +70,16 @@ class Peer:
 
 
 async def test_it_answers(server: Server) -> None:
-    peer = await Peer.connect(server)
-    assert await peer.ask(PUT) == b"INSERTED 1\r\n"
-    assert await peer.ask(b"reserve\r\n") == b"RESERVED 1 0\r\n"
-    await peer.close()
+    client = await RawClient.connect(server)
+    assert await client.ask(PUT) == b"INSERTED 1\r\n"
+    assert await client.ask(b"reserve\r\n") == b"RESERVED 1 0\r\n"
+    await client.close()
 
 
 async def test_one_wakes_another(server: Server) -> None:
-    waiting = await Peer.connect(server)
+    waiting = await RawClient.connect(server)
     waiting.send(b"reserve\r\nuse a\r\n")
-    other = await Peer.connect(server)
+    other = await RawClient.connect(server)
     assert await other.ask(b"stats\r\n") != b""
     other.send(PUT)
     lines = [await waiting.reader.readline() for _ in range(3)]
@@ -88,10 +89,10 @@ async def test_one_wakes_another(server: Server) -> None:
 
 
 async def test_jobs_of_a_lost_connection_are_ready_at_once(server: Server) -> None:
-    holder = await Peer.connect(server)
+    holder = await RawClient.connect(server)
     await holder.ask(PUT)
     await holder.ask(b"reserve\r\n")
-    waiting = await Peer.connect(server)
+    waiting = await RawClient.connect(server)
     waiting.send(b"reserve\r\n")
     holder.writer.transport.abort()
     assert await waiting.reader.readline() == b"RESERVED 1 0\r\n"
@@ -99,31 +100,31 @@ async def test_jobs_of_a_lost_connection_are_ready_at_once(server: Server) -> No
 
 
 async def test_a_half_closed_connection_gets_its_replies(server: Server) -> None:
-    peer = await Peer.connect(server)
-    peer.send(PUT + b"reserve\r\nreserve\r\ndelete 1\r\nreserve\r\nput 0 0 0 7\r\nhalf")
-    peer.writer.write_eof()
-    assert await peer.rest() == (
+    client = await RawClient.connect(server)
+    client.send(PUT + b"reserve\r\nreserve\r\ndelete 1\r\nreserve\r\nput 0 0 0 7\r\nhalf")
+    client.writer.write_eof()
+    assert await client.rest() == (
         b"INSERTED 1\r\nRESERVED 1 0\r\n\r\nTIMED_OUT\r\nDELETED\r\nTIMED_OUT\r\n"
     )
-    await peer.close()
+    await client.close()
 
 
 async def test_quit_comes_after_all_replies(server: Server) -> None:
-    peer = await Peer.connect(server)
-    peer.send(PUT * 1000 + b"quit\r\n")
-    assert (await peer.rest()).count(b"INSERTED") == 1000
-    await peer.close()
+    client = await RawClient.connect(server)
+    client.send(PUT * 1000 + b"quit\r\n")
+    assert (await client.rest()).count(b"INSERTED") == 1000
+    await client.close()
 
 
 async def test_time_passes_by_itself(server: Server) -> None:
-    peer = await Peer.connect(server)
-    assert await peer.ask(b"put 0 1 1 0\r\n\r\n") == b"INSERTED 1\r\n"
-    assert await peer.ask(b"reserve\r\n") == b"RESERVED 1 0\r\n"
-    await peer.reader.readline()
-    assert await peer.ask(b"reserve-with-timeout 5\r\n") == b"DEADLINE_SOON\r\n"
-    other = await Peer.connect(server)
+    client = await RawClient.connect(server)
+    assert await client.ask(b"put 0 1 1 0\r\n\r\n") == b"INSERTED 1\r\n"
+    assert await client.ask(b"reserve\r\n") == b"RESERVED 1 0\r\n"
+    await client.reader.readline()
+    assert await client.ask(b"reserve-with-timeout 5\r\n") == b"DEADLINE_SOON\r\n"
+    other = await RawClient.connect(server)
     assert await other.ask(b"reserve\r\n") == b"RESERVED 1 0\r\n"
-    await peer.close()
+    await client.close()
     await other.close()
 
 
@@ -131,28 +132,28 @@ async def test_a_clock_of_the_tests_own() -> None:
     clock = Clock()
     server = Server(clock=clock)
     server.listen(0, "127.0.0.1")
-    peer = await Peer.connect(server)
-    assert await peer.ask(b"put 0 3600 1 0\r\n\r\n") == b"INSERTED 1\r\n"
-    peer.send(b"reserve\r\n")
+    client = await RawClient.connect(server)
+    assert await client.ask(b"put 0 3600 1 0\r\n\r\n") == b"INSERTED 1\r\n"
+    client.send(b"reserve\r\n")
     await asyncio.sleep(0)
     clock.now += 3600
     server.tick()
-    assert await peer.reader.readline() == b"RESERVED 1 0\r\n"
-    await peer.close()
+    assert await client.reader.readline() == b"RESERVED 1 0\r\n"
+    await client.close()
     server.stop()
 
 
 async def test_no_timer_is_left_when_nothing_can_happen(server: Server) -> None:
-    peer = await Peer.connect(server)
-    await peer.ask(b"put 0 100 1 0\r\n\r\n")
+    client = await RawClient.connect(server)
+    await client.ask(b"put 0 100 1 0\r\n\r\n")
     assert server._timer is not None
-    await peer.ask(b"delete 1\r\n")
+    await client.ask(b"delete 1\r\n")
     assert server._timer is None
-    await peer.close()
+    await client.close()
 
 
 async def test_a_client_that_never_reads_costs_little_and_stops_nobody(server: Server) -> None:
-    other = await Peer.connect(server)
+    other = await RawClient.connect(server)
     await other.ask(b"put 0 0 100 60000\r\n" + b"x" * 60000 + b"\r\n")
     with socket.create_connection(server.address) as sock:
         sock.setblocking(False)
@@ -164,14 +165,14 @@ async def test_a_client_that_never_reads_costs_little_and_stops_nobody(server: S
             except BlockingIOError:
                 await asyncio.sleep(0.001)
         assert await other.ask(b"use a\r\n") == b"USING a\r\n"
-        (hungry,) = (s for s in server.engine.sessions if s.reader.buffered or s.stalled)
+        (hungry,) = (s for s in server.engine.sessions.values() if s.reader.buffered or s.stalled)
         assert hungry.reader.buffered <= MAX_INPUT + 65536
-        assert len(server._peers[hungry]._unsent) <= MAX_REPLIES + 65536
-        assert len(hungry.take()) <= MAX_REPLIES + 65536
+        assert len(server._client_sockets[hungry]._unsent) <= MAX_UNSENT + 65536
+        assert len(hungry.take_replies()) <= MAX_UNSENT + 65536
     await other.close()
 
 
-async def test_commands_behind_a_reserve_are_not_taken_without_end(server: Server) -> None:
+async def test_commands_after_a_waiting_reserve_are_not_taken_without_end(server: Server) -> None:
     with socket.create_connection(server.address) as sock:
         sock.setblocking(False)
         sock.send(b"reserve\r\n")
@@ -179,52 +180,58 @@ async def test_commands_behind_a_reserve_are_not_taken_without_end(server: Serve
             for _ in range(1000):
                 sock.send(b"use a\r\n" * 10_000)
                 await asyncio.sleep(0)
-        (session,) = server.engine.sessions
+        (session,) = server.engine.sessions.values()
         assert session.reader.buffered <= MAX_INPUT + 65536
 
 
 async def test_all_of_a_large_answer_arrives_with_others_served_meanwhile(
     server: Server,
 ) -> None:
-    peer = await Peer.connect(server)
-    await peer.ask(b"put 0 0 100 60000\r\n" + b"x" * 60000 + b"\r\n")
-    peer.send(b"peek 1\r\n" * 500 + b"quit\r\n")
-    other = await Peer.connect(server)
+    client = await RawClient.connect(server)
+    await client.ask(b"put 0 0 100 60000\r\n" + b"x" * 60000 + b"\r\n")
+    client.send(b"peek 1\r\n" * 500 + b"quit\r\n")
+    other = await RawClient.connect(server)
     assert await other.ask(b"use a\r\n") == b"USING a\r\n"
-    assert (await peer.rest()).count(b"FOUND") == 500
-    await peer.close()
+    assert (await client.rest()).count(b"FOUND") == 500
+    await client.close()
     await other.close()
 
 
 async def test_garbage_disturbs_nobody_else(server: Server) -> None:
     for garbage in (os.urandom(100_000), b"x" * 500_000, b"put 0 0 0 67108864\r\n" + b"y" * 9999):
-        peer = await Peer.connect(server)
-        peer.send(garbage)
-        await peer.writer.drain()
-        other = await Peer.connect(server)
+        client = await RawClient.connect(server)
+        client.send(garbage)
+        await client.writer.drain()
+        other = await RawClient.connect(server)
         assert await other.ask(b"use a\r\n") == b"USING a\r\n"
-        await peer.close()
+        await client.close()
         await other.close()
 
 
 async def test_replies_can_be_kept_back(server: Server) -> None:
-    peer = await Peer.connect(server)
+    client = await RawClient.connect(server)
     server.pause_replies()
-    peer.send(PUT)
-    while not server.engine.jobs:
+    # A connection that is accepted meanwhile is kept waiting as well.
+    late = await RawClient.connect(server)
+    for each in (client, late):
+        each.send(PUT)
+    while len(server.engine.jobs) < 2:
         await asyncio.sleep(0.001)
+    assert all(session.has_replies for session in server.engine.sessions.values())
     server.resume_replies()
-    assert await peer.reader.readline() == b"INSERTED 1\r\n"
-    await peer.close()
+    lines = {await each.reader.readline() for each in (client, late)}
+    assert lines == {b"INSERTED 1\r\n", b"INSERTED 2\r\n"}
+    for each in (client, late):
+        await each.close()
 
 
 async def test_connections_can_be_dropped(server: Server) -> None:
-    holder = await Peer.connect(server)
+    holder = await RawClient.connect(server)
     await holder.ask(PUT)
     await holder.ask(b"reserve\r\n")
     server.drop_connections()
     await holder.rest()
-    other = await Peer.connect(server)
+    other = await RawClient.connect(server)
     assert await other.ask(b"reserve\r\n") == b"RESERVED 1 0\r\n"
     await holder.close()
     await other.close()
@@ -235,12 +242,12 @@ async def test_stopping_leaves_nothing_behind(server: Server) -> None:
     another = Server()
     another.listen(0, "127.0.0.1")
     address = another.address
-    peer = await Peer.connect(another)
-    await peer.ask(b"put 0 100 1 0\r\n\r\n")
+    client = await RawClient.connect(another)
+    await client.ask(b"put 0 100 1 0\r\n\r\n")
     another.stop()
     another.stop()
-    assert await peer.rest() == b""
-    await peer.close()
+    assert await client.rest() == b""
+    await client.close()
     assert another._timer is None
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection(*address)
@@ -253,9 +260,9 @@ async def test_a_unix_socket(tmp_path: Path) -> None:
     server = Server()
     server.listen_unix(path)
     assert server.url == f"unix://{path}"
-    peer = Peer(*await asyncio.open_unix_connection(path))
-    assert await peer.ask(PUT) == b"INSERTED 1\r\n"
-    await peer.close()
+    client = RawClient(*await asyncio.open_unix_connection(path))
+    assert await client.ask(PUT) == b"INSERTED 1\r\n"
+    await client.close()
     with pytest.raises(OSError, match="listens there already"):
         Server().listen_unix(path)
     server.stop()
@@ -308,9 +315,9 @@ async def test_a_file_that_is_no_socket_is_not_replaced(tmp_path: Path) -> None:
 
 
 async def test_out_of_descriptors_it_recovers(
-    server: Server, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("beanstalkt.server.listener.ACCEPT_PAUSE", 0.05)
+    server.accept_retry_delay = 0.05
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with socket.socket() as sock:
         sock.setblocking(False)
@@ -330,16 +337,16 @@ async def test_out_of_descriptors_it_recovers(
 
 
 async def test_many_connections_do_no_harm(server: Server) -> None:
-    peers = [await Peer.connect(server) for _ in range(300)]
-    for peer in peers:
-        peer.send(b"reserve\r\n")
-    other = await Peer.connect(server)
+    clients = [await RawClient.connect(server) for _ in range(300)]
+    for client in clients:
+        client.send(b"reserve\r\n")
+    other = await RawClient.connect(server)
     other.send(PUT * 300)
-    assert {await peer.reader.readline() for peer in peers} == {
+    assert {await client.reader.readline() for client in clients} == {
         b"RESERVED %d 0\r\n" % number for number in range(1, 301)
     }
-    for peer in [*peers, other]:
-        await peer.close()
+    for client in [*clients, other]:
+        await client.close()
 
 
 @pytest.mark.parametrize("size", [-1, 2**30 + 1])

@@ -4,43 +4,43 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beanstalkt.server.rotating_set import Bag
+from beanstalkt.server.rotating_set import RotatingSet
 
 
 def test_the_last_takes_the_place_of_one_that_is_removed() -> None:
-    bag: Bag[str] = Bag()
+    items: RotatingSet[str] = RotatingSet()
     for name in ("default", "zz", "aa", "mm"):
-        bag.add(name)
-    bag.remove("zz")
-    assert list(bag) == ["default", "mm", "aa"]
+        items.add(name)
+    items.remove("zz")
+    assert list(items) == ["default", "mm", "aa"]
 
 
 def test_what_is_not_in_is_not_removed_and_what_is_in_is_not_added() -> None:
-    bag: Bag[str] = Bag()
-    bag.add("a")
-    bag.add("a")
-    bag.remove("b")
-    assert list(bag) == ["a"]
-    assert "a" in bag
-    assert "b" not in bag
+    items: RotatingSet[str] = RotatingSet()
+    items.add("a")
+    items.add("a")
+    items.remove("b")
+    assert list(items) == ["a"]
+    assert "a" in items
+    assert "b" not in items
 
 
 def test_nothing_can_be_taken_out_of_an_empty_one() -> None:
     with pytest.raises(IndexError):
-        Bag[str]().take()
+        RotatingSet[str]().take()
 
 
 @given(st.lists(st.integers(0, 8)))
 def test_all_that_is_in_is_taken_once(items: list[int]) -> None:
-    bag: Bag[int] = Bag()
+    waiting: RotatingSet[int] = RotatingSet()
     for item in items:
-        bag.add(item)
-    assert sorted(bag.take() for _ in range(len(bag))) == sorted(set(items))
-    assert not len(bag)
+        waiting.add(item)
+    assert sorted(waiting.take() for _ in range(len(waiting))) == sorted(set(items))
+    assert not len(waiting)
 
 
 def test_three_that_wait_are_taken_in_their_order() -> None:
-    bag: Bag[str] = Bag()
+    items: RotatingSet[str] = RotatingSet()
     for name in "abc":
-        bag.add(name)
-    assert [bag.take() for _ in range(3)] == ["a", "b", "c"]
+        items.add(name)
+    assert [items.take() for _ in range(3)] == ["a", "b", "c"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from beanstalkt.server.engine import Engine
+from beanstalkt.server.interpreter import Interpreter
 from beanstalkt.server.session import Session
 
 
@@ -22,10 +23,11 @@ class Talk:
     def __init__(self, max_job_size: int = 65535) -> None:
         self.clock = Clock()
         self.engine = Engine(max_job_size, self.clock)
+        self.interpreter = Interpreter(self.engine)
 
     def connect(self, *commands: bytes) -> Line:
         """A new connection, on which these commands have been sent, their replies dropped."""
-        line = Line(self.engine)
+        line = Line(self.engine, self.interpreter)
         for command in commands:
             line.say(command)
         return line
@@ -35,16 +37,16 @@ class Talk:
         end = self.clock.now + seconds
         while (due := self.engine.next_deadline) is not None and due <= end:
             self.clock.now = max(self.clock.now, due)
-            self.engine.tick()
+            self.interpreter.tick()
         self.clock.now = end
-        self.engine.tick()
+        self.interpreter.tick()
 
 
 class Line:
     """One connection."""
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+    def __init__(self, engine: Engine, interpreter: Interpreter) -> None:
+        self.interpreter = interpreter
         self.session: Session = engine.connect()
 
     def say(self, data: bytes) -> bytes:
@@ -55,15 +57,15 @@ class Line:
 
     def send(self, data: bytes) -> bytes:
         """Send these bytes and no more; what comes back at once."""
-        self.engine.receive(self.session, data)
+        self.interpreter.receive(self.session, data)
         return self.hear()
 
     def hear(self) -> bytes:
         """What has come since."""
-        replies = [self.session.take()]
+        replies = [self.session.take_replies()]
         while self.session.stalled:
-            self.engine.resume(self.session)
-            replies.append(self.session.take())
+            self.interpreter.resume(self.session)
+            replies.append(self.session.take_replies())
         return b"".join(replies)
 
     def put(
@@ -80,4 +82,4 @@ class Line:
         return {key: value.strip('"') for key, _, value in pairs}
 
     def close(self) -> None:
-        self.engine.close(self.session)
+        self.interpreter.close(self.session)

@@ -1,4 +1,4 @@
-"""The delays between attempts; what the supervisor does with them is tested with servers."""
+"""The delays between attempts; what the reconnecting does with them is tested with servers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beanstalkt import Client, InvalidArgument
-from beanstalkt.client.reconnecting import YEAR, Timing
+from beanstalkt.client.timing import YEAR, Timing
 
 seconds = st.floats(0.001, 1000)
 
