@@ -38,6 +38,7 @@ def test_it_is_told_which_lines_were_put(
     assert report_failure(error, ids, 10) == status
     written = capsys.readouterr()
     assert written.out == ""
+    assert "put_many" not in written.err
     lines = written.err.splitlines()
     assert len(lines) == len(said)
     for line, text in zip(lines, said, strict=True):
