@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from beanstalkt.worker.config import ini
-from beanstalkt.worker.config.loading import COMMON, Flags, load
+from beanstalkt.worker.config.options import COMMON, Flags, load
 from beanstalkt.worker.config.settings import TubeSettings
 from beanstalkt.worker.policy.decision import Policy
 
