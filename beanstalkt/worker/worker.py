@@ -19,7 +19,7 @@ from .signals import signals as handled
 _T = TypeVar("_T")
 
 _OPTIONS = (
-    "workers",
+    "concurrency",
     "timeout",
     "kill_grace",
     "max_attempts",
