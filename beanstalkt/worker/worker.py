@@ -105,16 +105,12 @@ class Worker:
             _checked(values.check_duration, "timeout", timeout, None),
             _checked(values.check_seconds, "kill_grace", kill_grace, 5.0),
             Policy(
-                on_timeout=_action("on_timeout", on_timeout, RELEASE),
-                on_temporary_fail=_action("on_temporary_fail", on_temporary_fail, BURY),
-                on_permanent_fail=_action("on_permanent_fail", on_permanent_fail, BURY),
-                on_unknown_fail=_action("on_unknown_fail", on_unknown_fail, BURY),
+                _action("on_timeout", on_timeout, RELEASE),
+                _action("on_temporary_fail", on_temporary_fail, BURY),
+                _action("on_permanent_fail", on_permanent_fail, BURY),
+                _action("on_unknown_fail", on_unknown_fail, BURY),
                 max_attempts=_whole("max_attempts", max_attempts, 10),
-                backoff=Backoff(
-                    _whole("delay", delay, 60),
-                    _checked(values.backoff, "backoff", backoff, False),
-                    _whole("max_delay", max_delay, 3600),
-                ),
+                backoff=_backoff(delay, backoff, max_delay),
             ),
         )
         self._runner = Runner(
@@ -163,6 +159,14 @@ def _check(check: Callable[..., _T], name: str, value: object) -> _T:
 
 def _whole(name: str, value: object, default: int, least: int = 0, most: int = MAX_NUMBER) -> int:
     return _checked(lambda number: values.check_whole(number, least, most), name, value, default)
+
+
+def _backoff(delay: object, kind: object, max_delay: object) -> Backoff:
+    return Backoff(
+        _whole("delay", delay, 60),
+        _checked(values.backoff, "backoff", kind, False),
+        _whole("max_delay", max_delay, 3600),
+    )
 
 
 def _action(name: str, value: object, default: Action) -> Action:

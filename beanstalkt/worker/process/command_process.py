@@ -94,30 +94,11 @@ class CommandProcess:
             # the end of file there from the beginning.
             os.set_blocking(feed, False)
             self._feed(feed)
-            if self._guard is not None:
-                self._record = self._guard.starting()
-            # Not subprocess.Popen: it blocks the loop for twice as long.
-            pid = os.posix_spawnp(
-                argv[0],
-                tuple(argv),
-                environment,
-                file_actions=[
-                    (os.POSIX_SPAWN_DUP2, stdin, 0),
-                    (os.POSIX_SPAWN_DUP2, stdout, 1),
-                    (os.POSIX_SPAWN_DUP2, stderr, 2),
-                    *closing,
-                ],
-                setsid=True,
-                setsigdef=_IGNORED,
-            )
+            pid = self._spawn(argv, environment, (stdin, stdout, stderr), closing)
         except BaseException:
             for fd in fds:
                 os.close(fd)
-            if self._guard is not None:
-                self._guard.ended(self._record)
             raise
-        if self._guard is not None:
-            self._guard.started(self._record, pid)
         for fd in (stdin, stdout, stderr):
             os.close(fd)
         self._pipes = {drain_out: self.stdout, drain_err: self.stderr}
@@ -126,6 +107,37 @@ class CommandProcess:
             self._loop.add_writer(feed, self._write)
         else:
             os.close(feed)
+        return pid
+
+    def _spawn(
+        self,
+        argv: Sequence[str],
+        environment: Mapping[bytes, bytes],
+        streams: tuple[int, int, int],
+        closing: Sequence[FileAction],
+    ) -> int:
+        """Start the command with these standard streams, and note it in the guard's table."""
+        if self._guard is not None:
+            self._record = self._guard.starting()
+        try:
+            # Not subprocess.Popen: it blocks the loop for twice as long.
+            pid = os.posix_spawnp(
+                argv[0],
+                tuple(argv),
+                environment,
+                file_actions=[
+                    *((os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(streams)),
+                    *closing,
+                ],
+                setsid=True,
+                setsigdef=_IGNORED,
+            )
+        except BaseException:
+            if self._guard is not None:
+                self._guard.ended(self._record)
+            raise
+        if self._guard is not None:
+            self._guard.started(self._record, pid)
         return pid
 
     # --- pipes ---
