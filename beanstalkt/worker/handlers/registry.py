@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import pkgutil
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint, entry_points
 
-from .base import Handler
+from .base import Handler, Option
 
 GROUP = "beanstalkt.handlers"
 """The entry-point group in which a distribution announces its handlers."""
@@ -92,9 +93,26 @@ def _load(point: EntryPoint) -> type[Handler]:
             f"the handler {point.name} of {_origin(point)} cannot be imported "
             f"({point.value}): {reason}; repair or remove that distribution"
         ) from error
-    if not isinstance(found, type) or not issubclass(found, Handler):
+    if flaw := _flaw(found):
         raise HandlerError(
-            f"the handler {point.name} of {_origin(point)} cannot be used: {point.value} is no "
-            f"subclass of {Handler.__module__}.Handler"
+            f"the handler {point.name} of {_origin(point)} cannot be used: {point.value} {flaw}"
         )
-    return found
+    handler: type[Handler] = found
+    return handler
+
+
+def _flaw(found: object) -> str:
+    """Return why an object is no handler class that can be used; empty: it is one."""
+    if not isinstance(found, type) or not issubclass(found, Handler):
+        return f"is no subclass of {Handler.__module__}.Handler"
+    if inspect.isabstract(found):
+        return f"lacks {', '.join(sorted(found.__abstractmethods__))}"
+    if not isinstance(found.options, tuple) or not all(
+        isinstance(option, Option) for option in found.options
+    ):
+        return "has options that are no tuple of Option"
+    if not isinstance(found.sections, tuple) or not all(
+        isinstance(section, str) for section in found.sections
+    ):
+        return "has sections that are no tuple of str"
+    return ""

@@ -39,6 +39,14 @@ class Foreign(Handler):
         return SUCCESS
 """
 
+LACKING = """
+from beanstalkt.worker.handlers.base import Handler
+class Foreign(Handler):
+    defaults = {}
+"""
+
+REST = "    from_options = describe = run = None\n"
+
 RESERVED_NAMES = ("tube", "all_tubes", "config", "help", "server", "connect_timeout", "job_id")
 
 Install = Callable[..., None]
@@ -124,6 +132,12 @@ def test_a_broken_one_ends_the_command_line_and_no_other_verb(
         ({"code": "x = 1"}, "AttributeError"),
         ({"code": "Foreign = 7"}, "is no subclass of beanstalkt"),
         ({"code": "class Foreign: pass"}, "is no subclass"),
+        ({"code": LACKING}, r"acme_module:Foreign lacks describe, from_options, run"),
+        (
+            {"code": f"{LACKING}    options = ('x',)\n{REST}"},
+            "options that are no tuple of Option",
+        ),
+        ({"code": f"{LACKING}    sections = 'x'\n{REST}"}, "sections that are no tuple of str"),
         (
             {"handler": "http"},
             r"the distribution beanstalkt and .* both have a handler named http",

@@ -145,7 +145,7 @@ class ChildProcess:
                 self._take(json.loads(message))
         # A function has written to the socket.
         except (ValueError, RecursionError):
-            self._kill_broken("sent the runner what is no answer, and was ended by SIGKILL")
+            self._kill_broken("sent the runner an invalid reply, and was ended by SIGKILL")
 
     def _kill_broken(self, reason: str) -> None:
         self._broken = self._broken or reason
@@ -156,7 +156,7 @@ class ChildProcess:
         """Handle a message: the first says whether the start succeeded, all others are replies."""
         expected = _REPLY_KEYS if self.ready.done() else set()
         if not isinstance(message, dict) or not expected <= message.keys():
-            raise ValueError("no answer")
+            raise ValueError("not a reply")
         if not self.ready.done():
             self._timer.cancel()
             if "error" in message:

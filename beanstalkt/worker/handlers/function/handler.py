@@ -58,7 +58,7 @@ class FunctionHandler(Handler):
         Option(
             "swallow",
             boolean,
-            "a function that raised is logged, and its job deleted",
+            "log the exception that a function has raised, and delete its job",
             default=False,
             switch=True,
         ),

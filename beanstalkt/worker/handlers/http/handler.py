@@ -210,7 +210,7 @@ class HTTPHandler(Handler):
             response = await self._client.send(request, headers)
         except asyncio.CancelledError:
             # Not raised, so that the log gets the details. The slot knows why it cancelled.
-            return Outcome(Kind.TEMPORARY_FAIL, error="there was no answer yet", details=details)
+            return Outcome(Kind.TEMPORARY_FAIL, error="no response had come yet", details=details)
         except Refused as error:
             return Outcome(Kind.PERMANENT_FAIL, error=str(error), details=details)
         except Unreachable as error:

@@ -285,10 +285,10 @@ async def test_a_child_that_dies_harms_its_own_job_only(
     ("function", "args", "error"),
     [
         ("closes_the_channel", [], "its child process closed its connection to the runner"),
-        ("writes_to_the_channel", ["{"], "its child process sent the runner what is no answer"),
-        ("writes_to_the_channel", ["[" * 100_000], "what is no answer"),
-        ("writes_to_the_channel", ["[]"], "what is no answer"),
-        ("writes_to_the_channel", ['{"kind": "success"}'], "what is no answer"),
+        ("writes_to_the_channel", ["{"], "its child process sent the runner an invalid reply"),
+        ("writes_to_the_channel", ["[" * 100_000], "an invalid reply"),
+        ("writes_to_the_channel", ["[]"], "an invalid reply"),
+        ("writes_to_the_channel", ['{"kind": "success"}'], "an invalid reply"),
         ("rejects_without_end", [], "could not be sent to the runner: Object of type lock"),
     ],
 )
