@@ -17,9 +17,12 @@ from ..worker.config.loading import COMMON, ON_EXIT, RUN, ConfigError, Flags, lo
 from ..worker.config.settings import EVERY_TUBE, Settings
 from ..worker.handlers.base import CannotStart, Option
 from ..worker.handlers.registry import HANDLERS
-from ..worker.log.lines import Once, TextFormatter, as_line, log
+from ..worker.log.lines import RepeatFilter, TextFormatter, as_line, log
+from ..worker.log.observer import log_event
 from ..worker.log.progress import Progress
 from ..worker.log.spool import Spool, text_stream
+from ..worker.log.systemd import notify_systemd
+from ..worker.process import lifeline
 from ..worker.process.orphans import reaped
 from ..worker.runner import Runner, Stage
 from ..worker.signals import signals
@@ -154,7 +157,7 @@ def main(options: argparse.Namespace) -> int:
         max_jobs=settings.run["max_jobs"],
         connect_timeout=options.connect_timeout,
         reread=(lambda: load(flags, os.environ, check=True)) if flags.config is not None else None,
-        on_ended=progress.ended if progress is not None else None,
+        observers=[log_event, notify_systemd, *([progress] if progress is not None else [])],
     )
     status = asyncio.run(_run(runner, spool))
     if progress is not None:
@@ -170,8 +173,9 @@ async def _run(runner: Runner, spool: Spool) -> int:
         last = number
 
     try:
-        with signals(runner, hangup=True, on_stop=on_stop), reaped(runner.in_process):
-            await runner.run()
+        with signals(runner, hangup=True, on_stop=on_stop), reaped(runner.runs_in_process):
+            async with lifeline.held():
+                await runner.run()
     except ConnectionLost as error:
         log.error("%s", error)
         return NO_SERVER
@@ -179,7 +183,7 @@ async def _run(runner: Runner, spool: Spool) -> int:
         log.error("%s", error)
         return CANNOT_START
     status = 128 + last if runner.stage is Stage.KILLING else 0
-    if runner.left:
+    if runner.has_running_slots:
         # Coroutines that will not be cancelled: asyncio would wait for them for ever.
         logging.shutdown()
         spool.finish()
@@ -227,7 +231,7 @@ def _dropped(formatter: logging.Formatter) -> Callable[[int], str]:
 
 def _log_to(handler: logging.Handler, formatter: logging.Formatter) -> None:
     handler.setFormatter(formatter)
-    handler.addFilter(Once())
+    handler.addFilter(RepeatFilter())
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.INFO)

@@ -1,8 +1,8 @@
-"""The runner for a Python program: one tube, one coroutine function."""
+"""Run the jobs of one tube with a coroutine function, from a Python program."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..errors import InvalidArgument
@@ -10,9 +10,13 @@ from ..protocol.address import Address
 from .config import values
 from .config.loading import COMMON, make_policy
 from .config.settings import Settings, TubeSettings
+from .events import Observer
 from .handlers.coroutine import CoroutineHandler, Function
+from .log.observer import log_event
+from .log.systemd import notify_systemd
 from .runner import Runner
 from .signals import signals as handled
+from .timing import WorkerTiming
 
 
 class Worker:
@@ -31,9 +35,12 @@ class Worker:
 
     :param server: URL
     :param concurrency: jobs at the same time, each with a connection of its own
-    :param burst: end when nothing is ready
-    :param max_jobs: end after that many jobs
+    :param burst: end when no job is ready
+    :param max_jobs: end after that many jobs; None: no limit
     :param connect_timeout: seconds for the first connection; None: for ever
+    :param observers: callables that get every event, after the log; see
+        :mod:`beanstalkt.worker.events`
+    :param timing: how long the worker waits for what
     :param options: ``timeout``, ``kill_grace``, ``max_attempts``, ``on_timeout``,
         ``on_temporary_fail``, ``on_permanent_fail``, ``on_unknown_fail``, ``delay``, ``backoff``,
         ``max_delay``, as in the configuration file (``timeout=30, on_unknown_fail="release:60"``)
@@ -51,6 +58,8 @@ class Worker:
         burst: bool = False,
         max_jobs: int | None = None,
         connect_timeout: float | None = None,
+        observers: Iterable[Observer] = (),
+        timing: WorkerTiming | None = None,
         **options: Any,
     ) -> None:
         if not callable(handler):
@@ -72,16 +81,18 @@ class Worker:
             burst=burst,
             max_jobs=max_jobs,
             connect_timeout=connect_timeout,
+            observers=(log_event, notify_systemd, *observers),
+            timing=timing,
         )
 
     async def run(self, signals: bool = True) -> None:
-        """Work until stopped, or until the burst or `max_jobs` is over.
+        """Run jobs until the worker is stopped, the burst is over, or `max_jobs` have run.
 
-        :param signals: stop on SIGTERM and SIGINT, pause on SIGUSR1, go on on SIGUSR2, as the
-            command line does; only possible in the main thread
+        :param signals: whether SIGTERM and SIGINT stop the worker, SIGUSR1 pauses and SIGUSR2
+            resumes it, as on the command line; only possible in the main thread
 
-        Raises ConnectionLost when no server could be reached at first. Cancelled, it stops
-        the handlers and releases their jobs.
+        Raises ConnectionLost if no server can be reached at first. When the task is cancelled,
+        the handlers are stopped and their jobs released.
         """
         if not signals:
             await self._runner.run()
@@ -90,8 +101,8 @@ class Worker:
             await self._runner.run()
 
     def stop(self) -> None:
-        """Take no new job, finish what runs, and end. Called again: cancel what runs, and
-        release those jobs."""
+        """Take no new job, finish those that run, and end. Called again, cancel the handlers that
+        run, and release their jobs."""
         self._runner.stop()
 
 

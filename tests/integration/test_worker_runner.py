@@ -11,20 +11,11 @@ from pathlib import Path
 import pytest
 
 from beanstalkt import Client
-from beanstalkt.worker import runner as runner_module
-from beanstalkt.worker import slot
 from beanstalkt.worker.config.loading import Flags, load
 from beanstalkt.worker.config.settings import Settings
 
 from ..support.beanstalkd import Beanstalkd
 from ..support.running import Running, settings, until
-
-
-@pytest.fixture(autouse=True)
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slot, "PAUSE", 0.05)
-    monkeypatch.setattr(runner_module, "LOOK", 0.05)
-
 
 # --- all tubes -------------------------------------------------------------------------------
 

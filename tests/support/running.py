@@ -11,8 +11,11 @@ from typing import Any
 
 from beanstalkt.worker.config.loading import Flags, load
 from beanstalkt.worker.config.settings import Settings
-from beanstalkt.worker.log.lines import Event
+from beanstalkt.worker.log.lines import LogEntry
+from beanstalkt.worker.log.observer import log_event
+from beanstalkt.worker.process import lifeline
 from beanstalkt.worker.runner import Runner
+from beanstalkt.worker.timing import WorkerTiming
 
 from .beanstalkd import Beanstalkd
 
@@ -30,7 +33,7 @@ class Events(logging.Handler):
         self._level = self._log.level
 
     def emit(self, record: logging.LogRecord) -> None:
-        if isinstance(record.msg, Event):
+        if isinstance(record.msg, LogEntry):
             self.all.append({"event": record.msg.name, **record.msg.fields})
         else:
             self.all.append({"event": "message", "message": record.getMessage()})
@@ -76,6 +79,12 @@ def settings(
     return load(Flags(options or {}, tubes, server=url, **more), {})
 
 
+TIMING = WorkerTiming(
+    back_off_delay=0.05, recovery_delay=0.05, tube_scan_interval=0.05, max_reconnect_delay=1.0
+)
+"""Short intervals, so that no test waits for what fails to be tried again."""
+
+
 class Running:
     """``async with Running(settings, …) as running``: from ready to its end.
 
@@ -83,19 +92,25 @@ class Running:
     """
 
     def __init__(self, chosen: Settings, **options: Any) -> None:
+        options.setdefault("timing", TIMING)
+        options["observers"] = [log_event, *options.get("observers", [])]
         self.runner = Runner(chosen, **options)
         self.events = Events()
         self.task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Running:
         self.events.__enter__()
-        self.task = asyncio.get_running_loop().create_task(self.runner.run())
+        self.task = asyncio.get_running_loop().create_task(self._run())
         await until(
             lambda: bool(self.events.find("ready") or (self.task and self.task.done())),
             "ready",
             self.events,
         )
         return self
+
+    async def _run(self) -> None:
+        async with lifeline.held():
+            await self.runner.run()
 
     async def __aexit__(
         self,

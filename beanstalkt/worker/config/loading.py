@@ -20,15 +20,7 @@ from ..policy.decision import BURY, RELEASE, Action, Policy
 from ..policy.retry import Backoff
 from . import ini, values
 from .settings import EVERY_TUBE, Settings, TubeSettings
-
-
-class ConfigError(Exception):
-    """What is wrong with the configuration: `problems`, a line each."""
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = tuple(problems)
-
+from .settings import ConfigError as ConfigError
 
 _ACTION = "bury, delete, release or release:SECONDS"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,17 @@ from ..policy.decision import Policy
 EVERY_TUBE = "*"
 """In the place of a tube's name: all tubes that have no settings of their own. No tube's name
 holds this letter."""
+
+
+class ConfigError(Exception):
+    """The configuration is wrong.
+
+    :ivar problems: what is wrong, a line for each
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from ....dispatch.perform import perform_async
 from ....dispatch.safetask import TaskTimeout
 from ....dispatch.table import Entry, Table, brief
 from ...config.values import boolean, whole
-from ...log.lines import FORMATTERS, tell
+from ...log.lines import FORMATTERS, log_entry
 from ...policy.outcome import SUCCESS, Kind, Outcome
 from ...process.child_watcher import Exits
 from ...process.output import SHOWN
@@ -141,7 +141,7 @@ class FunctionHandler(Handler):
         if not self.swallow or outcome.kind not in (Kind.UNKNOWN_FAIL, Kind.TIMEOUT):
             return outcome
         details = {"swallowed": outcome.kind.value, **outcome.details}
-        tell("swallowed", {**details, "error": outcome.error}, logging.WARNING)
+        log_entry("swallowed", {**details, "error": outcome.error}, logging.WARNING)
         return Outcome(Kind.SUCCESS, error=outcome.error, details=details)
 
     # --- plain functions ---

@@ -1,0 +1,156 @@
+"""Hands the events of a runner to its observers, none of which can delay or break a job."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable
+
+from .events import Event, Observer
+
+QUEUE_LIMIT = 10_000
+"""Events that wait for a blocking observer at most; it misses those that come then."""
+
+SLOW_CALL = 0.1
+"""Seconds that a call on the event loop may take before the observer is reported as slow."""
+
+REPORT_INTERVAL = 60.0
+"""Seconds between two reports about the same observer."""
+
+
+class Observers:
+    """Calls every observer with every event, in the order in which they are published.
+
+    An observer whose attribute ``blocking`` is true is called in a thread of its own, all others
+    on the event loop. When an observer raises an exception, misses events or takes longer than
+    SLOW_CALL, the loop's exception handler is told, at most once in REPORT_INTERVAL for each
+    observer, and the observer is called again for the next event.
+
+    :param observers: in the order in which they are called
+    """
+
+    def __init__(self, observers: Iterable[Observer] = ()) -> None:
+        self._direct: list[_Guard] = []
+        self._threaded: list[_Thread] = []
+        for observer in observers:
+            if getattr(observer, "blocking", False):
+                self._threaded.append(_Thread(observer))
+            else:
+                self._direct.append(_Guard(observer))
+
+    def publish(self, event: Event) -> None:
+        """Hand an event to every observer. Must be called on the event loop.
+
+        Raises KeyboardInterrupt only: it can come from a signal, and then is not an observer's.
+        """
+        for guard in self._direct:
+            began = time.monotonic()
+            try:
+                guard.observer(event)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                guard.report("has raised an exception", error)
+            if time.monotonic() - began > SLOW_CALL:
+                guard.report("has kept all jobs waiting; give it an attribute blocking = True")
+        for thread in self._threaded:
+            thread.put(event)
+
+    async def close(self, timeout: float) -> None:
+        """End the threads after every observer has seen what was published.
+
+        :param timeout: seconds; an observer that takes longer misses the rest
+        """
+        threads = [thread for thread in self._threaded if thread.finish()]
+        if threads:
+            await asyncio.wait([thread.ended for thread in threads], timeout=timeout)
+        for thread in threads:
+            thread.abandon()
+
+
+class _Guard:
+    """An observer, and when it was last reported."""
+
+    def __init__(self, observer: Observer) -> None:
+        self.observer = observer
+        self._next_report = 0.0  # on the monotonic clock
+
+    def report(self, what: str, error: BaseException | None = None) -> None:
+        """Tell the loop's exception handler what the observer did, unless it was told lately."""
+        now = time.monotonic()
+        if now < self._next_report:
+            return
+        self._next_report = now + REPORT_INTERVAL
+        context: dict[str, object] = {"message": f"observer {self.observer!r} {what}"}
+        if error is not None:
+            context["exception"] = error
+        asyncio.get_running_loop().call_exception_handler(context)
+
+
+class _Thread:
+    """A blocking observer with its thread, which is started with the first event."""
+
+    def __init__(self, observer: Observer) -> None:
+        self.ended: asyncio.Future[None]
+        self._guard = _Guard(observer)
+        self._queue: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._loop: asyncio.AbstractEventLoop | None = None  # once the thread was started
+        self._missed = 0  # events that found the queue full
+        self._abandoned = False
+
+    def put(self, event: Event) -> None:
+        """Queue an event. When the queue is full, the observer misses the event."""
+        if self._loop is None:
+            self._start()
+        if self._queue.qsize() < QUEUE_LIMIT:
+            self._queue.put(event)
+        else:
+            self._missed += 1
+            self._guard.report(f"is too slow, and has missed {self._missed} events so far")
+
+    def _start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.ended = self._loop.create_future()
+        try:
+            # A daemon: one that never returns must not keep the process.
+            threading.Thread(target=self._run, name="observer", daemon=True).start()
+        except RuntimeError as error:  # the system allows no more threads
+            self.ended.set_result(None)
+            self._guard.report("misses every event: its thread cannot be started", error)
+
+    def finish(self) -> bool:
+        """Have the thread end after the events that wait; return whether there is a thread."""
+        self._queue.put(None)
+        return self._loop is not None
+
+    def abandon(self) -> None:
+        """Report the events that the thread has not come to, and drop them."""
+        if self.ended.done():
+            self._loop = None  # the next event starts a thread again
+        else:
+            self._abandoned = True
+            left = self._queue.qsize() - 1
+            self._guard.report(f"is too slow, and misses the last {max(left, 0)} events")
+
+    # --- in the thread ---
+
+    def _run(self) -> None:
+        while (event := self._queue.get()) is not None and not self._abandoned:
+            try:
+                self._guard.observer(event)
+            except BaseException as error:
+                self._call_in_loop(self._guard.report, "has raised an exception", error)
+        self._call_in_loop(self._set_ended)
+
+    def _call_in_loop(self, callback: Callable[..., object], *values: object) -> None:
+        assert self._loop is not None
+        # RuntimeError: the loop is closed, because the runner did not wait for this observer.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(callback, *values)
+
+    def _set_ended(self) -> None:
+        if not self.ended.done():
+            self.ended.set_result(None)
