@@ -1,7 +1,7 @@
-"""The worker runner: reserves jobs from tubes, runs a handler for each, and settles them.
+"""The worker runner: takes jobs from tubes, runs a handler for each, and settles them.
 
-A Python program uses :class:`Worker`, :class:`Retry` and :class:`Reject`. What a runner reports is
-in ``events``; ``handlers.base`` says how to write a handler of another kind.
+For a Python program there are :class:`Worker`, :class:`Retry` and :class:`Reject`. The command
+line's ``work`` is in ``main``; ``handler`` says how to write a handler of another kind.
 """
 
 from __future__ import annotations

@@ -45,8 +45,6 @@ class Attempt:
         self._end(outcome)
 
     def _end(self, outcome: Outcome) -> None:
-        if self._reason is not None:
-            outcome = _stopped(outcome, self._reason)
         self._outcome = outcome
         if self._repeat is not None:
             self._repeat.cancel()
@@ -64,10 +62,10 @@ class Attempt:
         :param reason: TIMEOUT, STOPPED or LOST. The first one counts, unless it is LOST later:
             an outcome SUCCESS stays one after a stop, and becomes LOST for a lost job
         """
-        if self._outcome is not None:
-            return
         if self._reason is None or reason is Kind.LOST:
             self._reason = reason
+        if self._outcome is not None:
+            return
         if self._repeat is not None:
             self._repeat.cancel()
         self._repeat = self._loop.call_later(self._repeat_delay, self.stop, reason)
@@ -84,7 +82,7 @@ class Attempt:
             self._reason = Kind.LOST
 
     def wait(self) -> asyncio.Future[Outcome]:
-        """Return a Future of the outcome, for one caller at a time.
+        """Return a Future of what the handler returned, for one caller at a time.
 
         Cancelling the Future does not stop the handler.
         """
@@ -94,10 +92,14 @@ class Attempt:
                 self._ended.set_result(self._outcome)
         return self._ended
 
+    def judge(self, outcome: Outcome) -> Outcome:
+        """Return the outcome of the attempt, given what the handler returned.
 
-def _stopped(outcome: Outcome, reason: Kind) -> Outcome:
-    """Return the outcome of a handler that was stopped, given what the handler returned."""
-    if outcome.kind is Kind.SUCCESS and reason is not Kind.LOST:
-        return outcome
-    details = {"handler": outcome.kind.value, **outcome.details}
-    return replace(outcome, kind=reason, details=details)
+        The caller does so as late as it can: a program that cancels all its tasks may cancel the
+        handler's before it cancels the one that then calls `stop`.
+        """
+        reason = self._reason
+        if reason is None or (outcome.kind is Kind.SUCCESS and reason is not Kind.LOST):
+            return outcome
+        details = {"handler": outcome.kind.value, **outcome.details}
+        return replace(outcome, kind=reason, details=details)

@@ -78,16 +78,22 @@ class _Guard:
         self.observer = observer
         self._next_report = 0.0  # on the monotonic clock
 
-    def report(self, what: str, error: BaseException | None = None) -> None:
-        """Tell the loop's exception handler what the observer did, unless it was told lately."""
+    def report(self, what: str, error: BaseException | None = None, *, last: bool = False) -> bool:
+        """Tell the loop's exception handler what the observer did, unless it was told lately.
+
+        :param last: tell it in any case
+
+        Return whether it was told.
+        """
         now = time.monotonic()
-        if now < self._next_report:
-            return
+        if now < self._next_report and not last:
+            return False
         self._next_report = now + REPORT_INTERVAL
         context: dict[str, object] = {"message": f"observer {self.observer!r} {what}"}
         if error is not None:
             context["exception"] = error
         asyncio.get_running_loop().call_exception_handler(context)
+        return True
 
 
 class _Thread:
@@ -99,6 +105,7 @@ class _Thread:
         self._queue: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None  # once the thread was started
         self._missed = 0  # events that found the queue full
+        self._missed_reported = 0  # of those, when the last report was made
         self._abandoned = False
 
     def put(self, event: Event) -> None:
@@ -109,7 +116,8 @@ class _Thread:
             self._queue.put(event)
         else:
             self._missed += 1
-            self._guard.report(f"is too slow, and has missed {self._missed} events so far")
+            if self._guard.report(f"is too slow, and has missed {self._missed} events so far"):
+                self._missed_reported = self._missed
 
     def _start(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -127,13 +135,16 @@ class _Thread:
         return self._loop is not None
 
     def abandon(self) -> None:
-        """Report the events that the thread has not come to, and drop them."""
+        """Drop the events that the thread has not come to, and report all that were missed."""
         if self.ended.done():
             self._loop = None  # the next event starts a thread again
         else:
             self._abandoned = True
-            left = self._queue.qsize() - 1
-            self._guard.report(f"is too slow, and misses the last {max(left, 0)} events")
+            left = max(self._queue.qsize() - 1, 0)
+            self._guard.report(f"is too slow, and misses the last {left} events", last=True)
+        if self._missed > self._missed_reported:
+            self._guard.report(f"was too slow, and has missed {self._missed} events", last=True)
+            self._missed_reported = self._missed
 
     # --- in the thread ---
 

@@ -118,8 +118,11 @@ class Runner:
     # --- control ---
 
     def stop(self) -> None:
-        """Finish the jobs that run, and end. Called again, stop and release those jobs; called a
-        third time, do not wait for their handlers."""
+        """Take no new job, finish those that run, and end.
+
+        Called again, stop the handlers that run, and release their jobs; called a third time, do
+        not wait for the handlers.
+        """
         self._go_to(Stage(min(self.stage + 1, Stage.KILLING)))
 
     def _go_to(self, stage: Stage) -> None:

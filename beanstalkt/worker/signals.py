@@ -30,9 +30,9 @@ class Controllable(Protocol):
 def signals(
     runner: Controllable, hangup: bool = False, on_stop: Callable[[int], None] | None = None
 ) -> Iterator[None]:
-    """Let signals control a runner within the context: TERM and INT stop it, USR1 pauses it, USR2
-    resumes it.
+    """Let signals control a runner within the context.
 
+    TERM and INT stop it, USR1 pauses it, USR2 resumes it.
     Outside the main thread, which alone can handle signals, no signal is handled.
 
     :param hangup: whether HUP reloads the configuration; otherwise its handler stays

@@ -42,8 +42,12 @@ class WorkerTiming:
         for name, value in vars(self).items():
             # Without a pause, what fails would be repeated without end.
             least = "at least 0" if name == "age_tolerance" else "above 0"
-            right = value >= 0 if name == "age_tolerance" else value > 0
-            if not right or value > MAX_NUMBER:
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if (
+                not number
+                or not 0 <= value <= MAX_NUMBER
+                or (value == 0 and name != "age_tolerance")
+            ):
                 raise InvalidArgument(
                     f"{name} must be {least} and at most {MAX_NUMBER} seconds, not {value!r}"
                 )

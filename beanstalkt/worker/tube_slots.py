@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from .config.settings import TubeSettings
 from .events import HandlerNotClosed, SlotRestarted
 from .handlers.base import Handler
-from .slot import Slot, SlotContext
+from .job_executor import SlotContext
+from .slot import Slot
 
 Task = asyncio.Task[None]
 
@@ -38,7 +39,7 @@ class TubeSlots:
         self.settings = settings
         self.handler = handler
         self.slots = [
-            Slot(context, server, settings.tube, number, settings, handler)
+            Slot(context, server, number, settings, handler)
             for number in range(1, settings.workers + 1)
         ]
         self._context = context

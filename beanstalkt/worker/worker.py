@@ -101,8 +101,10 @@ class Worker:
             await self._runner.run()
 
     def stop(self) -> None:
-        """Take no new job, finish those that run, and end. Called again, cancel the handlers that
-        run, and release their jobs."""
+        """Take no new job, finish those that run, and end.
+
+        Called again, cancel the handlers that run, and release their jobs.
+        """
         self._runner.stop()
 
 

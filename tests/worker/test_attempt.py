@@ -72,7 +72,7 @@ async def test_a_cancel_at_any_time_leads_to_an_outcome(turns: int) -> None:
     for _ in range(turns):
         await asyncio.sleep(0)
     running.stop(Kind.STOPPED)
-    outcome = await running.wait()
+    outcome = running.judge(await running.wait())
     assert (outcome.kind, outcome.error) == (Kind.STOPPED, "")
     assert outcome.details == {"handler": "unknown-fail"}
 
@@ -95,7 +95,12 @@ async def test_somebody_else_cancels_its_task() -> None:
     await asyncio.sleep(0)
     for task in asyncio.all_tasks() - {asyncio.current_task()}:
         task.cancel()
-    assert (await running.wait()).error == "it was cancelled"
+    outcome = await running.wait()
+    assert outcome.error == "it was cancelled"
+    assert running.judge(outcome).kind is Kind.UNKNOWN_FAIL
+    # The program then cancels the task of the slot too, which stops an attempt that has ended.
+    running.stop(Kind.STOPPED)
+    assert running.judge(outcome).kind is Kind.STOPPED
 
 
 async def test_the_first_reason_counts_unless_the_job_is_lost_later() -> None:
@@ -119,7 +124,7 @@ async def test_the_first_reason_counts_unless_the_job_is_lost_later() -> None:
         elif later == "stop":
             running.stop(Kind.LOST)
         go_on.set()
-        outcome = await running.wait()
+        outcome = running.judge(await running.wait())
         assert (outcome.kind, outcome.error) == (expected, "late")
         assert outcome.details["handler"] == "unknown-fail"
 
@@ -134,7 +139,7 @@ async def test_a_success_stays_one_after_a_stop_but_not_for_a_lost_job() -> None
         running = attempt(function)
         await asyncio.sleep(0)
         running.stop(reason)
-        kind = (await running.wait()).kind
+        kind = running.judge(await running.wait()).kind
         assert kind is (Kind.LOST if reason is Kind.LOST else Kind.SUCCESS)
 
 
@@ -156,4 +161,4 @@ async def test_a_handler_that_goes_on_is_cancelled_again_until_it_ends() -> None
     assert cancels == 3
     # Nothing cancels it once it has ended.
     running.stop(Kind.STOPPED)
-    assert (await running.wait()).kind is Kind.SUCCESS
+    assert running.judge(await running.wait()) is SUCCESS

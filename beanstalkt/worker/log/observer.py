@@ -44,13 +44,13 @@ def _job_finished(event: JobFinished) -> None:
     if not log.isEnabledFor(level):
         return
     fields: dict[str, object] = {
-        "server": event.server,
         "tube": event.tube,
         "id": event.id,
         "outcome": event.outcome.value,
         "action": _action(event),
         "seconds": round(event.seconds, 3),
         "attempt": event.attempt,
+        "server": event.server,
         **event.details,
     }
     if event.settled is SettleResult.PRESUMED:
@@ -67,7 +67,7 @@ def _action(event: JobFinished) -> str:
 
 
 def _job_taken_back(event: JobTakenBack) -> None:
-    log_entry("taken-back", {"server": event.server, "tube": event.tube, "id": event.id})
+    log_entry("taken-back", {"tube": event.tube, "id": event.id, "server": event.server})
 
 
 def _job_not_taken_back(event: JobNotTakenBack) -> None:

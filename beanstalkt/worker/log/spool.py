@@ -19,7 +19,7 @@ LIMIT = 2**20
 """Bytes that wait at most, unless a single write is longer."""
 
 GATHER_DELAY = 0.01
-"""Seconds for which writes are gathered after one. A single line is written at once, and a thousand
+"""Seconds for which writes are gathered after one. A single line is written at once; a thousand
 lines a second wake the thread up a hundred times."""
 
 FINISH_TIMEOUT = 1.0

@@ -34,7 +34,7 @@ def test_a_datagram(abstract: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPa
             (ReloadFailed((), "no command"), b"READY=1"),
             (ReloadFinished(3), b"READY=1"),
             (
-                RunnerReady("beanstalk://localhost:11300", 2, 8),
+                RunnerReady("beanstalk://x", 2, 8),
                 b"READY=1\nSTATUS=working on 2 tubes",
             ),
             (RunnerStopping("draining", 0), b"STOPPING=1"),
