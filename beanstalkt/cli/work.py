@@ -18,10 +18,10 @@ from ..worker.config.settings import EVERY_TUBE, Settings
 from ..worker.handlers.base import CannotStart, Option
 from ..worker.handlers.registry import HANDLERS
 from ..worker.log.lines import RepeatFilter, TextFormatter, as_line, log
-from ..worker.log.observer import log_event
+from ..worker.log.observer import LogObserver
 from ..worker.log.progress import Progress
 from ..worker.log.spool import Spool, text_stream
-from ..worker.log.systemd import notify_systemd
+from ..worker.log.systemd import SystemdObserver
 from ..worker.process import lifeline
 from ..worker.process.orphans import reaped
 from ..worker.runner import Runner, Stage
@@ -157,7 +157,11 @@ def main(options: argparse.Namespace) -> int:
         max_jobs=settings.run["max_jobs"],
         connect_timeout=options.connect_timeout,
         reread=(lambda: load(flags, os.environ, check=True)) if flags.config is not None else None,
-        observers=[log_event, notify_systemd, *([progress] if progress is not None else [])],
+        observers=[
+            LogObserver(),
+            SystemdObserver(),
+            *([progress] if progress is not None else []),
+        ],
     )
     status = asyncio.run(_run(runner, spool))
     if progress is not None:

@@ -13,8 +13,10 @@ The runner calls it on its event loop, so it must return at once. An observer th
 database or a disk, has an attribute ``blocking = True``: it is called in a thread of its own, in
 order, through a bounded queue (see :mod:`beanstalkt.worker.observers`). An observer can neither
 change nor break a job: events are copies, and what an observer raises is reported and dropped.
+JobFinished is published after the job was settled, so no observer delays that either.
 
-Ignore events of unknown types: later versions may add some.
+An observer with an attribute ``events``, such as a set of types, gets only events of these types;
+any other should ignore events of types that it does not know, for later versions may add some.
 """
 
 from __future__ import annotations
@@ -259,4 +261,4 @@ class HandlerNotClosed(Event):
 
 
 Observer = Callable[[Event], object]
-"""What events are handed to. One with an attribute ``blocking = True`` is called in a thread."""
+"""A callable that takes events; it may have the attributes ``blocking`` and ``events``."""

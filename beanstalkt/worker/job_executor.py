@@ -38,6 +38,9 @@ class SlotContext(Protocol):
     def take(self) -> bool:
         """Return whether one more job may be run, and count that job."""
 
+    def wants(self, kind: type[Event]) -> bool:
+        """Return whether any observer takes events of a type."""
+
     def publish(self, event: Event) -> None:
         """Hand an event to the observers. Must not raise."""
 
@@ -68,6 +71,7 @@ class JobExecutor:
         self._loop = asyncio.get_running_loop()
         self._running = context.running
         self._publish = context.publish
+        self._reports_starts = context.wants(JobStarted)
         self._timing = context.timing
         self._server = server
         self._tube = settings.tube
@@ -179,6 +183,7 @@ class JobExecutor:
         if quota.exhausted:
             limit = settings.policy.max_attempts
             return Outcome(Kind.EXHAUSTED, error=f"{limit} attempts have been made")
+        now = self._loop.time()
         work = Work(
             job.id,
             job.body,
@@ -186,19 +191,20 @@ class JobExecutor:
             counters=counters,
             attempt=quota.attempt,
             max_attempts=settings.policy.max_attempts,
-            time_limit=time_limit(settings.timeout, counters["ttr"], self._loop.time() - began),
+            time_limit=time_limit(settings.timeout, counters["ttr"], now - began),
             kill_grace=settings.kill_grace,
             server=self._server,
             slot=self._slot,
         )
-        self._publish(JobStarted(self._server, self._tube, job.id, quota.attempt, self._slot))
-        return await self._attempt_work(work)
+        if self._reports_starts:
+            self._publish(JobStarted(self._server, self._tube, job.id, quota.attempt, self._slot))
+        return await self._attempt_work(work, now)
 
-    async def _attempt_work(self, work: Work) -> Outcome:
+    async def _attempt_work(self, work: Work, now: float) -> Outcome:
         """Run the handler, and stop it when its time is over or `stop` was called."""
         repeat_delay = work.kill_grace + self._timing.back_off_delay
         attempt = self._attempt = Attempt(self._handler, work, repeat_delay)
-        self._limit_timer.set(self._loop.time() + work.time_limit)
+        self._limit_timer.set(now + work.time_limit)
         if self._stopped:
             attempt.stop(Kind.STOPPED)
         try:

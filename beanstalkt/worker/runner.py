@@ -79,8 +79,9 @@ class Runner:
         self._connect_timeout = connect_timeout
         self._reread = reread
         self._observers = Observers(observers)
-        #: hands an event to the observers
+        #: hands an event to the observers; see `SlotContext`
         self.publish: Callable[[Event], None] = self._observers.publish
+        self.wants: Callable[[type[Event]], bool] = self._observers.wants
         self._paused = False
         self._tubes: dict[str, TubeSlots] = {}  # those that take jobs
         self._all: set[TubeSlots] = set()  # and those that only finish theirs

@@ -166,7 +166,15 @@ class Slot:
             while not (self._ending or self._paused):
                 job = await self._reserve(client)
                 if job is not None:
-                    await self._run_job(client, job)
+                    self._idle = False
+                    try:
+                        outcome = await self._jobs.run(client, job)
+                        if outcome is not None and outcome.kind is Kind.NOT_STARTED:
+                            await self._back_off()
+                    finally:
+                        self._idle = True
+                    if self._jobs.cancelled:
+                        raise asyncio.CancelledError
         finally:
             self._jobs.prefetch.cancel()
             await client.close()
@@ -193,17 +201,6 @@ class Slot:
             if not self._ending and not self._paused:
                 await client.connect()
         return None
-
-    async def _run_job(self, client: Client, job: Job) -> None:
-        self._idle = False
-        try:
-            outcome = await self._jobs.run(client, job)
-            if outcome is not None and outcome.kind is Kind.NOT_STARTED:
-                await self._back_off()
-        finally:
-            self._idle = True
-        if self._jobs.cancelled:
-            raise asyncio.CancelledError
 
     async def _back_off(self) -> None:
         """Reserve no job until the handler can run one: each reserve would count as an attempt."""

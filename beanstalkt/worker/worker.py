@@ -12,8 +12,8 @@ from .config.loading import COMMON, make_policy
 from .config.settings import Settings, TubeSettings
 from .events import Observer
 from .handlers.coroutine import CoroutineHandler, Function
-from .log.observer import log_event
-from .log.systemd import notify_systemd
+from .log.observer import LogObserver
+from .log.systemd import SystemdObserver
 from .runner import Runner
 from .signals import signals as handled
 from .timing import WorkerTiming
@@ -81,7 +81,7 @@ class Worker:
             burst=burst,
             max_jobs=max_jobs,
             connect_timeout=connect_timeout,
-            observers=(log_event, notify_systemd, *observers),
+            observers=(LogObserver(), SystemdObserver(), *observers),
             timing=timing,
         )
 

@@ -15,7 +15,8 @@ from beanstalkt import Client, ConnectionLost, InvalidArgument, Job, NotFound
 from beanstalkt.dispatch import Stopped
 from beanstalkt.worker import Reject, Retry, Worker
 from beanstalkt.worker.handlers.base import Work
-from beanstalkt.worker.slot import Slot
+from beanstalkt.worker.job_executor import JobExecutor
+from beanstalkt.worker.policy.outcome import Outcome
 from beanstalkt.worker.timing import WorkerTiming
 
 from ..support.beanstalkd import Beanstalkd
@@ -123,19 +124,19 @@ async def test_no_job_harms_the_slots(beanstalkd: Beanstalkd) -> None:
 async def test_a_slot_that_dies_is_started_again(
     beanstalkd: Beanstalkd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_job = Slot._run_job
+    run = JobExecutor.run
     deaths = iter([Panic, ValueError, asyncio.CancelledError])
 
-    async def dies(self: Slot, client: Client, job: Job) -> None:
+    async def dies(self: JobExecutor, client: Client, job: Job) -> Outcome | None:
         for kind in deaths:
             raise kind
-        await run_job(self, client, job)
+        return await run(self, client, job)
 
     async def handler(job: Work) -> None:
         seen.append(job.body)
 
     seen: list[bytes] = []
-    monkeypatch.setattr(Slot, "_run_job", dies)
+    monkeypatch.setattr(JobExecutor, "run", dies)
     timing = WorkerTiming(back_off_delay=0.01)
     async with Client.from_url(beanstalkd.url) as client:
         await client.put_many([b"1", b"2", b"3"], tube="mail")

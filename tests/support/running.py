@@ -12,7 +12,7 @@ from typing import Any
 from beanstalkt.worker.config.loading import Flags, load
 from beanstalkt.worker.config.settings import Settings
 from beanstalkt.worker.log.lines import LogEntry
-from beanstalkt.worker.log.observer import log_event
+from beanstalkt.worker.log.observer import LogObserver
 from beanstalkt.worker.process import lifeline
 from beanstalkt.worker.runner import Runner
 from beanstalkt.worker.timing import WorkerTiming
@@ -93,7 +93,7 @@ class Running:
 
     def __init__(self, chosen: Settings, **options: Any) -> None:
         options.setdefault("timing", TIMING)
-        options["observers"] = [log_event, *options.get("observers", [])]
+        options["observers"] = [LogObserver(), *options.get("observers", [])]
         self.runner = Runner(chosen, **options)
         self.events = Events()
         self.task: asyncio.Task[None] | None = None

@@ -32,11 +32,15 @@ from ..policy.outcome import Kind
 from .lines import log, log_entry
 
 
-def log_event(event: Event) -> None:
-    """Log an event. An observer."""
-    write = _WRITERS.get(type(event))
-    if write is not None:
-        write(event)
+class LogObserver:
+    """Logs the events of a runner."""
+
+    def __init__(self) -> None:
+        self.events = frozenset(_WRITERS)
+
+    def __call__(self, event: Event) -> None:
+        """Log an event."""
+        _WRITERS[type(event)](event)
 
 
 def _job_finished(event: JobFinished) -> None:

@@ -25,6 +25,8 @@ class Progress(_Handler):
     Records of level INFO and less, such as those of jobs that succeeded, are not written.
     """
 
+    events = frozenset({JobFinished})
+
     def __init__(self, stream: TextIO | None = None) -> None:
         super().__init__(stream)  # None stands for the present sys.stderr
         self._began = time.monotonic()

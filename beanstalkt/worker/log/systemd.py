@@ -16,16 +16,21 @@ from ..events import (
 )
 
 
-def notify_systemd(event: Event) -> None:
-    """Notify systemd of an event, if it changes the state of the service. An observer."""
-    if isinstance(event, RunnerReady):
-        notify("READY=1", f"STATUS=working on {event.tubes} tubes")
-    elif isinstance(event, ReloadStarted):
-        notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
-    elif isinstance(event, (ReloadFinished, ReloadFailed)):
-        notify("READY=1")
-    elif isinstance(event, RunnerStopping):
-        notify("STOPPING=1")
+class SystemdObserver:
+    """Notifies systemd of the events that change the state of the service."""
+
+    events = frozenset({RunnerReady, RunnerStopping, ReloadStarted, ReloadFinished, ReloadFailed})
+
+    def __call__(self, event: Event) -> None:
+        """Notify systemd of an event."""
+        if isinstance(event, RunnerReady):
+            notify("READY=1", f"STATUS=working on {event.tubes} tubes")
+        elif isinstance(event, ReloadStarted):
+            notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        elif isinstance(event, RunnerStopping):
+            notify("STOPPING=1")
+        else:
+            notify("READY=1")
 
 
 def notify(*lines: str) -> None:

@@ -13,10 +13,9 @@ from beanstalkt.worker.events import (
     ReloadFinished,
     ReloadStarted,
     RunnerReady,
-    RunnerResumed,
     RunnerStopping,
 )
-from beanstalkt.worker.log.systemd import notify, notify_systemd
+from beanstalkt.worker.log.systemd import SystemdObserver, notify
 
 
 @pytest.mark.parametrize("abstract", [False, True])
@@ -28,7 +27,8 @@ def test_a_datagram(abstract: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         monkeypatch.setenv("NOTIFY_SOCKET", name)
         notify("READY=1", "STATUS=fine")
         assert sock.recv(1000) == b"READY=1\nSTATUS=fine"
-        notify_systemd(ReloadStarted())
+        observer = SystemdObserver()
+        observer(ReloadStarted())
         assert sock.recv(1000).startswith(b"RELOADING=1\nMONOTONIC_USEC=")
         for event, expected in (
             (ReloadFailed((), "no command"), b"READY=1"),
@@ -39,8 +39,8 @@ def test_a_datagram(abstract: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPa
             ),
             (RunnerStopping("draining", 0), b"STOPPING=1"),
         ):
-            notify_systemd(RunnerResumed())  # changes nothing for systemd
-            notify_systemd(event)
+            assert type(event) in observer.events
+            observer(event)
             assert sock.recv(1000) == expected
 
 
