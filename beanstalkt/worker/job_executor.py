@@ -132,16 +132,16 @@ class JobExecutor:
         handler runs, the job is released first, and `cancelled` is set.
         """
         began = self._loop.time()
+        key = self._server, job.id
         try:
-            counters = await client.stats_job(job.id)
-            delay = self._refuse(job, counters)
+            counters = await client.stats_job(key[1])
+            delay = self._refuse(key, job, counters)
             if delay is not None:
                 await client.release(job, counters["pri"], delay)
                 return None
         except (ConnectionLost, NotFound):
             return None  # the server has the job again
         quota = budget(counters, self._settings.policy.max_attempts)
-        key = self._server, job.id
         held = self._held_job = self._running[key] = HeldJob(
             client,
             job,
@@ -166,12 +166,12 @@ class JobExecutor:
             if self._running.get(key) is held:
                 del self._running[key]
             await held.close()
-        self._finish(job.id, quota.attempt, outcome, action, settled, held.reason, began)
+        self._finish(key[1], quota.attempt, outcome, action, settled, held.reason, began)
         return outcome
 
-    def _refuse(self, job: Job, counters: StatsJob) -> int | None:
+    def _refuse(self, key: tuple[str, int], job: Job, counters: StatsJob) -> int | None:
         """Return the delay with which to release a job at once, or None if it is to be run."""
-        other = self._running.get((self._server, job.id))
+        other = self._running.get(key)
         if other is not None and other.is_same(self._tube, job.body, counters):
             # Another slot, whose connection was lost, still runs it: it would run twice.
             other.park()

@@ -190,6 +190,8 @@ class Runner:
         Raises ConnectionLost if no server can be reached at first, and CannotStart if a handler
         can run no job.
         """
+        if self.stage > Stage.RUNNING:  # it was stopped already
+            return
         self._over = asyncio.Event()
         try:
             handlers = _make_handlers(self._settings)
