@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from ..client.client import Client
 from ..client.timers import LazyTimer
@@ -18,7 +19,7 @@ from ..errors import (
 )
 from ..job import Job
 from ..protocol.stats import StatsJob
-from .events import Event, JobNotSettled, JobNotTakenBack, JobNotTouched, JobTakenBack
+from .events import Event, JobEvent, JobNotSettled, JobNotTakenBack, JobNotTouched, JobTakenBack
 from .policy.decision import Action, SettleResult, Verb
 from .prefetch import Prefetch
 from .timing import WorkerTiming
@@ -44,6 +45,24 @@ class RecoveryResult(enum.Enum):
     CLOSED = "the runner was told to stop, and the server does not answer"
 
 
+@dataclass(frozen=True)
+class HeldJobContext:
+    """What all held jobs of a slot have in common.
+
+    :ivar server: URL of the server that has the jobs
+    :ivar on_lost: called once if a job cannot be taken back while its handler runs
+    :ivar touch_timer: its callback calls `touch` of the job that is held
+    :ivar publish: takes events
+    """
+
+    server: str
+    tube: str
+    on_lost: Callable[[], None]
+    touch_timer: LazyTimer
+    publish: Callable[[Event], None]
+    timing: WorkerTiming
+
+
 class HeldJob:
     """Holds one job from its reserve until it is settled, over a client that holds no other.
 
@@ -51,43 +70,24 @@ class HeldJob:
     connection was lost, and after its ttr has passed because this machine stood still, provided
     that it is still the same job and no other worker has reserved it.
 
-    :param server: URL of the server that has the job
     :param counters: the job's statistics, just after it was reserved
-    :param on_lost: called once if the job cannot be taken back while its handler runs
-    :param touch_timer: used for nothing else until `close`; its callback calls `touch`
-    :param publish: takes events
     """
 
     def __init__(
-        self,
-        client: Client,
-        job: Job,
-        counters: StatsJob,
-        *,
-        server: str,
-        tube: str,
-        on_lost: Callable[[], None],
-        touch_timer: LazyTimer,
-        publish: Callable[[Event], None],
-        timing: WorkerTiming,
+        self, client: Client, job: Job, counters: StatsJob, context: HeldJobContext
     ) -> None:
         self.body = job.body
-        self.server = server
-        self.tube = tube
         #: why the job was lost; empty while it is not
         self.reason = ""
         self._client = client
         self._job = job
+        self._context = context
         self._priority = counters["pri"]
-        self._on_lost = on_lost
-        self._publish = publish
-        self._timing = timing
         self._loop = asyncio.get_running_loop()
         self._since = self._loop.time()
         self._age = counters["age"]
         self._touch_interval = max(counters["ttr"], 1) / 3
-        self._touch_timer = touch_timer
-        touch_timer.set(self._since + self._touch_interval)
+        context.touch_timer.set(self._since + self._touch_interval)
         self._task: asyncio.Task[None] | None = None  # a touch under way, and what follows
         self._settling = False
         self._lost = False
@@ -102,7 +102,7 @@ class HeldJob:
         if self._connected is not None:
             self._connected.set()
         if self._task is None and not self._settling and not self._lost:
-            self._touch_timer.clear()
+            self._context.touch_timer.clear()
             self.touch()
 
     def park(self) -> None:
@@ -123,9 +123,9 @@ class HeldJob:
         """
         elapsed = self._loop.time() - self._since
         return (
-            tube == self.tube
+            tube == self._context.tube
             and body == self.body
-            and counters["age"] + self._timing.age_tolerance >= self._age + elapsed
+            and counters["age"] + self._context.timing.age_tolerance >= self._age + elapsed
         )
 
     # --- keeping the job reserved ---
@@ -142,16 +142,20 @@ class HeldJob:
             if result is not RecoveryResult.OURS:
                 self._lose(result)
         except BeanstalkException as error:
-            self._publish(JobNotTouched(self.server, self.tube, self._job.id, error))
+            self._report(JobNotTouched, error)
         self._task = None
         if not self._settling and not self._lost:
-            self._touch_timer.set(self._loop.time() + self._touch_interval)
+            self._context.touch_timer.set(self._loop.time() + self._touch_interval)
 
     def _lose(self, result: RecoveryResult) -> None:
         self._lost = True
         self.reason = result.value
         if not self._settling:
-            self._on_lost()
+            self._context.on_lost()
+
+    def _report(self, kind: type[JobEvent], *values: object) -> None:
+        context = self._context
+        context.publish(kind(context.server, context.tube, self._job.id, *values))
 
     # --- taking the job back ---
 
@@ -165,7 +169,7 @@ class HeldJob:
                     return RecoveryResult.CLOSED
                 await connected.wait()
             except BeanstalkException as error:
-                self._publish(JobNotTakenBack(self.server, self.tube, self._job.id, error))
+                self._report(JobNotTakenBack, error)
                 return RecoveryResult.TAKEN
 
     async def _take_back(self) -> RecoveryResult:
@@ -185,9 +189,9 @@ class HeldJob:
                 return RecoveryResult.DELAYED
             if state != "reserved" and await self._reserve_again(job_id):
                 # Another worker may have reserved and lost it meanwhile.
-                self._publish(JobTakenBack(self.server, self.tube, job_id))
+                self._report(JobTakenBack)
                 return RecoveryResult.OURS
-            await asyncio.sleep(self._timing.recovery_delay)
+            await asyncio.sleep(self._context.timing.recovery_delay)
         return RecoveryResult.TAKEN
 
     async def _reserve_again(self, job_id: int) -> bool:
@@ -206,7 +210,7 @@ class HeldJob:
         :param prefetch: reserves the next job if this one is deleted
         """
         self._settling = True
-        self._touch_timer.clear()
+        self._context.touch_timer.clear()
         if self._task is not None:
             await self._task
         sent = False  # a command to settle the job was sent, and its reply was lost
@@ -223,7 +227,7 @@ class HeldJob:
             except UnexpectedResponse:
                 sent = True
             except CommandFailed as error:
-                self._publish(JobNotSettled(self.server, self.tube, self._job.id, error))
+                self._report(JobNotSettled, error)
                 return SettleResult.REFUSED
             result = await self._recover()
             if sent and result is _RESULTS.get(action.verb):
@@ -244,13 +248,13 @@ class HeldJob:
         else:
             await self._client.release(self._job, self._priority, action.delay or 0)
 
-    async def close(self) -> None:
-        """Stop touching the job."""
+    def close(self) -> asyncio.Task[None] | None:
+        """Stop touching the job. Return a task to wait for, if a touch is under way."""
         self._settling = True
-        self.stop_waiting_for_server()
-        self._touch_timer.clear()
+        self._context.touch_timer.clear()
         if self._task is not None:
-            await self._task
+            self.stop_waiting_for_server()
+        return self._task
 
 
 _RESULTS = {

@@ -17,7 +17,7 @@ from .burst import Burst
 from .config.settings import TubeSettings
 from .events import Event, JobFinished, JobStarted
 from .handlers.base import Handler, Work
-from .held_job import HeldJob
+from .held_job import HeldJob, HeldJobContext
 from .policy.decision import Action, SettleResult, decide
 from .policy.limit import time_limit
 from .policy.outcome import Kind, Outcome
@@ -85,6 +85,9 @@ class JobExecutor:
         self._stopped = False
         self._limit_timer = LazyTimer(self._loop, self._time_out)
         self._touch_timer = LazyTimer(self._loop, self._touch)
+        self._held_job_context = HeldJobContext(
+            server, settings.tube, self._lose, self._touch_timer, context.publish, context.timing
+        )
 
     # --- control ---
 
@@ -146,12 +149,7 @@ class JobExecutor:
             client,
             job,
             counters,
-            server=self._server,
-            tube=self._tube,
-            on_lost=self._lose,
-            touch_timer=self._touch_timer,
-            publish=self._publish,
-            timing=self._timing,
+            self._held_job_context,
         )
         try:
             outcome = await self._handle(job, counters, quota, began)
@@ -165,7 +163,9 @@ class JobExecutor:
             self._held_job = None
             if self._running.get(key) is held:
                 del self._running[key]
-            await held.close()
+            touching = held.close()
+            if touching is not None:
+                await touching
         self._finish(key[1], quota.attempt, outcome, action, settled, held.reason, began)
         return outcome
 

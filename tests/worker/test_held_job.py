@@ -18,7 +18,7 @@ from beanstalkt.errors import (
     UnknownCommand,
 )
 from beanstalkt.worker.events import JobNotSettled, JobNotTakenBack, JobNotTouched, JobTakenBack
-from beanstalkt.worker.held_job import RECOVERY_ATTEMPTS, HeldJob, RecoveryResult
+from beanstalkt.worker.held_job import RECOVERY_ATTEMPTS, HeldJob, HeldJobContext, RecoveryResult
 from beanstalkt.worker.policy.decision import BURY, DELETE, Action, SettleResult, Verb
 from beanstalkt.worker.timing import WorkerTiming
 
@@ -50,12 +50,9 @@ class Holding:
             self.client.typed(),
             reserved(),
             counters(ttr=TTR, **stats),
-            server=SERVER,
-            tube="mail",
-            on_lost=self._lose,
-            touch_timer=self.timer.typed(),
-            publish=self.context.publish,
-            timing=timing,
+            HeldJobContext(
+                SERVER, "mail", self._lose, self.timer.typed(), self.context.publish, timing
+            ),
         )
         self.client.defaults = {"peek": reserved, "stats_job": lambda: self.found(state="ready")}
 
@@ -86,7 +83,7 @@ async def test_it_is_touched_at_each_third_of_its_ttr() -> None:
         holding.touch()
         await holding.idle()
     assert holding.client.verbs() == ["touch"] * 3
-    await holding.job.close()
+    assert holding.job.close() is None
     assert holding.timer.when is None
 
 
@@ -241,7 +238,7 @@ def test_a_job_s_age_may_be_off_by_the_tolerance() -> None:
             assert job.is_same("mail", b"x", counters(age=9)) is same
             assert job.is_same("mail", b"x", counters(age=12))
             assert not job.is_same("mail", b"x", counters(age=7))
-            await job.close()
+            assert job.close() is None
 
     asyncio.run(check())
 
@@ -320,3 +317,17 @@ async def test_a_job_that_is_lost_while_it_is_settled_is_no_reason_to_stop_its_h
     assert await holding.job.settle(DELETE) is SettleResult.LOST
     assert holding.losses == 0
     assert holding.job.reason == RecoveryResult.GONE.value
+
+
+async def test_closing_waits_for_no_server() -> None:
+    holding = Holding()
+    holding.client.script("touch", lost())
+    holding.client.defaults["peek"] = lost
+    holding.touch()
+    await until(lambda: "peek" in holding.client.verbs())
+    touching = holding.job.close()
+    assert touching is not None
+    await asyncio.wait_for(touching, 20)
+    assert holding.timer.when is None
+    # Its handler has ended: it is not told of the loss.
+    assert not holding.losses
