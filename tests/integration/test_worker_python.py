@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -14,6 +15,7 @@ import pytest
 from beanstalkt import Client, ConnectionLost, InvalidArgument, Job, NotFound
 from beanstalkt.dispatch import Stopped
 from beanstalkt.worker import Reject, Retry, Worker
+from beanstalkt.worker.events import Event, JobEvent, JobFinished, JobStarted
 from beanstalkt.worker.handlers.base import Work
 from beanstalkt.worker.job_executor import JobExecutor
 from beanstalkt.worker.policy.outcome import Outcome
@@ -308,6 +310,59 @@ async def test_ten_thousand_short_jobs(beanstalkd: Beanstalkd) -> None:
         await Worker(beanstalkd.url, "mail", handler, concurrency=20, burst=True).run()
         assert len(seen) == 10_000
         assert (await client.stats())["current-jobs-ready"] == 0
+
+
+async def test_an_observer_that_blocks_delays_no_job(beanstalkd: Beanstalkd) -> None:
+    gate = threading.Event()
+    seen: list[Event] = []
+
+    class Blocks:
+        blocking = True
+        events = (JobStarted, JobFinished)
+
+        def __call__(self, event: Event) -> None:
+            gate.wait(20)
+            seen.append(event)
+
+    async def handler(job: Work) -> None:
+        pass
+
+    async with Client.from_url(beanstalkd.url) as client:
+        ids = await client.put_many([b""] * 100, tube="mail")
+        worker = Worker(beanstalkd.url, "mail", handler, concurrency=4, observers=[Blocks()])
+        async with working(worker):
+            # Every job is deleted while the observer has not come to the end of its first event.
+            while (await client.stats())["cmd-delete"] < 100:
+                await asyncio.sleep(0.01)
+            assert not seen
+            gate.set()
+    assert sorted(event.id for event in seen if isinstance(event, JobFinished)) == sorted(ids)
+    assert len(seen) == 200
+    # A job has started before it has finished.
+    first: dict[int, type[Event]] = {}
+    for event in seen:
+        assert isinstance(event, JobEvent)
+        assert event.server == beanstalkd.url
+        first.setdefault(event.id, type(event))
+    assert set(first.values()) == {JobStarted}
+
+
+async def test_an_observer_that_fails_harms_no_job(beanstalkd: Beanstalkd) -> None:
+    def fails(event: Event) -> None:
+        raise Panic
+
+    async def handler(job: Work) -> None:
+        pass
+
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    async with Client.from_url(beanstalkd.url) as client:
+        await client.put_many([b""] * 10, tube="mail")
+        with Events() as events:
+            await Worker(beanstalkd.url, "mail", handler, burst=True, observers=[fails]).run()
+        assert len(events.find("job", outcome="success", action="delete")) == 10
+    assert len(told) == 1
+    assert "fails" in told[0]["message"]
 
 
 async def test_cancelling_run_releases_the_jobs(beanstalkd: Beanstalkd) -> None:
