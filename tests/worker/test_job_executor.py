@@ -181,6 +181,8 @@ async def test_a_job_that_runs_in_another_slot_is_known_by_server_and_id(
         assert second.client.calls[1:] == [("release", reserved(), 1024, FAST.parking_delay)]
     else:
         assert outcome is SUCCESS
+    # The first one, and no other, will know a delay for this slot's.
+    assert context.running[(SERVER, 7)]._parked is parked
     # The first one is still known, whatever became of the second.
     assert context.running.keys() == {(SERVER, 7)}
     go_on.set()

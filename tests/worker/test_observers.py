@@ -77,6 +77,27 @@ async def test_each_gets_every_event_in_order_and_as_it_is() -> None:
     await observers.close(PATIENCE)
 
 
+async def test_one_that_names_types_gets_only_events_of_these() -> None:
+    class Some(Blocking):
+        events = (RunnerResumed,)
+
+    class Direct(Some):
+        blocking = False
+
+    slow, direct = Some(), Direct()
+    for observer in (slow, direct):
+        observer.gate.set()
+    observers = Observers([slow, direct])
+    assert observers.wants(RunnerResumed)
+    assert not observers.wants(RunnerPaused)
+    assert not Observers().wants(RunnerResumed)
+    assert Observers([slow, print]).wants(RunnerPaused)
+    for event in (RunnerPaused(0), RunnerResumed(), RunnerPaused(1)):
+        observers.publish(event)
+    await observers.close(PATIENCE)
+    assert slow.seen == direct.seen == [RunnerResumed()]
+
+
 @pytest.mark.parametrize(
     "kind", [ValueError, Panic, asyncio.CancelledError, SystemExit, GeneratorExit]
 )
