@@ -53,8 +53,7 @@ RULES: dict[str, set[str]] = {
     # settings, the one handler, and the observers that always are there.
     "worker.worker": GROUND
     | CORE
-    | {"client", "worker.handlers.base", "worker.handlers.coroutine", "worker.config"}
-    | {"worker.log"},
+    | {"client", "worker.handlers.coroutine", "worker.config.values", "worker.log"},
     "worker.policy": {"worker.policy", "protocol"},
     "worker.process": {"worker.process", "worker.handlers.base", "worker.policy"},
     "worker.log": {"worker.log", "worker.events", "worker.policy", "errors"},

@@ -13,17 +13,19 @@ import sys
 from collections.abc import Callable
 
 from ..errors import ConnectionLost
-from ..worker.config.loading import COMMON, ON_EXIT, RUN, ConfigError, Flags, load
-from ..worker.config.settings import EVERY_TUBE, Settings
+from ..worker.config.loading import load
+from ..worker.config.options import COMMON, ON_EXIT, RESERVED, RUN
+from ..worker.config.settings import EVERY_TUBE, ConfigError, Settings
+from ..worker.config.sources import Flags
 from ..worker.handlers.base import CannotStart, Option
-from ..worker.handlers.registry import HANDLERS
-from ..worker.log.lines import RepeatFilter, TextFormatter, as_line, log
+from ..worker.handlers.registry import HandlerError, load_handlers
+from ..worker.log.lines import FORMATTERS, RepeatFilter, TextFormatter, as_line, log
 from ..worker.log.observer import LogObserver
 from ..worker.log.progress import Progress
 from ..worker.log.spool import Spool, text_stream
 from ..worker.log.systemd import SystemdObserver
-from ..worker.process import lifeline
-from ..worker.process.orphans import reaped
+from ..worker.process.command_guard import guarded
+from ..worker.process.orphan_reaper import reap_orphans
 from ..worker.runner import Runner, Stage
 from ..worker.signals import signals
 from .stdio import null, say
@@ -60,7 +62,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     _add_tubes(parser)
-    for handler in HANDLERS:
+    try:
+        # The flags must be known before it is known which handlers are needed.
+        handlers = load_handlers(RESERVED)
+    except HandlerError as error:
+        parser.error(str(error))
+    for handler in handlers:
         for option in handler.options:
             _add_option(parser, "what to run", option)
     for option in COMMON:
@@ -146,7 +153,7 @@ def main(options: argparse.Namespace) -> int:
     if options.only_check:
         _describe(settings)
         return 0
-    burst, formatter = settings.run["burst"], settings.run["log_format"]
+    burst, formatter = settings.run["burst"], FORMATTERS[settings.run["log_format"]]
     spool.tell_dropped = _dropped(formatter())
     progress = Progress() if burst and sys.stderr.isatty() else None
     _log_to(progress or logging.StreamHandler(), formatter())
@@ -177,8 +184,8 @@ async def _run(runner: Runner, spool: Spool) -> int:
         last = number
 
     try:
-        with signals(runner, hangup=True, on_stop=on_stop), reaped(runner.runs_in_process):
-            async with lifeline.held():
+        with signals(runner, hangup=True, on_stop=on_stop), reap_orphans(runner.runs_in_process):
+            async with guarded():
                 await runner.run()
     except ConnectionLost as error:
         log.error("%s", error)

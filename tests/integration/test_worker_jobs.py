@@ -14,7 +14,7 @@ import pytest
 
 from beanstalkt import Client, NotFound
 from beanstalkt.worker.handlers.base import CannotStart
-from beanstalkt.worker.process import process
+from beanstalkt.worker.handlers.command.handler import CommandHandler
 from beanstalkt.worker.runner import Runner
 
 from ..support.beanstalkd import Beanstalkd
@@ -31,7 +31,7 @@ def no_child_is_left() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "LINGER", 0.2)
+    monkeypatch.setattr(CommandHandler, "linger", 0.2)
 
 
 @asynccontextmanager

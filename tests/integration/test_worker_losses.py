@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from beanstalkt import Client, ConnectionLost, NotFound
-from beanstalkt.worker.process import process
+from beanstalkt.worker.handlers.command.handler import CommandHandler
 from beanstalkt.worker.runner import Runner
 
 from ..support.beanstalkd import Beanstalkd
@@ -22,7 +22,7 @@ from ..support.running import TIMING, Running, settings, until
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "LINGER", 0.2)
+    monkeypatch.setattr(CommandHandler, "linger", 0.2)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from beanstalkt.worker.config.loading import Flags, load
 from beanstalkt.worker.config.settings import Settings
 from beanstalkt.worker.log.lines import LogEntry
 from beanstalkt.worker.log.observer import LogObserver
-from beanstalkt.worker.process import lifeline
+from beanstalkt.worker.process.command_guard import guarded
 from beanstalkt.worker.runner import Runner
 from beanstalkt.worker.timing import WorkerTiming
 
@@ -109,7 +109,7 @@ class Running:
         return self
 
     async def _run(self) -> None:
-        async with lifeline.held():
+        async with guarded():
             await self.runner.run()
 
     async def __aexit__(
