@@ -39,7 +39,7 @@ class DoHandler(Handler):
         self._do = do
 
     @classmethod
-    def from_options(cls, values: Mapping[str, Any], workers: int) -> DoHandler:
+    def from_options(cls, values: Mapping[str, Any]) -> DoHandler:
         return cls(values["do"])
 
     def describe(self) -> str:
