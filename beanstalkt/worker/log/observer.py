@@ -44,12 +44,14 @@ class LogObserver:
 
 
 def _job_finished(event: JobFinished) -> None:
-    level = logging.INFO if event.outcome is Kind.SUCCESS else logging.WARNING
     if "swallowed" in event.details:
-        log_entry("swallowed", {**event.details, "error": event.error}, logging.WARNING)
+        # A failure that the configuration turned into a success must not pass unseen.
+        fields: dict[str, object] = {"tube": event.tube, "id": event.id, "server": event.server}
+        log_entry("swallowed", {**fields, **event.details, "error": event.error}, logging.WARNING)
+    level = logging.INFO if event.outcome is Kind.SUCCESS else logging.WARNING
     if not log.isEnabledFor(level):
         return
-    fields: dict[str, object] = {
+    fields = {
         "tube": event.tube,
         "id": event.id,
         "outcome": event.outcome.value,

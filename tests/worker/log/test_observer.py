@@ -224,6 +224,16 @@ def test_each_kind_of_event_is_tested_here() -> None:
     assert kinds == LogObserver().events | unlogged
 
 
+def test_a_failure_that_was_swallowed_is_a_warning_of_its_own(records: Records) -> None:
+    event = finished(error="no user", details={"swallowed": "unknown-fail"})
+    where = "tube=mail id=7 server=beanstalk://x"
+    line = f'WARNING swallowed {where} swallowed=unknown-fail error="no user"'
+    assert records.say(event)[0] == line
+    # Also where the lines of jobs that succeeded are left out.
+    logging.getLogger("beanstalkt.worker").setLevel(logging.WARNING)
+    assert records.say(event) == [line]
+
+
 def test_a_job_is_not_formatted_when_its_level_is_off(records: Records) -> None:
     logging.getLogger("beanstalkt.worker").setLevel(logging.WARNING)
     assert records.say(finished()) == []
