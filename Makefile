@@ -17,14 +17,19 @@ lint: .venv/ready
 types: .venv/ready
 	$(BIN)/mypy
 
+# Twice as many at once as there are processors, because most tests wait for a server. They are
+# given out one by one, and a process that has none left takes some from another.
+WORKERS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
+PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+
 unit: .venv/ready beanstalkd
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 # The long tests, SOAK times as long as in make test: make soak SOAK=1000
 SOAK ?= 20
 
 soak: .venv/ready beanstalkd
-	SOAK=$(SOAK) $(BIN)/python -m pytest -m soak
+	SOAK=$(SOAK) $(PYTEST) -m soak
 
 bench: .venv/ready beanstalkd
 	$(BIN)/pip install --quiet --editable '.[bench]'

@@ -8,17 +8,11 @@ import socket
 import subprocess
 import time
 
+from .ports import HOST, free_port
+
+__all__ = ["EXECUTABLE", "HOST", "Beanstalkd", "free_port"]
+
 EXECUTABLE = shutil.which("beanstalkd")
-
-HOST = "127.0.0.1"
-
-
-def free_port() -> int:
-    """A TCP port that nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind((HOST, 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 class Beanstalkd:
