@@ -299,15 +299,15 @@ async def test_the_connection_is_lost_meanwhile(apart: Beanstalkd) -> None:
             await client.put(b"held")
             await client.reserve()
             await cancelled(client)
+            begin = time.monotonic()
             timed, plain = client.reserve(2), client.reserve()
             await asyncio.sleep(0.3)
             apart.kill()
             if starts_again:
                 apart.start()
-            begin = time.monotonic()
             with pytest.raises(TimedOut):
                 await asyncio.wait_for(timed, LATE)
-            assert time.monotonic() - begin > 1.2
+            assert time.monotonic() - begin > 1.9
             assert not plain.done()
             if starts_again:
                 async with client_of(apart) as other:
