@@ -9,7 +9,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-TIMEOUT = 10.0
+TIMEOUT = 20.0
 """Seconds that a condition may take on a busy machine."""
 
 SOON = 5.0
