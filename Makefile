@@ -2,6 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+# The tests start hundreds of processes: what they import is compiled once, and not by each.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test lint types unit soak beanstalkd bench clean
 
 # With the beanstalkd that runs here, if one does; else with the embedded server.
@@ -52,3 +55,4 @@ beanstalkd:
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find beanstalkt benchmarks tests -name __pycache__ -prune -exec rm -rf {} +
