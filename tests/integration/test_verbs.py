@@ -20,6 +20,7 @@ from tornado.ioloop import IOLoop
 import beanstalkt
 from beanstalkt import Client, Job
 
+from ..support.beanstalkd import EXECUTABLE
 from ..support.clients import client_of
 from ..support.embedded import AnyServer
 
@@ -836,6 +837,7 @@ async def test_from_url(server: AnyServer) -> None:
     assert client.closed()
 
 
+@pytest.mark.skipif(EXECUTABLE is None, reason="beanstalkd is not installed")
 async def test_a_unix_socket(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     process = subprocess.Popen(["beanstalkd", "-l", f"unix:{path}"])

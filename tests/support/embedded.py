@@ -63,6 +63,8 @@ class Apart(Beanstalkd):
     are not counted with those of the test. `options` are those of ``serve``.
     """
 
+    executable = sys.executable
+
     def command(self) -> list[str]:
         serve = [sys.executable, "-m", "beanstalkt.cmd", "serve"]
         return [*serve, "--host", self.host, "--port", str(self.port), *self.options]

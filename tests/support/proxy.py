@@ -129,4 +129,6 @@ class Proxy:
                 # Nobody takes what is left; also when this is cancelled while it waits, which
                 # it does for TLS on Python 3.10: there a paused reader never sees the other end.
                 for end in ends:
-                    end.transport.abort()
+                    # Raised by asyncio up to Python 3.11.2 if TLS has ended in the meantime.
+                    with suppress(AttributeError):
+                        end.transport.abort()
