@@ -12,7 +12,7 @@ from beanstalkt import Client, Job, NotFound, ReservationLost
 from beanstalkt.worker.prefetch import Prefetch
 
 from ..support.embedded import AnyServer
-from .test_fifo import Writes
+from ..support.writes import Writes
 
 PRIORITY = 7
 
