@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from beanstalkt.errors import BeanstalkException, InternalError, NotFound
 from beanstalkt.worker.config.settings import TubeSettings
 from beanstalkt.worker.events import JobEvent, JobFinished, JobNotSettled, JobStarted
-from beanstalkt.worker.handlers.base import Handler, Work
+from beanstalkt.worker.handlers.base import Work
 from beanstalkt.worker.job_executor import JobExecutor
 from beanstalkt.worker.policy.decision import SettleResult
 from beanstalkt.worker.policy.outcome import SUCCESS, Kind, Outcome
 
+from ..support.do_handler import Do, DoHandler, succeed
 from ..support.running import until
 from ..support.scripted import (
     FAST,
@@ -28,29 +27,6 @@ from ..support.scripted import (
     lost,
     reserved,
 )
-
-Do = Callable[[Work], Awaitable[Outcome]]
-
-
-class DoHandler(Handler):
-    """A handler that awaits a function."""
-
-    def __init__(self, do: Do) -> None:
-        self._do = do
-
-    @classmethod
-    def from_options(cls, values: Mapping[str, Any]) -> DoHandler:
-        return cls(values["do"])
-
-    def describe(self) -> str:
-        return "a function"
-
-    async def run(self, work: Work) -> Outcome:
-        return await self._do(work)
-
-
-async def succeed(work: Work) -> Outcome:
-    return SUCCESS
 
 
 class Executing:

@@ -18,9 +18,9 @@ from beanstalkt.worker.handlers.base import CannotStart, Work
 from beanstalkt.worker.policy.outcome import SUCCESS, Kind, Outcome
 from beanstalkt.worker.slot import Slot
 
+from ..support.do_handler import Do, DoHandler, succeed
 from ..support.running import until
 from ..support.scripted import SERVER, Context, ScriptedClient, lost, reserved
-from .test_job_executor import Do, DoHandler, succeed
 
 
 class Clients:
