@@ -41,11 +41,11 @@ class CannotStart(Exception):
     """No job can be run now, such as for want of the command; the message says why."""
 
 
-class Work(Job):
-    """A job with what a handler may want to know of it.
+class WorkerJob(Job):
+    """A job as a handler gets it, with its counters and limits.
 
-    It is a :class:`~beanstalkt.job.Job` without a client: ``delete()`` and its like raise, for
-    it is the runner that settles the job.
+    It is a :class:`~beanstalkt.job.Job` without a client: ``delete()`` and the other verbs raise
+    an exception, because the runner settles the job.
     """
 
     __slots__ = (
@@ -90,6 +90,10 @@ class Work(Job):
         self.server = server
         #: the number of the slot among the tube's workers, from 1; one job at a time has it
         self.slot = slot
+
+
+#: the name that :class:`WorkerJob` had before it was public
+Work = WorkerJob
 
 
 @dataclass(frozen=True)
