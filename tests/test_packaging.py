@@ -24,7 +24,7 @@ pytestmark = pytest.mark.packaging
 
 ROOT = Path(__file__).parent.parent
 PROTOCOL = "beanstalkt/protocol/protocol.txt"
-TIMEOUT = 120  # seconds; a command that takes longer hangs
+TIMEOUT = 300  # seconds; a command that takes longer hangs
 
 GENERATED = re.compile(
     r"(^|/)(\.git|\.venv|build|dist|__pycache__|\.hypothesis|\.\w+_cache|[^/]+\.egg-info)/"
