@@ -8,7 +8,7 @@ to write a handler of another kind is explained in ``beanstalkt.worker.handlers.
 from __future__ import annotations
 
 from .handlers.base import WorkerJob
-from .handlers.coroutine import Reject, Retry
+from .policy.exceptions import Reject, Retry
 from .worker import Worker
 
 __all__ = ["Reject", "Retry", "Worker", "WorkerJob"]
