@@ -216,8 +216,11 @@ def bin_directory(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 def test_the_command_of_the_wheel(built: Built, bin_directory: Path, tmp_path: Path) -> None:
     version = f"beanstalkt {built.metadata().version}\n"
-    for command in (["beanstalkt"], ["python", "-m", "beanstalkt"]):
-        words = [bin_directory / command[0], *command[1:]]
+    commands: list[list[str | Path]] = [
+        [bin_directory / "beanstalkt"],
+        [bin_directory / "python", "-m", "beanstalkt"],
+    ]
+    for words in commands:
         assert checked(*words, "--version", cwd=tmp_path) == version
         assert checked(*words, "put", "-h", cwd=tmp_path).startswith("usage: beanstalkt put ")
         done = run(*words, cwd=tmp_path)

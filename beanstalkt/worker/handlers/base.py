@@ -163,7 +163,7 @@ class Handler(abc.ABC):
         """Raise :class:`CannotStart` if no job can be run now."""
 
     @abc.abstractmethod
-    async def run(self, work: Work) -> Outcome:
+    async def run(self, work: WorkerJob) -> Outcome:
         """Do one job, and return how that ended."""
 
     async def close(self) -> None:  # noqa: B027 - most handlers hold nothing
