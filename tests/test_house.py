@@ -65,6 +65,7 @@ RULES: dict[str, set[str]] = {
     "testing": GROUND | {"client", "server"},
     "cli": {""},
     "cmd": {"cli"},
+    "__main__": {"cmd"},
 }
 """The packages that the modules of a package may import. "" is everything."""
 
@@ -189,6 +190,7 @@ PUBLIC = [
     "beanstalkt:Worker",
     "beanstalkt:Retry",
     "beanstalkt:Reject",
+    "beanstalkt:WorkerJob",
     "beanstalkt:SafeTask",
     "beanstalkt:DEFAULT_PRIORITY",
     "beanstalkt:DEFAULT_TTR",
@@ -205,6 +207,8 @@ PUBLIC = [
     "beanstalkt.worker:Worker",
     "beanstalkt.worker:Retry",
     "beanstalkt.worker:Reject",
+    "beanstalkt.worker:WorkerJob",
+    "beanstalkt.worker.handlers.base:Work",
     "beanstalkt.testing:beanstalkd_server",
     "beanstalkt.testing:beanstalkt_client",
     "beanstalkt.cmd:main",

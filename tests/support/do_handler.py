@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from beanstalkt.worker.handlers.base import Handler, Work
+from beanstalkt.worker.handlers.base import Handler, WorkerJob
 from beanstalkt.worker.policy.outcome import SUCCESS, Outcome
 
-Do = Callable[[Work], Awaitable[Outcome]]
+Do = Callable[[WorkerJob], Awaitable[Outcome]]
 
 
 class DoHandler(Handler):
@@ -24,9 +24,9 @@ class DoHandler(Handler):
     def describe(self) -> str:
         return "a function"
 
-    async def run(self, work: Work) -> Outcome:
+    async def run(self, work: WorkerJob) -> Outcome:
         return await self._do(work)
 
 
-async def succeed(work: Work) -> Outcome:
+async def succeed(work: WorkerJob) -> Outcome:
     return SUCCESS
