@@ -44,6 +44,8 @@ RULES: dict[str, set[str]] = {
     "dispatch": GROUND | {"dispatch", "client"},
     # The core of the runner knows no handler but the base of all, no log, and no configuration.
     "worker": GROUND | CORE | {"client", "worker.handlers.base"},
+    # Puts a runner with the coroutine handler together for a program, and checks its arguments.
+    "worker.worker": GROUND | CORE | {"worker.handlers.coroutine", "worker.config.values"},
     "worker.policy": {"worker.policy", "protocol"},
     "worker.process": {"worker.process", "worker.handlers.base", "worker.policy"},
     "worker.log": {"worker.log", "worker.events", "worker.policy"},

@@ -14,14 +14,16 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from ..errors import ConnectionLost
-from ..worker.config.loading import COMMON, ON_EXIT, RUN, ConfigError, Flags, load
-from ..worker.config.settings import EVERY_TUBE, Settings
+from ..worker.config.loading import load
+from ..worker.config.options import COMMON, ON_EXIT, RESERVED, RUN
+from ..worker.config.settings import EVERY_TUBE, ConfigError, Settings
+from ..worker.config.sources import Flags
 from ..worker.handlers.base import CannotStart, Option
-from ..worker.handlers.registry import HANDLERS
-from ..worker.log.lines import Once, TextFormatter, as_line, log
+from ..worker.handlers.registry import HandlerError, load_handlers
+from ..worker.log.lines import FORMATTERS, Once, TextFormatter, as_line, log
 from ..worker.log.progress import Progress
 from ..worker.log.spool import Spool, text_stream
-from ..worker.process.orphans import reaped
+from ..worker.process.orphan_reaper import reap_orphans
 from ..worker.runner import Runner, Stage
 from ..worker.signals import signals
 from .exit_status import DONE, NO_SERVER, USAGE
@@ -66,7 +68,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the verb to its parser."""
     _add_tubes(parser.add_argument_group("which tubes"))
     group = parser.add_argument_group("what to run")
-    for handler in HANDLERS:
+    try:
+        # The flags must be known before it is known which handlers are needed.
+        handlers = load_handlers(RESERVED)
+    except HandlerError as error:
+        parser.error(str(error))
+    for handler in handlers:
         for option in handler.options:
             _add_option(group, option)
     group = parser.add_argument_group("what becomes of a job")
@@ -143,7 +150,7 @@ def work(options: argparse.Namespace) -> int:
     if options.only_check:
         _describe(settings)
         return DONE
-    burst, formatter = settings.run["burst"], settings.run["log_format"]
+    burst, formatter = settings.run["burst"], FORMATTERS[settings.run["log_format"]]
     spool.tell_dropped = _dropped(formatter())
     progress = Progress() if burst and sys.stderr.isatty() else None
     _log_to(progress or logging.StreamHandler(), formatter())
@@ -171,7 +178,7 @@ async def _run(runner: Runner, spool: Spool) -> int:
         last = number
 
     try:
-        with signals(runner, hangup=True, on_stop=on_stop), reaped(runner.in_process):
+        with signals(runner, hangup=True, on_stop=on_stop), reap_orphans(runner.in_process):
             await runner.run()
     except ConnectionLost as error:
         log.error("%s", error)

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 
 from .handlers.base import Handler, Work
-from .handlers.coroutine import crash
+from .policy.exceptions import crash
 from .policy.outcome import Kind, Outcome
 
 

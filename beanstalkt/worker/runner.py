@@ -11,15 +11,14 @@ from fnmatch import fnmatchcase
 from ..client.client import Client
 from ..errors import BeanstalkException, ConnectionLost
 from .burst import Burst
-from .config.loading import ConfigError
-from .config.settings import EVERY_TUBE, Settings, TubeSettings
+from .config.settings import EVERY_TUBE, ConfigError, Settings, TubeSettings
 from .handlers.base import CannotStart, Handler
 from .held_job import Reservation
 from .log.lines import log, tell
 from .log.systemd import notify, reloading
 from .policy.outcome import Outcome
 from .pool import Pool
-from .process import lifeline
+from .process.command_guard import guarded
 from .slot import MAX_RECONNECT_DELAY, Slot
 
 LOOK = 5.0
@@ -183,7 +182,7 @@ class Runner:
                 raise
         if self.stage is not Stage.RUNNING:  # by a signal, meanwhile
             return
-        async with lifeline.held():
+        async with guarded():
             await self._run(made)
 
     async def _run(self, made: dict[str, Handler]) -> None:

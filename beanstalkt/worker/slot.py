@@ -352,6 +352,8 @@ class Slot:
     ) -> None:
         self._boss.ended(outcome)
         level = logging.INFO if outcome.kind is Kind.SUCCESS else logging.WARNING
+        if "swallowed" in outcome.details:
+            tell("swallowed", {**outcome.details, "error": outcome.error}, logging.WARNING)
         if not log.isEnabledFor(level):
             return
         fields: dict[str, object] = {

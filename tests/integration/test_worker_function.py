@@ -97,6 +97,21 @@ async def test_what_becomes_of_a_job(
         assert event["function"] == name
 
 
+async def test_a_failure_that_is_swallowed_is_logged(beanstalkd: Beanstalkd) -> None:
+    options = {**CALL, "swallow": "yes"}
+    async with (
+        Client.from_url(beanstalkd.url) as client,
+        Running(settings(beanstalkd, "mail", options=options)) as running,
+    ):
+        for name, args in (("raises", ["value"]), ("takes", [1])):
+            await running.job(id=await schedule_function(client, "mail", name, *args))
+        (event,) = running.events.find("swallowed")
+        assert (event["function"], event["swallowed"]) == ("raises", "unknown-fail")
+        assert event["exception"] == "ValueError"
+        assert event["error"]
+        assert "Traceback" in event["backtrace"]
+
+
 @pytest.mark.parametrize("name", ["for_ever", "ignores_term", "cleans_up", "cleans_up_async"])
 async def test_past_the_time_limit_it_is_stopped(
     beanstalkd: Beanstalkd, name: str, tmp_path: Path

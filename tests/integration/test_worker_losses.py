@@ -13,7 +13,7 @@ import pytest
 from beanstalkt import Client, ConnectionLost, NotFound
 from beanstalkt.worker import held_job as reservation
 from beanstalkt.worker import slot
-from beanstalkt.worker.process import process
+from beanstalkt.worker.handlers.command.handler import CommandHandler
 from beanstalkt.worker.runner import Runner
 
 from ..support.beanstalkd import Beanstalkd
@@ -24,7 +24,7 @@ from ..support.running import Running, settings, until
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slot, "PAUSE", 0.05)
-    monkeypatch.setattr(process, "LINGER", 0.2)
+    monkeypatch.setattr(CommandHandler, "linger", 0.2)
     monkeypatch.setattr(reservation, "TRY_PAUSE", 0.05)
     # As a server that is up again must not be waited for.
     monkeypatch.setattr(slot, "MAX_RECONNECT_DELAY", 1.0)

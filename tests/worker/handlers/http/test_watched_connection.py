@@ -18,9 +18,9 @@ import trustme
 from aiohttp import TCPConnector
 from aiohttp.connector import Connection
 
-from beanstalkt.worker.handlers.http import connection as http_connection
+from beanstalkt.worker.handlers.http import watched_connection
 from beanstalkt.worker.handlers.http.client import MAX_KEPT_BODY
-from beanstalkt.worker.handlers.http.connection import MAX_HEAD, MAX_REQUESTS, Watch
+from beanstalkt.worker.handlers.http.watched_connection import MAX_HEAD, MAX_REQUESTS, Watch
 from beanstalkt.worker.policy.outcome import Kind, Outcome
 
 from ....support.webserver import head, listening, scripted
@@ -202,7 +202,7 @@ async def test_what_comes_between_two_requests_is_no_answer(
     surplus: bytes, read: bool, watches: list[Watch], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also in the very moment in which the next request is about to leave."""
-    monkeypatch.setattr(http_connection, "REST", 0)
+    monkeypatch.setattr(watched_connection, "REST_DELAY", 0)
     async with server(truth) as serving, handling(http=serving.url) as handler:
         assert (await handler.run(make_work(GOOD))).kind is Kind.SUCCESS
         await surprise(serving.lines[0], watches[0], surplus, read)
@@ -229,7 +229,7 @@ async def test_what_follows_an_answer_is_given_the_time_to_come(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The next request waits for a moment, since what is on its way cannot be seen."""
-    monkeypatch.setattr(http_connection, "REST", 0.5)
+    monkeypatch.setattr(watched_connection, "REST_DELAY", 0.5)
 
     async def answering(line: Line, body: bytes) -> None:
         line.send(TRUTH[body])
@@ -319,7 +319,7 @@ def authority(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> trustme.CA:
 async def test_over_tls(
     authority: trustme.CA, read: bool, watches: list[Watch], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_connection, "REST", 0)
+    monkeypatch.setattr(watched_connection, "REST_DELAY", 0)
     async with (
         server(truth, tls(authority, "127.0.0.1")) as serving,
         handling(http=serving.url) as handler,
@@ -436,7 +436,7 @@ async def test_after_long_headers_none_is_kept() -> None:
 
 async def test_none_is_used_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     assert await connections_of(truth, [GOOD] * (2 * MAX_REQUESTS + 1)) == [100, 100, 1]
-    monkeypatch.setattr(http_connection, "MAX_AGE", 0)
+    monkeypatch.setattr(watched_connection, "MAX_AGE", 0)
     assert await connections_of(truth, [GOOD] * 3) == [1, 1, 1]
 
 

@@ -1,4 +1,4 @@
-"""How a message to or from a child is framed: its length, then itself."""
+"""Framing of the messages between the runner and a child: the length, then the message."""
 
 from __future__ import annotations
 
@@ -7,26 +7,27 @@ import struct
 from collections.abc import Mapping
 
 HEADER = struct.Struct("!Q")
+"""The length of a message in bytes, which precedes it."""
 
 
 def pack(message: Mapping[str, object]) -> bytes:
-    """A message in JSON, framed."""
+    """Encode a message in JSON, and frame it."""
     return frame(json.dumps(message).encode())
 
 
 def frame(data: bytes) -> bytes:
-    """Bytes, framed."""
+    """Return these bytes as a framed message."""
     return HEADER.pack(len(data)) + data
 
 
-class Incoming:
-    """The message that is being read."""
+class FrameReader:
+    """Assemble one message from the pieces in which it is read."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> bytes | None:
-        """Take what was read next; gives the message when it is whole."""
+        """Take the bytes that were read next; return the message when it is complete."""
         self._buffer += data
         if len(self._buffer) < HEADER.size:
             return None

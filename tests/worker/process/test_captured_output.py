@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beanstalkt.worker.process.output import KEPT, SHOWN, Output, failure
+from beanstalkt.worker.policy.exceptions import MAX_ERROR_LENGTH
+from beanstalkt.worker.process.captured_output import KEPT, CapturedOutput, describe_failure
 
 
-def fed(*chunks: bytes) -> Output:
-    output = Output()
+def fed(*chunks: bytes) -> CapturedOutput:
+    output = CapturedOutput()
     for chunk in chunks:
         output.feed(chunk)
     return output
@@ -42,7 +43,7 @@ def test_of_more_the_middle_is_left_out() -> None:
 @given(st.lists(st.integers(0, 70_000), max_size=12))
 def test_however_it_is_cut(sizes: list[int]) -> None:
     data = b"".join(bytes([index % 256]) * size for index, size in enumerate(sizes))
-    output = Output()
+    output = CapturedOutput()
     position = 0
     for size in sizes:
         output.feed(data[position : position + size])
@@ -57,7 +58,7 @@ def test_however_it_is_cut(sizes: list[int]) -> None:
 
 
 def test_memory_is_bounded() -> None:
-    output = Output()
+    output = CapturedOutput()
     for _ in range(100):
         output.feed(b"x" * 65536)
     assert len(output._tail) <= 2 * KEPT
@@ -67,27 +68,27 @@ def test_memory_is_bounded() -> None:
 
 
 def test_text_is_an_unclassified_error() -> None:
-    assert failure(fed(b"it broke\n")) == {
+    assert describe_failure(fed(b"it broke\n")) == {
         "exception": "UnclassifiedRunnerError",
         "error": "it broke",
     }
 
 
 def test_of_a_long_text_the_end_is_taken() -> None:
-    error = failure(fed(b"x" * 100_000 + b"the end"))["error"]
+    error = describe_failure(fed(b"x" * 100_000 + b"the end"))["error"]
     assert isinstance(error, str)
     assert error.endswith("the end")
-    assert len(error) == SHOWN
+    assert len(error) == MAX_ERROR_LENGTH
 
 
 def test_json_says_more() -> None:
     said = {"exception": "NoSuchUser", "error": "bob", "backtrace": ["a", "b"], "other": 1}
-    assert failure(fed(json.dumps(said).encode())) == {
+    assert describe_failure(fed(json.dumps(said).encode())) == {
         "exception": "NoSuchUser",
         "error": "bob",
         "backtrace": '["a", "b"]',
     }
-    assert failure(fed(b' {"error": 5}\n')) == {
+    assert describe_failure(fed(b' {"error": 5}\n')) == {
         "exception": "UnclassifiedRunnerError",
         "error": "5",
     }
@@ -98,15 +99,17 @@ def test_json_says_more() -> None:
     [b"", b"{", b"{}", b'{"other": 1}', b"[1]", b'"error"', b"\xff\xfe", b'{"error":1' * 20_000],
 )
 def test_json_that_says_nothing_is_text(text: bytes) -> None:
-    assert failure(fed(text))["exception"] == "UnclassifiedRunnerError"
+    assert describe_failure(fed(text))["exception"] == "UnclassifiedRunnerError"
 
 
 def test_json_nested_too_deeply_is_text() -> None:
     text = b'{"error":' * 6000
-    assert failure(fed(text))["exception"] == "UnclassifiedRunnerError"
+    assert describe_failure(fed(text))["exception"] == "UnclassifiedRunnerError"
 
 
 @given(st.binary())
 def test_any_bytes(data: bytes) -> None:
-    fields = failure(fed(data))
-    assert all(isinstance(value, str) and len(value) <= SHOWN for value in fields.values())
+    fields = describe_failure(fed(data))
+    assert all(
+        isinstance(value, str) and len(value) <= MAX_ERROR_LENGTH for value in fields.values()
+    )

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from beanstalkt.worker.process import orphans
-from beanstalkt.worker.process.child_watcher import Exits, watched
-from beanstalkt.worker.process.orphans import Orphans, adopts, reaped
-from beanstalkt.worker.process.process import Process
+from beanstalkt.worker.process import orphan_reaper
+from beanstalkt.worker.process.child_watcher import ChildWatcher, watched
+from beanstalkt.worker.process.command_process import CommandProcess
+from beanstalkt.worker.process.orphan_reaper import OrphanReaper, adopts_orphans, reap_orphans
 
 from ..handlers.command.test_handler import until
 
@@ -23,12 +23,14 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has 
 
 SET_CHILD_SUBREAPER = 36
 
+SOON = 0.01
+"""Seconds from the exit of a child to the scan for zombies."""
+
 
 @pytest.fixture
-def subreaper(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """This process gets the orphans of the test, and looks for them at once."""
+def subreaper() -> Iterator[None]:
+    """This process gets the orphans of the test."""
     prctl = ctypes.CDLL(None).prctl
-    monkeypatch.setattr(orphans, "DELAY", 0.01)
     assert prctl(SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
     yield
     prctl(SET_CHILD_SUBREAPER, 0, 0, 0, 0)
@@ -38,12 +40,12 @@ def subreaper(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 async def command(script: str) -> None:
     """Run a command as the runner does."""
-    process = Process(["/bin/sh", "-c", script], b"", os.environb, Exits())
+    process = CommandProcess(["/bin/sh", "-c", script], b"", os.environb, ChildWatcher())
     assert await process.wait() == 0
 
 
 def children() -> list[int]:
-    return orphans._children()
+    return orphan_reaper._children()
 
 
 async def until_none() -> None:
@@ -52,31 +54,31 @@ async def until_none() -> None:
 
 
 def test_who_gets_orphans(subreaper: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert adopts()
+    assert adopts_orphans()
     ctypes.CDLL(None).prctl(SET_CHILD_SUBREAPER, 0, 0, 0, 0)
-    assert not adopts()
+    assert not adopts_orphans()
     monkeypatch.setattr(os, "getpid", lambda: 1)
-    assert adopts()
+    assert adopts_orphans()
 
 
 async def test_a_process_that_gets_none_is_left_alone() -> None:
     loop = asyncio.get_running_loop()
-    with reaped(lambda: False):
+    with reap_orphans(lambda: False, SOON):
         assert not loop.remove_signal_handler(17)
 
 
 @pytest.mark.parametrize("script", ["setsid sh -c 'sleep 0.2' &", "sleep 100 & exit 0"])
 async def test_what_commands_leave_is_waited_for(subreaper: None, script: str) -> None:
-    with reaped(lambda: False):
+    with reap_orphans(lambda: False, SOON):
         await asyncio.gather(*(command(script) for _ in range(10)))
         await until_none()
 
 
 async def test_zombies_that_were_there_before(subreaper: None) -> None:
     await command("setsid true &")
-    while not orphans._exited(os.P_ALL, 0):
+    while not orphan_reaper._zombie(os.P_ALL, 0):
         await asyncio.sleep(0.01)
-    with reaped(lambda: False):
+    with reap_orphans(lambda: False, SOON):
         await until_none()
 
 
@@ -84,7 +86,7 @@ async def test_a_zombie_of_ours_does_not_hide_others(subreaper: None) -> None:
     mine = subprocess.Popen(["true"])
     watched.add(mine.pid)  # and nobody looks
     os.waitid(os.P_PID, mine.pid, os.WEXITED | os.WNOWAIT)
-    with reaped(lambda: False):
+    with reap_orphans(lambda: False, SOON):
         await command("setsid true & setsid sleep 0.1 &")
         while children() != [mine.pid]:
             await asyncio.sleep(0.01)
@@ -96,8 +98,8 @@ async def test_without_a_list_of_children_the_first_are_taken(
     subreaper: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where a container sees the processes of its host."""
-    with reaped(lambda: False), monkeypatch.context() as patch:
-        patch.setattr(orphans, "_children", list)
+    with reap_orphans(lambda: False, SOON), monkeypatch.context() as patch:
+        patch.setattr(orphan_reaper, "_children", list)
         await command("setsid true & setsid true & setsid sleep 0.1 &")
         while True:
             try:
@@ -109,7 +111,7 @@ async def test_without_a_list_of_children_the_first_are_taken(
 
 @pytest.mark.parametrize("session", [False, True])
 async def test_processes_of_other_code_keep_their_status(subreaper: None, session: bool) -> None:
-    with reaped(lambda: True):
+    with reap_orphans(lambda: True, SOON):
         own = [
             subprocess.Popen(["sh", "-c", "exit 7"], start_new_session=session) for _ in range(3)
         ]
@@ -121,18 +123,14 @@ async def test_processes_of_other_code_keep_their_status(subreaper: None, sessio
             "sh", "-c", "exit 7", start_new_session=session
         )
         assert await again.wait() == 7
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(orphans, "GRACE", 0.0)
-            await command("setsid true &")
-            await until_none()
+    with reap_orphans(lambda: True, SOON, 0.0):
+        await command("setsid true &")
+        await until_none()
 
 
-async def test_the_grace_is_kept_and_ends(
-    subreaper: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(orphans, "GRACE", 0.5)
+async def test_the_grace_is_kept_and_ends(subreaper: None) -> None:
     loop = asyncio.get_running_loop()
-    with reaped(lambda: True):
+    with reap_orphans(lambda: True, SOON, 0.5):
         began = loop.time()
         process = subprocess.Popen(["true"])
         await until_none()
@@ -141,9 +139,9 @@ async def test_the_grace_is_kept_and_ends(
 
 
 async def test_nothing_is_left_in_the_loop(subreaper: None) -> None:
-    found = Orphans(lambda: False)
+    found = OrphanReaper(lambda: False)
     for _ in range(3):
-        found.exited()
+        found.child_exited()
     found.close()
     found.close()
 
@@ -156,16 +154,16 @@ async def test_the_command_line_leaves_no_zombies(how: str, tmp_path: Path) -> N
 import asyncio, ctypes, os
 if os.getpid() != 1:
     ctypes.CDLL(None).prctl({SET_CHILD_SUBREAPER}, 1, 0, 0, 0)
-from beanstalkt.worker import lifeline
+from beanstalkt.worker.process.command_guard import guarded
 from beanstalkt.worker.handlers.command.handler import CommandHandler
-from beanstalkt.worker.process.orphans import _children, adopts, reaped
+from beanstalkt.worker.process.orphan_reaper import _children, adopts_orphans, reap_orphans
 from tests.support.work import make_work
 
 async def main() -> None:
-    assert adopts() and ({how!r} == "subreaper") == (os.getpid() != 1)
+    assert adopts_orphans() and ({how!r} == "subreaper") == (os.getpid() != 1)
     scripts = ["setsid sleep 0.2 & exit 0", "sleep 100 & exit 0"]
-    with reaped(lambda: False):
-        async with lifeline.held() as line:
+    with reap_orphans(lambda: False):
+        async with guarded() as line:
             for script in scripts:
                 handler = CommandHandler(["/bin/sh", "-c", script])
                 outcomes = await asyncio.gather(*(handler.run(make_work()) for _ in range(10)))

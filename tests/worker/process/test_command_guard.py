@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from beanstalkt.worker.handlers.command.handler import CommandHandler
-from beanstalkt.worker.process import keeper, lifeline
-from beanstalkt.worker.process.lifeline import held
+from beanstalkt.worker.process import command_guard, guard_program
+from beanstalkt.worker.process.command_guard import guarded
 
 from ...support.work import make_work
 from ..handlers.command.test_handler import descriptors, gone, shell, until, until_gone
@@ -28,21 +28,21 @@ def nothing_left() -> Iterator[None]:
     before = len(descriptors())
     yield
     assert len(descriptors()) <= before
-    assert not lifeline._shared
+    assert not command_guard._shared
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
 
 
 PROGRAM = """
 import asyncio, os, sys, time
-from beanstalkt.worker import lifeline
+from beanstalkt.worker.process.command_guard import guarded
 from beanstalkt.worker.handlers.command.handler import CommandHandler
 from tests.support.work import make_work
 
 async def main() -> None:
     handler = CommandHandler(["/bin/sh", "-c", sys.argv[1]])
     works = [make_work(slot=slot) for slot in range(int(sys.argv[2]))]
-    async with lifeline.held():
+    async with guarded():
         await asyncio.gather(*map(handler.run, works))
 
 asyncio.run(main())
@@ -107,14 +107,14 @@ async def test_a_start_that_was_under_way_is_found() -> None:
     mark = str(os.getpid())
     before = start(mark)
     await asyncio.sleep(0.05)
-    since = lifeline._ticks()
-    # Their starts have told the keeper no more than this.
+    since = command_guard._ticks()
+    # The table holds no more than this about their starts.
     mine = start(mark)
     others = [before, start(mark, leads=False), start(mark + "0"), start("")]
     killed: set[int] = set()
     try:
         for _ in range(2):
-            keeper.kill_marked(f"MARK={mark}".encode(), since, killed)
+            guard_program.kill_marked(f"MARK={mark}".encode(), since, killed)
         assert killed == {mine.pid}
         assert mine.wait(10) == -signal.SIGKILL
         assert all(other.poll() is None for other in others)
@@ -150,10 +150,9 @@ async def test_a_copy_of_the_runner_does_not_hide_its_end(tmp_path: Path) -> Non
     os.kill(copy, signal.SIGKILL)
 
 
-async def test_a_keeper_that_ends_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lifeline, "AGAIN", 0.01)
-    async with held() as mine:
-        mine.ended(mine.start())
+async def test_a_guard_that_ends_is_replaced() -> None:
+    async with guarded(restart_delay=0.01) as mine:
+        mine.ended(mine.starting())
         for _ in range(3):
             first = mine._pid
             assert first is not None
@@ -165,62 +164,58 @@ async def test_a_keeper_that_ends_is_replaced(monkeypatch: pytest.MonkeyPatch) -
 
 
 async def test_all_share_one_and_the_last_ends_it() -> None:
-    async with held() as first:
+    async with guarded() as first:
         assert first._pid is None  # none before it is needed
-        first.ended(first.start())
+        first.ended(first.starting())
         pid = first._pid
         assert pid is not None
-        async with held() as second:
+        async with guarded() as second:
             assert second is first
         assert not gone(pid)
     assert gone(pid)
 
 
-async def test_the_table_holds_what_runs_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_table_holds_what_runs_and_nothing_else(tmp_path: Path) -> None:
     handler = shell(f"echo >{tmp_path}/$BEANSTALKT_SLOT; exec sleep 100")
-    monkeypatch.setattr(lifeline, "_SIZE", 32 * keeper.ENTRY.size)
     works = [make_work(slot=slot) for slot in range(100)]
-    async with held() as mine:
+    async with guarded(table_size=32 * guard_program.RECORD.size) as mine:
         running = asyncio.gather(*map(handler.run, works))
         while len(os.listdir(tmp_path)) < 100:
             await asyncio.sleep(0.01)
         assert mine._file is not None
         table = os.pread(mine._file, 1 << 20, 0)
-        groups = [group for group, since in keeper.ENTRY.iter_unpack(table) if since]
+        groups = [group for group, since in guard_program.RECORD.iter_unpack(table) if since]
         assert len(set(groups)) == len(groups) == 100
         for group in groups:
             os.killpg(group, signal.SIGKILL)
         await running
         await CommandHandler(["/no/such/command"]).run(make_work())
-        assert os.pread(mine._file, 1 << 20, 0) == bytes(128 * keeper.ENTRY.size)
+        assert os.pread(mine._file, 1 << 20, 0) == bytes(128 * guard_program.RECORD.size)
         assert len(set(mine._free)) == len(mine._free) == 128
 
 
 async def test_what_still_runs_when_it_is_closed_is_ended(tmp_path: Path) -> None:
-    async with held() as mine:
+    async with guarded() as mine:
         process = subprocess.Popen(["sleep", "100"], start_new_session=True)
-        place = mine.start()
-        mine.started(place, process.pid)
+        record = mine.starting()
+        mine.started(record, process.pid)
     assert process.wait(10) == -signal.SIGKILL
-    mine.ended(place)  # later than that
+    mine.ended(record)  # later than that
 
 
 @pytest.mark.parametrize("lacking", ["memfd_create", "pipe", "posix_spawn"])
-async def test_without_a_keeper_commands_run_on(
+async def test_without_a_guard_commands_run_on(
     lacking: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def none(*_: object, **__: object) -> None:
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr(lifeline, "AGAIN", 0.01)
-    async with held() as mine:
+    async with guarded(restart_delay=0.01) as mine:
         with monkeypatch.context() as patch:
             patch.setattr(os, lacking, none)
-            place = mine.start()
-            mine.started(place, 2**40)
-            mine.ended(place)
+            record = mine.starting()
+            mine.started(record, 2**40)
+            mine.ended(record)
             await asyncio.sleep(0.05)
         assert caplog.text.count("if this runner is killed") == 1
         assert (await shell("exit 3").run(make_work())).exit_code == 3

@@ -1,4 +1,4 @@
-"""Which addresses are the public internet's: those that a name in a job may lead to."""
+"""Tells public addresses from others: the name of a host in a job may only lead to those."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ _TRANSLATED = IPv6Network("64:ff9b::/96")  # a gateway turns it into IPv4 (RFC 6
 
 
 def is_public(text: str) -> bool:
-    """Whether an address can be reached by everybody: not loopback, private, link-local,
-    multicast, unspecified, reserved, or an IPv6 form of an IPv4 address that is such."""
+    """Return whether an address is one of the public internet.
+
+    Addresses that are loopback, private, link-local, multicast, unspecified or reserved are not;
+    nor are IPv6 forms of such IPv4 addresses.
+    """
     try:
         address = ip_address(text.partition("%")[0])
     except ValueError:
@@ -20,7 +23,7 @@ def is_public(text: str) -> bool:
     carried = _carried(address)
     if carried is not None:
         return _is_public_v4(carried)
-    # is_global alone calls whole ranges global that nobody has been given yet, or no longer has.
+    # is_global alone is true for whole ranges that are not allocated, or no longer.
     return address in _UNICAST and address.is_global
 
 
@@ -29,7 +32,7 @@ def _is_public_v4(address: IPv4Address) -> bool:
 
 
 def _carried(address: IPv6Address) -> IPv4Address | None:
-    """The IPv4 address that packets to this one end at."""
+    """Return the IPv4 address that packets to this address are sent on to, or None."""
     if address in _TRANSLATED:
         return IPv4Address(int(address) & 0xFFFFFFFF)
     return address.ipv4_mapped or address.sixtofour

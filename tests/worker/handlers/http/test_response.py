@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beanstalkt.protocol.arguments import MAX_NUMBER
-from beanstalkt.worker.handlers.http.answer import (
-    SHOWN,
-    Answer,
+from beanstalkt.worker.handlers.http.response import (
+    MAX_SHOWN,
+    HTTPResponse,
     delay_of,
     first_lines,
-    judge,
+    outcome_of_response,
     shown_line,
 )
 from beanstalkt.worker.policy.decision import RELEASE, Action, Policy, Verb, decide
@@ -25,42 +25,44 @@ JUST_200 = frozenset({200})
 ALL_2XX = frozenset(range(200, 300))
 
 
-def judged(answer: Answer, successes: frozenset[int] = JUST_200) -> Outcome:
-    return judge(answer, successes, NOW, {})
+def judged(answer: HTTPResponse, successes: frozenset[int] = JUST_200) -> Outcome:
+    return outcome_of_response(answer, successes, NOW, {})
 
 
 @given(st.integers(100, 999))
 def test_only_three_statuses_are_no_permanent_fail(status: int) -> None:
     expected = {200: Kind.SUCCESS, 429: Kind.TEMPORARY_FAIL, 503: Kind.TEMPORARY_FAIL}
-    assert judged(Answer(status)).kind is expected.get(status, Kind.PERMANENT_FAIL)
+    assert judged(HTTPResponse(status)).kind is expected.get(status, Kind.PERMANENT_FAIL)
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
 def test_more_statuses_can_be_successes(status: int) -> None:
-    assert judged(Answer(status), ALL_2XX).kind is Kind.SUCCESS
+    assert judged(HTTPResponse(status), ALL_2XX).kind is Kind.SUCCESS
 
 
 @pytest.mark.parametrize("status", [199, 300, 301, 404, 500])
 def test_not_more_than_those(status: int) -> None:
-    assert judged(Answer(status), ALL_2XX).kind is Kind.PERMANENT_FAIL
+    assert judged(HTTPResponse(status), ALL_2XX).kind is Kind.PERMANENT_FAIL
 
 
 def test_an_answer_without_its_end_is_no_success() -> None:
-    outcome = judged(Answer(200, "OK", broken="it was cut off"))
+    outcome = judged(HTTPResponse(200, "OK", broken="it was cut off"))
     assert (outcome.kind, outcome.error) == (Kind.TEMPORARY_FAIL, "status 200 OK; it was cut off")
-    assert judged(Answer(404, broken="it was cut off")).kind is Kind.PERMANENT_FAIL
-    assert judged(Answer(503, broken="it was cut off")).kind is Kind.TEMPORARY_FAIL
+    assert judged(HTTPResponse(404, broken="it was cut off")).kind is Kind.PERMANENT_FAIL
+    assert judged(HTTPResponse(503, broken="it was cut off")).kind is Kind.TEMPORARY_FAIL
 
 
 def test_the_log_gets_the_status_and_the_beginning() -> None:
-    outcome = judge(Answer(500, "Oh no", beginning=b"a\nb\nc"), JUST_200, NOW, {"url": "u"})
+    outcome = outcome_of_response(
+        HTTPResponse(500, "Oh no", beginning=b"a\nb\nc"), JUST_200, NOW, {"url": "u"}
+    )
     assert outcome.error == "status 500 Oh no"
     assert outcome.details == {"url": "u", "status": 500, "answer": "a\nb"}
-    assert judged(Answer(200, beginning=b"sent 5\n")).details == {
+    assert judged(HTTPResponse(200, beginning=b"sent 5\n")).details == {
         "status": 200,
         "answer": "sent 5",
     }
-    assert judged(Answer(200)).details == {"status": 200}
+    assert judged(HTTPResponse(200)).details == {"status": 200}
 
 
 DELAYS = {
@@ -101,7 +103,7 @@ def test_any_retry_after_is_a_delay_or_nothing(text: str) -> None:
 def test_retry_after_is_the_delay_of_the_release_within_limits() -> None:
     policy = Policy(on_temporary_fail=RELEASE)
     for text, expected in {"5": 5, "999999": 3600, "soon": 60}.items():
-        outcome = judged(Answer(503, retry_after=text))
+        outcome = judged(HTTPResponse(503, retry_after=text))
         assert decide(outcome, policy, 1, 0.0) == Action(Verb.RELEASE, expected)
 
 
@@ -127,12 +129,12 @@ def test_the_first_two_lines(data: bytes, shown: str) -> None:
 @given(st.binary(max_size=5000) | st.text(max_size=3000).map(str.encode))
 def test_whatever_was_answered_the_log_gets_little_and_harmless_text(data: bytes) -> None:
     shown = first_lines(data)
-    assert len(shown.encode()) <= SHOWN
+    assert len(shown.encode()) <= MAX_SHOWN
     assert shown.count("\n") <= 1
     assert shown.replace("\n", "").isprintable()
 
 
 def test_a_long_line_is_cut() -> None:
-    assert first_lines(b"x" * 5000) == "x" * SHOWN
-    assert len(first_lines("é".encode() * 5000).encode()) == SHOWN
-    assert len(shown_line("x" * 5000)) == SHOWN
+    assert first_lines(b"x" * 5000) == "x" * MAX_SHOWN
+    assert len(first_lines("é".encode() * 5000).encode()) == MAX_SHOWN
+    assert len(shown_line("x" * 5000)) == MAX_SHOWN
