@@ -946,17 +946,16 @@ async def test_what_cannot_be_called_back_is_refused_before_anything_is_sent(
         await client.put(b"x")
         job = await client.reserve()
         before = await client.stats()
-        for name, verb in WITH_CALLBACK.items():
+        for verb in WITH_CALLBACK.values():
             with pytest.raises(beanstalkt.InvalidArgument, match="callback must be a function"):
                 verb(client, job, bad)
-                pytest.fail(f"{name} took it")
         after = await client.stats()
         counters = {name for name in before if name.startswith("cmd-")} - {"cmd-stats"}
         assert {name: before[name] for name in counters} == {  # type: ignore[literal-required]
             name: after[name]  # type: ignore[literal-required]
             for name in counters
         }
-        assert (client.using, client.watching) == ("default", {"default"})
+        assert (client.using, set(client.watching)) == ("default", {"default"})
         assert await client.put(b"y") == 2
         await job.delete()
 
