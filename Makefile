@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types unit soak beanstalkd bench clean
+.PHONY: demo test lint types unit soak beanstalkd man bench clean
 
 # With the beanstalkd that runs here, if one does; else with the embedded server.
 demo: .venv/ready
@@ -25,6 +25,11 @@ SOAK ?= 20
 
 soak: .venv/ready beanstalkd
 	SOAK=$(SOAK) $(BIN)/python -m pytest -m soak
+
+# The manual page of the command line, out of its parser.
+man: .venv/ready
+	mkdir -p build
+	$(BIN)/beanstalkt man > build/beanstalkt.1
 
 bench: .venv/ready beanstalkd
 	$(BIN)/pip install --quiet --editable '.[bench]'
