@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from fractions import Fraction
 
 import pytest
@@ -38,8 +39,11 @@ def test_what_a_duration_stands_for(text: str, seconds: int | Fraction) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "-", "-1", "+1", "m", "5x", "5 m", "30m1h", "5m5m", "1h30", "1,5", "1_0", "٣", "٣m"]
-    + ["nan", "inf", "1e3", "5M", "5m\n", ".", ".m", "9" * 21, "9" * 5000, "1s" * 1000, "0x1"],
+    [
+        *["", " ", "-", "-1", "+1", "m", "5x", "5 m", "30m1h", "5m5m", "1h30", "1,5", "1_0", "٣"],
+        *["٣m", "nan", "inf", "1e3", "5M", "5m\n", ".", ".m", "9" * 21, "9" * 5000, "1s" * 1000],
+        "0x1",
+    ],
 )
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgument, match="is not a duration: write a number of seconds") as e:
@@ -57,10 +61,8 @@ def test_units_are_summed(numbers: list[int]) -> None:
 
 @given(st.text())
 def test_any_text_is_a_duration_of_no_less_than_nothing_or_is_refused(text: str) -> None:
-    try:
+    with suppress(InvalidArgument):
         assert parse_duration(text) >= 0
-    except InvalidArgument:
-        pass
 
 
 def test_whole_seconds_have_no_fraction() -> None:
