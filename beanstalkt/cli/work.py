@@ -20,9 +20,12 @@ from ..worker.config.settings import EVERY_TUBE, ConfigError, Settings
 from ..worker.config.sources import Flags
 from ..worker.handlers.base import CannotStart, Option
 from ..worker.handlers.registry import HandlerError, load_handlers
-from ..worker.log.lines import FORMATTERS, Once, TextFormatter, as_line, log
+from ..worker.log.lines import FORMATTERS, RepeatFilter, TextFormatter, as_line, log
+from ..worker.log.observer import LogObserver
 from ..worker.log.progress import Progress
 from ..worker.log.spool import Spool, text_stream
+from ..worker.log.systemd import SystemdObserver
+from ..worker.process.command_guard import guarded
 from ..worker.process.orphan_reaper import reap_orphans
 from ..worker.runner import Runner, Stage
 from ..worker.signals import signals
@@ -162,7 +165,11 @@ def work(options: argparse.Namespace) -> int:
         max_jobs=settings.run["max_jobs"],
         connect_timeout=options.connect_timeout,
         reread=(lambda: load(flags, os.environ, check=True)) if flags.config is not None else None,
-        on_ended=progress.ended if progress is not None else None,
+        observers=[
+            LogObserver(),
+            SystemdObserver(),
+            *([progress] if progress is not None else []),
+        ],
     )
     status = asyncio.run(_run(runner, spool))
     if progress is not None:
@@ -179,8 +186,9 @@ async def _run(runner: Runner, spool: Spool) -> int:
         last = number
 
     try:
-        with signals(runner, hangup=True, on_stop=on_stop), reap_orphans(runner.in_process):
-            await runner.run()
+        with signals(runner, hangup=True, on_stop=on_stop), reap_orphans(runner.runs_in_process):
+            async with guarded():
+                await runner.run()
     except ConnectionLost as error:
         log.error("%s", error)
         return NO_SERVER
@@ -188,7 +196,7 @@ async def _run(runner: Runner, spool: Spool) -> int:
         log.error("%s", error)
         return USAGE
     status = 128 + last if runner.stage is Stage.KILLING else DONE
-    if runner.left:
+    if runner.has_running_slots:
         # Some coroutines ignore that they are cancelled: asyncio would wait for them forever.
         logging.shutdown()
         spool.finish()
@@ -238,7 +246,7 @@ def _dropped(formatter: logging.Formatter) -> Callable[[int], str]:
 
 def _log_to(handler: logging.Handler, formatter: logging.Formatter) -> None:
     handler.setFormatter(formatter)
-    handler.addFilter(Once())
+    handler.addFilter(RepeatFilter())
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.INFO)

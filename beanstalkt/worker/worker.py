@@ -1,8 +1,8 @@
-"""The runner for a Python program: one tube, one coroutine function."""
+"""Run the jobs of one tube with a coroutine function, from a Python program."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from ..errors import InvalidArgument
@@ -10,11 +10,15 @@ from ..protocol.address import Address
 from ..protocol.arguments import MAX_NUMBER
 from .config import values
 from .config.settings import Settings, TubeSettings
+from .events import Observer
 from .handlers.coroutine import CoroutineHandler, Function
+from .log.observer import LogObserver
+from .log.systemd import SystemdObserver
 from .policy.decision import BURY, RELEASE, Action, Policy
 from .policy.retry import Backoff
 from .runner import Runner
 from .signals import signals as handled
+from .timing import WorkerTiming
 
 _T = TypeVar("_T")
 
@@ -50,7 +54,7 @@ class Worker:
     :param server: URL
     :param concurrency: jobs at the same time, each with a connection of its own
     :param burst: end when no job is ready
-    :param max_jobs: end after that many jobs; None: do not
+    :param max_jobs: end after that many jobs; None: no limit
     :param connect_timeout: seconds for the first connection; None: for ever
     :param timeout: seconds that a job may take; None: the ttr of each job
     :param kill_grace: seconds that the function has to end after it was cancelled
@@ -65,6 +69,9 @@ class Worker:
     :param backoff: ``"fixed"``, or ``"exponential"``: the delay doubles with each attempt, with
         jitter on top
     :param max_delay: seconds that a delay grows to at most
+    :param observers: callables that get every event, after the log; see
+        :mod:`beanstalkt.worker.events`
+    :param timing: how long the worker waits for what
 
     An option that is None has its default. Raises InvalidArgument.
     """
@@ -89,6 +96,8 @@ class Worker:
         delay: int | None = 60,
         backoff: str | None = "fixed",
         max_delay: int | None = 3600,
+        observers: Iterable[Observer] = (),
+        timing: WorkerTiming | None = None,
         **unknown: object,
     ) -> None:
         if not callable(handler):
@@ -118,17 +127,18 @@ class Worker:
             burst=burst,
             max_jobs=max_jobs,
             connect_timeout=connect_timeout,
+            observers=(LogObserver(), SystemdObserver(), *observers),
+            timing=timing,
         )
 
     async def run(self, signals: bool = True) -> None:
-        """Work until stopped, or until the burst or `max_jobs` is over.
+        """Run jobs until the worker is stopped, the burst is over, or `max_jobs` have run.
 
-        When this is cancelled, it cancels the functions that run and releases their jobs.
+        :param signals: whether SIGTERM and SIGINT stop the worker, SIGUSR1 pauses and SIGUSR2
+            resumes it, as on the command line; only possible in the main thread
 
-        :param signals: stop on SIGTERM and SIGINT, pause on SIGUSR1 and resume on SIGUSR2, as the
-            command line does; only possible in the main thread
-
-        Raises ConnectionLost if no server could be reached at first.
+        Raises ConnectionLost if no server can be reached at first. When the task is cancelled,
+        the functions that run are cancelled and their jobs released.
         """
         if not signals:
             await self._runner.run()

@@ -15,8 +15,9 @@ from beanstalkt.client import transport as module
 from beanstalkt.client.transport import KEEPALIVE, Transport, open_transport
 from beanstalkt.protocol.address import Address
 
-from ..support.beanstalkd import HOST, free_port
-from ..support.proxy import nothing_left, until
+from ..support.leftovers import nothing_left
+from ..support.ports import HOST, free_port
+from ..support.waiting import until
 
 
 class End:

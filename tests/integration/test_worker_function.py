@@ -17,7 +17,6 @@ from tornado.web import Application, RequestHandler
 
 from beanstalkt import Client, NotFound
 from beanstalkt.dispatch import DispatcherHandler, schedule_function
-from beanstalkt.worker import slot
 
 from ..support import functions
 from ..support.beanstalkd import Beanstalkd
@@ -35,11 +34,6 @@ def no_child_is_left() -> Iterator[None]:
     pids = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     left = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in pids]
     assert not [command for command in left if b"beanstalkd" not in command]
-
-
-@pytest.fixture(autouse=True)
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slot, "PAUSE", 0.05)
 
 
 async def state(client: Client, job_id: int) -> str | None:

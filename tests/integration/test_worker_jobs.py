@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from beanstalkt import Client, NotFound
-from beanstalkt.worker import slot
 from beanstalkt.worker.handlers.base import CannotStart
 from beanstalkt.worker.handlers.command.handler import CommandHandler
 from beanstalkt.worker.runner import Runner
@@ -32,7 +31,6 @@ def no_child_is_left() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slot, "PAUSE", 0.05)
     monkeypatch.setattr(CommandHandler, "linger", 0.2)
 
 

@@ -17,7 +17,6 @@ from pathlib import Path
 import pytest
 
 from beanstalkt import Client, NotFound
-from beanstalkt.worker import slot
 from beanstalkt.worker.handlers.command.handler import CommandHandler
 
 from ..support.beanstalkd import Beanstalkd
@@ -80,8 +79,6 @@ async def test_every_job_is_accounted_for(
     script.write_text(SCRIPT)
     script.chmod(0o755)
     monkeypatch.setenv("NOTES", str(notes))
-    monkeypatch.setattr(slot, "PAUSE", 0.05)
-    monkeypatch.setattr(slot, "MAX_RECONNECT_DELAY", 1.0)
     monkeypatch.setattr(CommandHandler, "linger", 0.2)
     before = len(os.listdir("/proc/self/fd"))
     options = {**OPTIONS, "command": str(script)}

@@ -47,7 +47,7 @@ def whole(least: int, most: int = MAX_NUMBER) -> Callable[[str], int]:
 
 
 def seconds(text: str) -> float:
-    """Read a duration such as ``1.5`` or ``1h30m``; return its seconds, perhaps with a fraction."""
+    """Read a duration such as ``1.5`` or ``1h30m``, which may have a fraction; return seconds."""
     try:
         value = float(parse_duration(text))
     except ValueError:

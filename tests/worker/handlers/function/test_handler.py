@@ -173,7 +173,7 @@ EVERY = ["panic", "hopeless", "closed", "stopped", "cancelled", "interrupt", "ex
 @pytest.mark.parametrize("kind", EVERY)
 async def test_whatever_is_raised_is_an_unknown_fail(function: str, kind: str) -> None:
     async with handling() as handler:
-        outcome = await Attempt(handler, make_work(body(function, kind))).wait()
+        outcome = await Attempt(handler, make_work(body(function, kind)), 1).wait()
     assert outcome.kind is Kind.UNKNOWN_FAIL
     assert outcome.details["exception"] in (
         *("Panic", "Hopeless", "GeneratorExit", "Stopped", "CancelledError"),

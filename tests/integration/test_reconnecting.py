@@ -11,16 +11,16 @@ import pytest
 
 from beanstalkt import Client, ConnectionLost
 
-from ..support.beanstalkd import Beanstalkd, free_port
+from ..support.beanstalkd import Beanstalkd
+from ..support.clients import client_of
 from ..support.embedded import AnyServer, Embedded
+from ..support.leftovers import nothing_left
 from ..support.peer import Line, Peer
-from ..support.proxy import Proxy, nothing_left, until
+from ..support.ports import free_port
+from ..support.proxy import Proxy
+from ..support.waiting import until
 
 WAIT = 20  # seconds
-
-
-def client_of(server: Any, **options: Any) -> Client:
-    return Client(server.host, server.port, **{"reconnect_delay": 0.01, **options})
 
 
 def cancel_all() -> None:
@@ -40,7 +40,7 @@ def cancel_tasks_of_the_client() -> None:
 
 async def back(client: Client) -> None:
     """A put works again."""
-    await until(lambda: not client.closed(), WAIT)
+    await until(lambda: not client.closed(), timeout=WAIT)
     await asyncio.wait_for(client.put(b"job"), WAIT)
 
 

@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from beanstalkt.protocol.stats import parse_server
 
 from ..support.beanstalkd import EXECUTABLE, Beanstalkd
+from ..support.contest import play
 from ..support.embedded import Embedded
+from ..support.sequences import CONNECTIONS, SEQUENCE, Close, Send, Step
 from ..support.soak import FACTOR
-from .contest import play
-from .sequences import CONNECTIONS, SEQUENCE, Close, Send, Step
 
 pytestmark = pytest.mark.skipif(EXECUTABLE is None, reason="beanstalkd is not installed")
 

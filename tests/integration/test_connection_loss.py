@@ -28,17 +28,15 @@ from beanstalkt import (
 from beanstalkt.client import reconnecting
 from beanstalkt.client.timing import Timing
 from beanstalkt.client.transport import open_transport
-from tests.support.embedded import AnyServer
 
-from ..support.beanstalkd import HOST, Beanstalkd, free_port
+from ..support.beanstalkd import Beanstalkd
+from ..support.clients import RECONNECT_DELAY, client_of
+from ..support.embedded import AnyServer
+from ..support.leftovers import nothing_left
 from ..support.peer import Line, Peer
-from ..support.proxy import Proxy, nothing_left, until
-
-DELAY = 0.02  # seconds between two attempts
-
-
-def client_of(server: AnyServer | Peer | Proxy, **options: Any) -> Client:
-    return Client(server.host, server.port, reconnect_delay=DELAY, **options)
+from ..support.ports import HOST, free_port
+from ..support.proxy import Proxy
+from ..support.waiting import until
 
 
 async def hang_up(line: Line) -> None:
@@ -95,13 +93,13 @@ async def test_connect_before_there_is_a_server(caplog: pytest.LogCaptureFixture
 async def test_connect_gives_up_in_time_and_stops_trying() -> None:
     port = free_port()
     async with nothing_left():
-        client = Client(HOST, port, 0.1, reconnect_delay=DELAY)
+        client = Client(HOST, port, 0.1, reconnect_delay=RECONNECT_DELAY)
         with pytest.raises(ConnectionLost, match=f"{HOST}:{port} within 0.1 s: .*refused") as lost:
             await client.connect()
         assert not lost.value.sent
         assert client.closed()
     async with Peer(hang_up, port) as peer:
-        await asyncio.sleep(10 * DELAY)
+        await asyncio.sleep(10 * RECONNECT_DELAY)
         assert not peer.lines
         # It can be tried again.
         await client.connect()
@@ -129,9 +127,9 @@ async def test_connect_gives_up_in_time_when_nobody_answers() -> None:
 
 async def test_connect_for_ever_ends_with_close() -> None:
     async with nothing_left():
-        client = Client(HOST, free_port(), reconnect_delay=DELAY)
+        client = Client(HOST, free_port(), reconnect_delay=RECONNECT_DELAY)
         connecting = client.connect()
-        await asyncio.sleep(3 * DELAY)
+        await asyncio.sleep(3 * RECONNECT_DELAY)
         assert not connecting.done()
         await client.close()
         with pytest.raises(ConnectionLost, match="closed"):
@@ -140,14 +138,14 @@ async def test_connect_for_ever_ends_with_close() -> None:
 
 async def test_a_cancelled_connect_stops_trying() -> None:
     async with nothing_left():
-        client = Client(HOST, free_port(), reconnect_delay=DELAY)
+        client = Client(HOST, free_port(), reconnect_delay=RECONNECT_DELAY)
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(client.connect(), 0.1)
         assert client.closed()
 
 
 async def test_a_name_that_does_not_exist_is_tried_until_the_timeout() -> None:
-    client = Client("no-such-host.invalid", 11300, 0.1, reconnect_delay=DELAY)
+    client = Client("no-such-host.invalid", 11300, 0.1, reconnect_delay=RECONNECT_DELAY)
     with pytest.raises(ConnectionLost, match=r"no-such-host\.invalid"):
         await client.connect()
     assert asyncio.all_tasks() == {asyncio.current_task()}  # whoever hears of it may end the loop
@@ -216,7 +214,7 @@ async def test_it_waits_between_attempts_and_a_hang_up_is_a_failure() -> None:
     assert len({round(gap, 5) for gap in gaps}) > 3, "no jitter"
 
 
-@pytest.mark.parametrize("pause", [0, DELAY / 4])
+@pytest.mark.parametrize("pause", [0, RECONNECT_DELAY / 4])
 async def test_a_peer_that_only_answers_the_replay_is_a_failure_too(pause: float) -> None:
     async def script(line: Line) -> None:
         await play(line, "use a / USING a")
@@ -227,7 +225,7 @@ async def test_a_peer_that_only_answers_the_replay_is_a_failure_too(pause: float
             await client.use("a")
         begin = asyncio.get_running_loop().time()
         await until(lambda: len(peer.lines) >= 10)
-        assert asyncio.get_running_loop().time() - begin > 7 * 0.9 * DELAY
+        assert asyncio.get_running_loop().time() - begin > 7 * 0.9 * RECONNECT_DELAY
 
 
 async def test_the_delay_grows_only_when_asked_to() -> None:
@@ -258,8 +256,8 @@ async def test_after_a_success_the_delay_begins_anew() -> None:
                 pauses.clear()
                 server.kill()
                 await until(lambda: len(pauses) >= 3)
-                assert pauses[0] < 1.2 * DELAY
-                assert pauses[2] > 3 * DELAY
+                assert pauses[0] < 1.2 * RECONNECT_DELAY
+                assert pauses[2] > 3 * RECONNECT_DELAY
                 server.start()
                 await back(client)
     finally:
@@ -327,7 +325,7 @@ async def test_a_server_that_stays_away_is_told_of_again(
 async def test_each_connect_tells_of_its_first_failure(
     caplog: pytest.LogCaptureFixture, attempts: list[None]
 ) -> None:
-    client = Client(HOST, free_port(), reconnect_delay=DELAY)
+    client = Client(HOST, free_port(), reconnect_delay=RECONNECT_DELAY)
     for number in (1, 2):
         connecting = client.connect()
         attempts.clear()
@@ -570,7 +568,8 @@ async def test_what_is_held_was_not_sent() -> None:
 
 async def test_what_had_not_been_flushed_was_not_sent() -> None:
     with socket.create_server((HOST, 0)) as listener:
-        async with Client(HOST, listener.getsockname()[1], reconnect_delay=DELAY) as client:
+        port = listener.getsockname()[1]
+        async with Client(HOST, port, reconnect_delay=RECONNECT_DELAY) as client:
             server, _ = listener.accept()
             # All in one turn: the second one leaves at its end, and nobody is there then.
             puts = [client.put(b"job"), client.put(b"job")]
@@ -888,12 +887,16 @@ async def test_a_loop_over_jobs_goes_on(server: AnyServer) -> None:
 
 
 def sockets_to(port: int) -> list[socket.socket]:
-    """Copies of this process's sockets that are connected to it."""
+    """Return copies of this process's sockets that are connected to `port`."""
     found = []
     for name in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):
             sock = socket.socket(fileno=os.dup(int(name)))
-            if sock.getpeername()[1:2] == (port,):
+            try:
+                to_port = sock.getpeername()[1:2] == (port,)
+            except OSError:  # it is not connected
+                to_port = False
+            if to_port:
                 found.append(sock)
             else:
                 sock.close()

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from beanstalkt import Client, Job, TimedOut
-from tests.support.embedded import AnyServer
 
-from .test_cancel import nothing_reserved, reserving, soon, to
+from ..support.clients import client_of, nothing_reserved, until_waiting
+from ..support.embedded import AnyServer
+from ..support.waiting import soon
 
 
 async def has_job(future: asyncio.Future[Job]) -> None:
@@ -24,9 +25,9 @@ async def has_job(future: asyncio.Future[Job]) -> None:
 
 
 async def test_the_job_in_a_cancelled_gather(server: AnyServer) -> None:
-    async with to(server) as client, to(server) as other:
+    async with client_of(server) as client, client_of(server) as other:
         gathered = asyncio.ensure_future(asyncio.gather(client.reserve(), client.reserve()))
-        await reserving(other, 1)
+        await until_waiting(other, 1)
         job_id = await other.put(b"x", 7)
         while (await other.stats_job(job_id))["state"] != "reserved":
             await asyncio.sleep(0.005)
@@ -111,7 +112,7 @@ async def drop_in_another_thread(client: Client) -> None:
 async def test_it_goes_back_with_its_priority(
     server: AnyServer, leave: Callable[[Client], Awaitable[None]]
 ) -> None:
-    async with to(server) as client, to(server) as other:
+    async with client_of(server) as client, client_of(server) as other:
         job_id = await other.put(b"x", 7)
         await leave(client)
         gc.collect()
@@ -121,12 +122,12 @@ async def test_it_goes_back_with_its_priority(
 
 
 async def test_it_goes_to_the_next_reserve_that_waits(server: AnyServer) -> None:
-    async with to(server) as client, to(server) as other:
+    async with client_of(server) as client, client_of(server) as other:
         job_id = await other.put(b"x")
         first = client.reserve()
         await has_job(first)
         following = client.reserve()
-        await reserving(other, 1)
+        await until_waiting(other, 1)
         del first
         gc.collect()
         assert (await soon(following)).id == job_id
@@ -134,7 +135,7 @@ async def test_it_goes_to_the_next_reserve_that_waits(server: AnyServer) -> None
 
 
 async def test_what_was_taken_stays_with_its_taker(server: AnyServer) -> None:
-    async with to(server) as client, to(server) as other:
+    async with client_of(server) as client, client_of(server) as other:
         await other.put_many([b"x"] * 6)
         taken: list[Job] = [await client.reserve()]
         called: asyncio.Future[Job] = asyncio.get_running_loop().create_future()
@@ -155,7 +156,7 @@ async def test_what_was_taken_stays_with_its_taker(server: AnyServer) -> None:
 
 
 async def test_futures_without_a_job_are_dropped_quietly(server: AnyServer) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         client.reserve().cancel()
         future = client.reserve(0)
         await asyncio.wait({future})
@@ -171,7 +172,7 @@ async def test_an_error_that_nobody_asked_for_is_told(server: AnyServer) -> None
     before = loop.get_exception_handler()
     loop.set_exception_handler(lambda _, context: told.append(context["message"]))
     try:
-        async with to(server) as client:
+        async with client_of(server) as client:
             future = client.reserve(0)
             await asyncio.wait({future})
             del future
@@ -186,7 +187,7 @@ def test_dropped_when_the_loop_is_closed(server: AnyServer) -> None:
     kept: list[asyncio.Future[Job]] = []
 
     async def run() -> None:
-        async with to(server) as client:
+        async with client_of(server) as client:
             await client.put(b"x")
             kept.append(client.reserve())
             await has_job(kept[0])
@@ -197,8 +198,8 @@ def test_dropped_when_the_loop_is_closed(server: AnyServer) -> None:
 
 
 async def test_dropped_when_the_client_is_closed(server: AnyServer) -> None:
-    async with to(server) as other:
-        async with to(server) as client:
+    async with client_of(server) as other:
+        async with client_of(server) as client:
             await client.put(b"x")
             future = client.reserve()
             await has_job(future)

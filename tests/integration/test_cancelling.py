@@ -13,40 +13,20 @@ import pytest
 
 import beanstalkt
 from beanstalkt import Client, Job
-from tests.support.beanstalkd import Beanstalkd, free_port
-from tests.support.embedded import AnyServer
-from tests.support.peer import Line, Peer
-from tests.support.proxy import nothing_left
 
-
-def to(server: AnyServer | Peer, **options: Any) -> Client:
-    return Client(server.host, server.port, connect_timeout=10, **options)
-
-
-async def soon(awaitable: Awaitable[Any]) -> Any:
-    """Its result, which must come without waiting for any timeout of the server's."""
-    return await asyncio.wait_for(awaitable, 5)
-
-
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    while not await condition():
-        await asyncio.sleep(0.005)
-
-
-async def reserving(client: Client, count: int) -> None:
-    """Waits until so many connections wait for a job at the server."""
-
-    async def waiting() -> bool:
-        return (await client.stats())["current-waiting"] == count
-
-    await until(waiting)
-
-
-async def nothing_reserved(client: Client) -> None:
-    async def none() -> bool:
-        return (await client.stats())["current-jobs-reserved"] == 0
-
-    await soon(until(none))
+from ..support.beanstalkd import Beanstalkd
+from ..support.clients import (
+    client_of,
+    every_verb,
+    nothing_reserved,
+    priority_is_kept,
+    until_waiting,
+)
+from ..support.embedded import AnyServer
+from ..support.leftovers import nothing_left
+from ..support.peer import Line, Peer
+from ..support.ports import free_port
+from ..support.waiting import soon, until_awaited
 
 
 async def calling(start: Callable[[], Awaitable[Any]]) -> Any:
@@ -63,7 +43,7 @@ async def taking(awaitable: Awaitable[Any]) -> Any:
 @pytest.mark.gen_test(timeout=120)
 async def test_ten_thousand_of_fifty_thousand(server: AnyServer) -> None:
     chance = random.Random(2)
-    client, other = to(server), to(server)
+    client, other = client_of(server), client_of(server)
     async with client, other:
         count = 5000
         assert await client.put_many([b"%d" % n for n in range(1, count + 1)]) == [
@@ -116,7 +96,7 @@ async def test_ten_thousand_of_fifty_thousand(server: AnyServer) -> None:
         async def all_returned() -> bool:
             return (await other.stats())["current-jobs-reserved"] == len(held)
 
-        await until(all_returned)
+        await until_awaited(all_returned)
         for job_id in (chance.choice(list(held)), max(held)):
             await client.delete(job_id)
         given_back = await other.peek_ready()
@@ -127,9 +107,9 @@ async def test_ten_thousand_of_fifty_thousand(server: AnyServer) -> None:
 async def test_waiting_reserves_at_random(server: AnyServer) -> None:
     """Each job goes to exactly one reserve that wants it."""
     chance = random.Random(5)
-    async with to(server) as other:
+    async with client_of(server) as other:
         for _ in range(50):
-            client = to(server)
+            client = client_of(server)
             await client.connect()
             got: list[int] = []
 
@@ -163,16 +143,8 @@ async def test_waiting_reserves_at_random(server: AnyServer) -> None:
 # --- a reserve in each state ----------------------------------------------------------------
 
 
-async def priority_is_kept(server: AnyServer, job_id: int, priority: int) -> None:
-    async with to(server) as fresh:
-        await nothing_reserved(fresh)
-        job = await soon(fresh.reserve(0))
-        assert job.id == job_id
-        assert (await job.stats())["pri"] == priority
-
-
 async def test_a_reserve_cancelled_before_it_was_written(server: AnyServer) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         job_id = await client.put(b"x", 123)
         busy, reserve = client.list_tubes(), client.reserve()
         reserve.cancel()
@@ -182,7 +154,7 @@ async def test_a_reserve_cancelled_before_it_was_written(server: AnyServer) -> N
 
 
 async def test_a_reserve_cancelled_while_it_is_held(server: AnyServer) -> None:
-    async with to(server) as client, to(server) as other:
+    async with client_of(server) as client, client_of(server) as other:
         first, use, held = client.reserve(), client.use("a"), client.reserve()
         await asyncio.sleep(0)
         held.cancel()
@@ -197,9 +169,9 @@ async def test_a_reserve_cancelled_while_it_is_held(server: AnyServer) -> None:
 
 @pytest.mark.parametrize("timeout", [None, 100])
 async def test_a_reserve_cancelled_while_it_waits(server: AnyServer, timeout: int | None) -> None:
-    async with to(server) as client, to(server) as other:
+    async with client_of(server) as client, client_of(server) as other:
         task = asyncio.ensure_future(taking(client.reserve(timeout)))
-        await reserving(other, 1)
+        await until_waiting(other, 1)
         task.cancel()
         job_id = await other.put(b"x", 55)
         await priority_is_kept(server, job_id, 55)
@@ -227,10 +199,10 @@ def cancelled_in_the_turn_of_its_reply(client: Client) -> asyncio.Task[Job]:
 
 
 async def test_a_reserve_cancelled_in_the_turn_of_its_reply(server: AnyServer) -> None:
-    async with to(server) as client, to(server) as other:
+    async with client_of(server) as client, client_of(server) as other:
         for priority in (3, 4):
             task = cancelled_in_the_turn_of_its_reply(client)
-            await reserving(other, 1)
+            await until_waiting(other, 1)
             job_id = await other.put(b"x", priority)
             with pytest.raises(CancelledError):
                 await soon(task)
@@ -241,10 +213,10 @@ async def test_a_reserve_cancelled_in_the_turn_of_its_reply(server: AnyServer) -
 
 
 async def test_a_job_of_the_same_turn_goes_to_the_next_reserve(server: AnyServer) -> None:
-    async with to(server) as client, to(server) as other:
+    async with client_of(server) as client, client_of(server) as other:
         task = cancelled_in_the_turn_of_its_reply(client)
         following = client.reserve()
-        await reserving(other, 1)
+        await until_waiting(other, 1)
         job_id = await other.put(b"x")
         job = await soon(following)
         assert job.id == job_id
@@ -254,7 +226,7 @@ async def test_a_job_of_the_same_turn_goes_to_the_next_reserve(server: AnyServer
 
 
 async def test_a_reserve_job_cancelled_in_each_state(server: AnyServer) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         job_id = await client.put(b"x", 9)
         asked = client.reserve_job(job_id)
         asked.cancel()
@@ -270,7 +242,7 @@ async def test_a_reserve_job_cancelled_in_each_state(server: AnyServer) -> None:
         asked, reserve = client.reserve_job(job_id), client.reserve()
         asked.cancel()
         await priority_is_kept(server, job_id, 9)
-        async with to(server) as other:
+        async with client_of(server) as other:
             wanted = await other.put(b"y", tube="a")
             assert (await soon(reserve)).id == wanted
 
@@ -279,9 +251,9 @@ async def test_a_reserve_job_cancelled_in_each_state(server: AnyServer) -> None:
 
 
 async def test_a_job_goes_to_the_next_reserve_that_waits(server: AnyServer) -> None:
-    async with to(server) as client, to(server) as other:
+    async with client_of(server) as client, client_of(server) as other:
         first, second, third = client.reserve(), client.reserve(100), client.reserve()
-        await reserving(other, 1)
+        await until_waiting(other, 1)
         first.cancel()
         jobs = [await other.put(b"1"), await other.put(b"2")]
         assert [(await soon(second)).id, (await soon(third)).id] == jobs
@@ -290,9 +262,9 @@ async def test_a_job_goes_to_the_next_reserve_that_waits(server: AnyServer) -> N
 
 
 async def test_the_caller_may_settle_a_job_that_was_handed_over(server: AnyServer) -> None:
-    async with to(server) as client, to(server) as other:
+    async with client_of(server) as client, client_of(server) as other:
         first, second = client.reserve(), client.reserve()
-        await reserving(other, 1)
+        await until_waiting(other, 1)
         first.cancel()
         await other.put(b"1", ttr=3)
         job = await soon(second)
@@ -302,13 +274,13 @@ async def test_the_caller_may_settle_a_job_that_was_handed_over(server: AnyServe
 
 
 async def test_a_loop_of_short_waits_gets_its_job_and_settles_it(server: AnyServer) -> None:
-    async with to(server) as client, to(server) as other:
+    async with client_of(server) as client, client_of(server) as other:
         for number in range(3):
             for _ in range(5):
                 with pytest.raises(asyncio.TimeoutError):
                     await asyncio.wait_for(client.reserve(), 0.02)
             reserve = client.reserve()
-            await reserving(other, 1)
+            await until_waiting(other, 1)
             await other.put(b"%d" % number)
             job = await soon(reserve)
             assert job.body == b"%d" % number
@@ -319,7 +291,7 @@ async def test_a_loop_of_short_waits_gets_its_job_and_settles_it(server: AnyServ
 
 
 async def test_two_loops_of_short_waits(server: AnyServer) -> None:
-    async with to(server) as client, to(server) as other:
+    async with client_of(server) as client, client_of(server) as other:
         got: list[int] = []
 
         async def consume() -> None:
@@ -342,14 +314,14 @@ async def test_a_job_back_in_its_tube_is_there_for_the_next_reserve(
     server: AnyServer,
 ) -> None:
     """Also when the client changes what it watches in between."""
-    async with to(server) as client, to(server) as other:
+    async with client_of(server) as client, client_of(server) as other:
         first = client.reserve()
-        await reserving(other, 1)
+        await until_waiting(other, 1)
         blocker = await other.put(b"held by us", 0)
         assert (await soon(first)).id == blocker
         for step in (client.watch, client.ignore):
             dropped = client.reserve()
-            await reserving(other, 1)
+            await until_waiting(other, 1)
             dropped.cancel()
             change = step("a")  # held; it cannot move, because it holds a job
             following = client.reserve()
@@ -367,7 +339,7 @@ async def test_a_job_back_in_its_tube_is_there_for_the_next_reserve(
 async def test_a_cancelled_reserve_that_blocks_others_is_left_at_once(
     server: AnyServer,
 ) -> None:
-    async with to(server) as client, to(server) as other:
+    async with client_of(server) as client, client_of(server) as other:
         await client.use("mine")
         await client.watch("a")
         await client.watch("b")
@@ -376,7 +348,7 @@ async def test_a_cancelled_reserve_that_blocks_others_is_left_at_once(
         client.set_reconnect_callback(lambda: restored.append(1))
         for cancel_first in (True, False):
             reserve = client.reserve()
-            await reserving(other, 1)
+            await until_waiting(other, 1)
             if cancel_first:
                 reserve.cancel()
             put, use = client.put(b"x"), client.use("theirs")
@@ -395,9 +367,9 @@ async def test_a_cancelled_reserve_that_blocks_others_is_left_at_once(
 
 
 async def test_held_units_move_as_units(server: AnyServer) -> None:
-    async with to(server) as client, to(server) as other:
+    async with client_of(server) as client, client_of(server) as other:
         reserve = client.reserve()
-        await reserving(other, 1)
+        await until_waiting(other, 1)
         puts = [client.put(b"%d" % n, tube=f"t{n % 3}") for n in range(30)]
         puts.append(client.put(b"own"))
         many = client.put_many([b"x"] * 2000, tube="many")
@@ -409,11 +381,11 @@ async def test_held_units_move_as_units(server: AnyServer) -> None:
 
 
 async def test_it_stays_while_it_holds_a_job(server: AnyServer) -> None:
-    async with to(server) as client, to(server) as other:
+    async with client_of(server) as client, client_of(server) as other:
         await client.put(b"x", ttr=3)
         job = await client.reserve()
         reserve = client.reserve()
-        await reserving(other, 1)
+        await until_waiting(other, 1)
         reserve.cancel()
         touch = job.touch()
         assert (await other.stats_job(job.id))["state"] == "reserved"
@@ -425,10 +397,10 @@ async def test_it_stays_while_it_holds_a_job(server: AnyServer) -> None:
 async def test_a_reserve_that_others_still_wait_behind_is_not_left(
     server: AnyServer,
 ) -> None:
-    async with to(server) as client, to(server) as other:
+    async with client_of(server) as client, client_of(server) as other:
         first, second = client.reserve(), client.reserve()
         put = client.put(b"held")
-        await reserving(other, 1)
+        await until_waiting(other, 1)
         total = (await other.stats())["total-connections"]
         first.cancel()
         await other.put(b"1")
@@ -469,7 +441,7 @@ async def test_tubes_that_change_during_the_move_are_not_forgotten() -> None:
             line.send(b"OK 6\r\n---\n- \r\n")
             await line.end()
 
-    async with Peer(play) as peer, to(peer) as client:
+    async with Peer(play) as peer, client_of(peer) as client:
         await client.watch("a")
         first = client.reserve()
         await asyncio.sleep(0)
@@ -486,42 +458,8 @@ async def test_tubes_that_change_during_the_move_are_not_forgotten() -> None:
 # --- every verb -----------------------------------------------------------------------------
 
 
-def every_verb(client: Client) -> list[Callable[[], Awaitable[Any]]]:
-    return [
-        lambda: client.put(b"x"),
-        lambda: client.put(b"x", tube="t"),
-        lambda: client.put_many([b"x"] * 10),
-        lambda: client.use("a"),
-        lambda: client.reserve(),
-        lambda: client.reserve(0),
-        lambda: client.reserve(10),
-        lambda: client.reserve_job(1),
-        lambda: client.delete(1),
-        lambda: client.release(1),
-        lambda: client.release(1, None),
-        lambda: client.bury(1),
-        lambda: client.bury(1, None),
-        lambda: client.touch(1),
-        lambda: client.watch("a"),
-        lambda: client.ignore("b"),
-        lambda: client.peek(1),
-        lambda: client.peek_ready(),
-        lambda: client.peek_delayed(tube="t"),
-        lambda: client.peek_buried(),
-        lambda: client.kick(),
-        lambda: client.kick_job(1),
-        lambda: client.stats_job(1),
-        lambda: client.stats_tube("default"),
-        lambda: client.stats(),
-        lambda: client.list_tubes(),
-        lambda: client.list_tube_used(),
-        lambda: client.list_tubes_watched(),
-        lambda: client.pause_tube("default", 0),
-    ]
-
-
 async def test_a_timeout_around_every_verb(server: AnyServer) -> None:
-    async with to(server) as client, to(server) as other:
+    async with client_of(server) as client, client_of(server) as other:
         await client.put(b"first")
         job = await client.reserve()
         await job.release()
@@ -543,7 +481,7 @@ async def test_a_timeout_around_every_verb(server: AnyServer) -> None:
 
 
 async def test_a_cancelled_command_is_carried_out_all_the_same(server: AnyServer) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         first, put, use = client.list_tubes(), client.put(b"x", 6), client.use("a")
         put.cancel()
         use.cancel()
@@ -558,7 +496,7 @@ async def test_a_cancelled_command_is_carried_out_all_the_same(server: AnyServer
 
 
 async def test_cancelling_put_many(server: AnyServer) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         taken = 0
 
         def bodies() -> Any:
@@ -586,7 +524,7 @@ async def test_cancelling_connect(server: AnyServer) -> None:
         await asyncio.wait_for(nowhere.connect(), 0.05)
     await nowhere.close()
 
-    client = to(server)
+    client = client_of(server)
     for delay in (0, 0, 0.0001, 0.001):
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(client.connect(), delay)
@@ -600,8 +538,8 @@ async def test_cancelling_connect(server: AnyServer) -> None:
 @pytest.mark.parametrize("turns", [0, 1, 2, 5])
 async def test_cancelling_close(server: AnyServer, turns: int) -> None:
     """The connection ends all the same, and nobody waits for ever."""
-    async with to(server) as other:
-        client = to(server)
+    async with client_of(server) as other:
+        client = client_of(server)
         await client.connect()
         await client.put(b"x")
         await client.reserve()
@@ -628,14 +566,14 @@ async def test_cancelling_close(server: AnyServer, turns: int) -> None:
         async def gone() -> bool:
             return (await other.stats())["current-connections"] == 1
 
-        await soon(until(gone))
+        await soon(until_awaited(gone))
         assert (await other.stats())["current-jobs-ready"] == 1
 
 
 async def test_entering_is_cancelled_at_any_moment(apart: Beanstalkd) -> None:
     async with nothing_left():
         for turns in range(200):
-            client = to(apart)
+            client = client_of(apart)
             entering = asyncio.ensure_future(client.__aenter__())
             for _ in range(turns % 40):
                 await asyncio.sleep(0)
@@ -648,7 +586,7 @@ async def test_entering_is_cancelled_at_any_moment(apart: Beanstalkd) -> None:
 async def test_connecting_is_cancelled_at_any_moment(apart: Beanstalkd) -> None:
     async with nothing_left():
         for turns in range(200):
-            client = to(apart)
+            client = client_of(apart)
             connecting = client.connect()
             for _ in range(turns % 40):
                 await asyncio.sleep(0)
@@ -658,11 +596,11 @@ async def test_connecting_is_cancelled_at_any_moment(apart: Beanstalkd) -> None:
 
 
 async def test_a_timeout_around_the_whole_client(server: AnyServer) -> None:
-    async with to(server) as other:
+    async with client_of(server) as other:
         for delay in (0, 0.0005, 0.002, 0.05):
 
             async def session() -> None:
-                async with to(server) as client:
+                async with client_of(server) as client:
                     async for job in client.jobs():
                         await job.delete()
 
@@ -674,4 +612,4 @@ async def test_a_timeout_around_the_whole_client(server: AnyServer) -> None:
                 stats = await other.stats()
                 return stats["current-connections"] == 1 and stats["current-jobs-reserved"] == 0
 
-            await soon(until(gone))
+            await soon(until_awaited(gone))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import socket
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,35 +16,13 @@ import pytest
 import beanstalkt
 from beanstalkt import Client, ConnectionLost, TimedOut
 from beanstalkt.client.timing import Timing
-from tests.support.embedded import AnyServer
-from tests.support.peer import Line, Peer
 
-
-def to(server: AnyServer | Peer, **options: Any) -> Client:
-    return Client(server.host, server.port, connect_timeout=10, **options)
-
+from ..support.clients import client_of
+from ..support.embedded import AnyServer
+from ..support.peer import Line, Peer
+from ..support.writes import Writes
 
 PUT_X = b"put 2147483648 0 120 1\r\nx\r\n"
-
-
-class Writes:
-    """What goes to one port, a write an item."""
-
-    def __init__(self, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.all: list[bytes] = []
-        send = socket.socket.send
-
-        def counted(sock: socket.socket, data: bytes, *flags: int) -> int:
-            count = send(sock, data, *flags)
-            if sock.getpeername()[1] == port:
-                self.all.append(bytes(data)[:count])
-            return count
-
-        monkeypatch.setattr(socket.socket, "send", counted)
-
-    def take(self) -> list[bytes]:
-        taken, self.all = self.all, []
-        return taken
 
 
 # --- when ---
@@ -54,7 +31,7 @@ class Writes:
 async def test_on_an_idle_connection_a_command_leaves_at_once(
     server: AnyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         writes = Writes(server.port, monkeypatch)
         put = client.put(b"x")
         assert writes.take() == [PUT_X]  # before the loop turns
@@ -68,7 +45,7 @@ async def test_on_an_idle_connection_a_command_leaves_at_once(
 async def test_what_one_turn_issues_leaves_in_one_write(
     server: AnyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         writes = Writes(server.port, monkeypatch)
         busy = client.list_tubes()
         assert writes.take() == [b"list-tubes\r\n"]
@@ -106,7 +83,7 @@ async def test_two_hundred_tasks_share_their_writes(monkeypatch: pytest.MonkeyPa
 async def test_commands_together_share_a_write(
     server: AnyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         await client.put(b"x")
         writes = Writes(server.port, monkeypatch)
         with client.together():
@@ -138,7 +115,7 @@ async def test_commands_together_share_a_write(
 async def test_of_blocks_within_one_another_the_outermost_counts(
     server: AnyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         await client.put(b"x")
         writes = Writes(server.port, monkeypatch)
         calls: list[asyncio.Future[Any]] = []
@@ -169,7 +146,7 @@ async def test_commands_together_without_a_connection() -> None:
 
 
 async def test_the_connection_goes_while_commands_are_together(server: AnyServer) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         with client.together():
             put = client.put(b"x")
             client.close()
@@ -183,7 +160,7 @@ async def test_the_connection_goes_while_commands_are_together(server: AnyServer
 async def test_each_reply_goes_to_its_own_caller(server: AnyServer) -> None:
     """Commands of all kinds, pipelined: the reply tells which one it belongs to."""
     chance = random.Random(3)
-    async with to(server) as client:
+    async with client_of(server) as client:
         ids = await client.put_many(b"%d" % number for number in range(200))
         expected: list[object] = []
         calls: list[asyncio.Future[Any]] = []
@@ -215,7 +192,7 @@ async def test_each_reply_goes_to_its_own_caller(server: AnyServer) -> None:
 
 
 async def test_two_tasks_that_put_into_different_tubes_never_mix(server: AnyServer) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         await client.use("own")
 
         async def put_all(tube: str, count: int) -> None:
@@ -241,7 +218,7 @@ async def test_two_tasks_that_put_into_different_tubes_never_mix(server: AnyServ
 async def test_a_waiting_reserve_holds_the_line_and_keeps_the_order(
     server: AnyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with to(server) as client, to(server) as other:
+    async with client_of(server) as client, client_of(server) as other:
         writes = Writes(server.port, monkeypatch)
         reserve = client.reserve()
         held: list[asyncio.Future[Any]] = [client.use("a"), client.put(b"1"), client.use("b")]
@@ -266,7 +243,7 @@ async def test_a_waiting_reserve_holds_the_line_and_keeps_the_order(
 async def test_further_reserves_pass_a_waiting_one(
     server: AnyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with to(server) as client, to(server) as other:
+    async with client_of(server) as client, client_of(server) as other:
         writes = Writes(server.port, monkeypatch)
         reserves = [client.reserve(), client.reserve(60), client.reserve(50), client.reserve()]
         await asyncio.sleep(0)
@@ -280,7 +257,7 @@ async def test_further_reserves_pass_a_waiting_one(
 async def test_reserve_0_and_reserve_job_hold_nothing(
     server: AnyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         writes = Writes(server.port, monkeypatch)
         calls: list[asyncio.Future[Any]] = [client.list_tubes(), client.reserve(0)]
         calls += [client.reserve_job(1), client.put(b"x")]
@@ -296,7 +273,7 @@ async def test_reserve_0_and_reserve_job_hold_nothing(
 async def test_a_tube_switch_behind_a_waiting_reserve_stays_one_unit(
     server: AnyServer,
 ) -> None:
-    async with to(server) as client, to(server) as other:
+    async with client_of(server) as client, client_of(server) as other:
         reserve = client.reserve()
         puts = [client.put(b"1", tube="a"), client.put(b"2"), client.put(b"3", tube="b")]
         await other.put(b"go")
@@ -308,7 +285,10 @@ async def test_a_tube_switch_behind_a_waiting_reserve_stays_one_unit(
 async def test_a_warning_says_once_what_holds_a_command(
     server: AnyServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with to(server, timing=Timing(hold_warning=0.05)) as client, to(server) as other:
+    async with (
+        client_of(server, timing=Timing(hold_warning=0.05)) as client,
+        client_of(server) as other,
+    ):
         for _ in range(2):
             reserve, put = client.reserve(), client.put(b"held")
             while not caplog.records:
@@ -328,7 +308,10 @@ async def test_a_warning_says_once_what_holds_a_command(
 async def test_a_short_hold_is_not_worth_a_warning(
     server: AnyServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with to(server, timing=Timing(hold_warning=0.3)) as client, to(server) as other:
+    async with (
+        client_of(server, timing=Timing(hold_warning=0.3)) as client,
+        client_of(server) as other,
+    ):
         for _ in range(3):
             reserve, put = client.reserve(), client.put(b"held")
             await other.put(b"go", 0)
@@ -374,7 +357,7 @@ async def test_put_many_takes_a_huge_generator_in_bounded_memory(server: AnyServ
             most = max(most, taken - answered)
             yield body
 
-    async with Peer(play) as peer, to(peer) as client:
+    async with Peer(play) as peer, client_of(peer) as client:
         await client.put_many(bodies(5000))
         base = answered
         taken = base
@@ -391,7 +374,7 @@ async def test_put_many_takes_a_huge_generator_in_bounded_memory(server: AnyServ
 
 
 async def test_put_many_into_a_real_server(server: AnyServer) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         ids = await client.put_many(bodies(100_000), ttr=5)
         assert ids == list(range(1, 100_001))
         assert (await client.peek(ids[77_777])).body == b"77777"
@@ -399,7 +382,7 @@ async def test_put_many_into_a_real_server(server: AnyServer) -> None:
 
 
 async def test_others_get_their_turn_beside_put_many(server: AnyServer) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         many = client.put_many(bodies(50_000), tube="many")
         turns = 0
         while not many.done():
@@ -413,7 +396,7 @@ async def test_others_get_their_turn_beside_put_many(server: AnyServer) -> None:
 
 
 async def test_put_many_of_large_bodies(server: AnyServer) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         ids = await client.put_many(bytes([number]) * 65535 for number in range(200))
         for number in (0, 99, 199):
             assert (await client.peek(ids[number])).body == bytes([number]) * 65535
@@ -421,7 +404,7 @@ async def test_put_many_of_large_bodies(server: AnyServer) -> None:
 
 @pytest.mark.parametrize("index", [0, 1, 700, 1999])
 async def test_put_many_says_which_ones_went_in(server: AnyServer, index: int) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         some = [b"x"] * 2000
         some[index] = b"x" * 65536
         with pytest.raises(beanstalkt.JobTooBig) as caught:
@@ -441,7 +424,7 @@ async def test_put_many_says_which_ones_went_in(server: AnyServer, index: int) -
 
 @pytest.mark.parametrize("index", [0, 1, 700, 1999])
 async def test_put_many_with_a_body_that_is_none(server: AnyServer, index: int) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         some: list[Any] = [b"x"] * 2000
         some[index] = 5
         with pytest.raises(beanstalkt.InvalidArgument, match=f"{index} went in") as caught:
@@ -455,7 +438,7 @@ async def test_put_many_with_a_generator_that_raises(server: AnyServer) -> None:
         yield from bodies(1500)
         raise ZeroDivisionError
 
-    async with to(server) as client:
+    async with client_of(server) as client:
         with pytest.raises(ZeroDivisionError):
             await client.put_many(broken())
         assert (await client.stats())["total-jobs"] == 1500
@@ -463,7 +446,7 @@ async def test_put_many_with_a_generator_that_raises(server: AnyServer) -> None:
 
 
 async def test_put_many_that_waits_behind_a_reserve(server: AnyServer) -> None:
-    async with to(server) as client, to(server) as other:
+    async with client_of(server) as client, client_of(server) as other:
         reserve = client.reserve()
         many = client.put_many(bodies(3000), 5000, tube="t")
         put = client.put(b"y")
@@ -475,7 +458,7 @@ async def test_put_many_that_waits_behind_a_reserve(server: AnyServer) -> None:
 
 
 async def test_several_put_many_at_once(server: AnyServer) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         calls = [client.put_many(bodies(3000), tube=f"t{number}") for number in range(5)]
         results = await asyncio.gather(*calls)
         assert sorted(chain.from_iterable(results)) == list(range(1, 15_001))

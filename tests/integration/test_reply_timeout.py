@@ -12,18 +12,21 @@ import pytest
 
 from beanstalkt import Client, ConnectionLost, TimedOut
 from beanstalkt.client.timing import Timing
-from tests.support.embedded import AnyServer
 
 from ..support.beanstalkd import Beanstalkd
+from ..support.clients import client_of
+from ..support.embedded import AnyServer
+from ..support.leftovers import nothing_left
 from ..support.peer import Line, Peer
-from ..support.proxy import Proxy, nothing_left, until
+from ..support.proxy import Proxy
+from ..support.waiting import until
 
-PATIENCE = 0.2  # seconds
+REPLY_TIMEOUT = 0.2  # seconds
 
 
-def client_of(server: AnyServer | Peer | Proxy, **options: Any) -> Client:
-    options = {"reconnect_delay": 0.02, "response_timeout": PATIENCE, **options}
-    return Client(server.host, server.port, **options)
+def impatient_client(server: AnyServer | Peer | Proxy, **options: Any) -> Client:
+    """Return a client that waits for each reply for REPLY_TIMEOUT."""
+    return client_of(server, **{"response_timeout": REPLY_TIMEOUT, **options})
 
 
 VERBS: list[Callable[[Client], Awaitable[Any]]] = [
@@ -38,14 +41,14 @@ VERBS: list[Callable[[Client], Awaitable[Any]]] = [
 
 
 async def test_a_frozen_server_is_noticed(apart: Beanstalkd) -> None:
-    async with nothing_left(), client_of(apart) as client:
+    async with nothing_left(), impatient_client(apart) as client:
         for verb in VERBS:
             await until(lambda: not client.closed())
             apart.freeze()
             begin = time.monotonic()
             with pytest.raises(ConnectionLost, match="within") as error:
                 await asyncio.wait_for(verb(client), 10)
-            assert time.monotonic() - begin > 0.9 * PATIENCE
+            assert time.monotonic() - begin > 0.9 * REPLY_TIMEOUT
             assert error.value.sent
             apart.thaw()
         await until(lambda: not client.closed())
@@ -58,9 +61,9 @@ async def test_a_peer_that_drips_is_noticed() -> None:
         line.send(b"OK 100000\r\n")
         while True:
             line.send(b"-")
-            await asyncio.sleep(PATIENCE / 20)
+            await asyncio.sleep(REPLY_TIMEOUT / 20)
 
-    async with Peer(script) as peer, client_of(peer) as client:
+    async with Peer(script) as peer, impatient_client(peer) as client:
         with pytest.raises(ConnectionLost, match="within"):
             await asyncio.wait_for(client.stats(), 10)
 
@@ -69,40 +72,40 @@ async def test_it_counts_only_while_a_place_is_the_oldest() -> None:
     async def script(line: Line) -> None:
         for number in range(8):
             await line.command()
-            await asyncio.sleep(PATIENCE / 3)
+            await asyncio.sleep(REPLY_TIMEOUT / 3)
             line.send(b"INSERTED %d\r\n" % number)
         await line.end()
 
-    async with Peer(script) as peer, client_of(peer) as client:
+    async with Peer(script) as peer, impatient_client(peer) as client:
         puts = [client.put(b"job") for _ in range(8)]
         assert await asyncio.gather(*puts) == list(range(8))
         assert len(peer.lines) == 1
 
 
 async def test_an_idle_connection_is_left_alone(server: AnyServer) -> None:
-    async with Proxy(server.host, server.port) as proxy, client_of(proxy) as client:
+    async with Proxy(server.host, server.port) as proxy, impatient_client(proxy) as client:
         await client.put(b"job")
-        await asyncio.sleep(3 * PATIENCE)
+        await asyncio.sleep(3 * REPLY_TIMEOUT)
         await client.put(b"job")
         assert proxy.accepted == 1
 
 
 async def test_a_reserve_may_take_its_own_timeout_besides(server: AnyServer) -> None:
-    async with Proxy(server.host, server.port) as proxy, client_of(proxy) as client:
+    async with Proxy(server.host, server.port) as proxy, impatient_client(proxy) as client:
         with pytest.raises(TimedOut, match="TIMED_OUT"):
             await client.reserve(1)
         assert proxy.accepted == 1
 
 
 async def test_a_reserve_that_nobody_answers_after_its_timeout(server: AnyServer) -> None:
-    async with Proxy(server.host, server.port) as proxy, client_of(proxy) as client:
+    async with Proxy(server.host, server.port) as proxy, impatient_client(proxy) as client:
         begin = time.monotonic()
         reserve = client.reserve(1)
         await until(lambda: proxy.up.passed)
         proxy.down.open.clear()
         with pytest.raises(TimedOut, match="lost"):
             await reserve
-        assert time.monotonic() - begin > 0.9 * (1 + PATIENCE)
+        assert time.monotonic() - begin > 0.9 * (1 + REPLY_TIMEOUT)
         proxy.down.open.set()
         await until(lambda: not client.closed())
         await client.put(b"job")
@@ -110,11 +113,11 @@ async def test_a_reserve_that_nobody_answers_after_its_timeout(server: AnyServer
 
 
 async def test_a_plain_reserve_waits_for_ever(server: AnyServer) -> None:
-    async with Proxy(server.host, server.port) as proxy, client_of(proxy) as client:
+    async with Proxy(server.host, server.port) as proxy, impatient_client(proxy) as client:
         reserve, held = client.reserve(), client.put(b"held")
-        await asyncio.sleep(4 * PATIENCE)
+        await asyncio.sleep(4 * REPLY_TIMEOUT)
         assert not reserve.done()
-        async with client_of(server) as other:
+        async with impatient_client(server) as other:
             await other.put(b"job")
         assert (await reserve).body == b"job"
         assert await held == 2
@@ -131,30 +134,30 @@ async def test_behind_a_plain_reserve_the_count_begins_with_its_reply() -> None:
         if len(peer.lines) == 1:
             await line.expect(b"put 2147483648 0 120 0\r\n", b"reserve")
             line.send(b"INSERTED 1\r\n")
-            await asyncio.sleep(2 * PATIENCE)
+            await asyncio.sleep(2 * REPLY_TIMEOUT)
             line.send(b"RESERVED 1 0\r\n\r\n")
             await line.expect(b"touch 1")
         await line.end()
 
-    async with Peer(script) as peer, client_of(peer) as client:
+    async with Peer(script) as peer, impatient_client(peer) as client:
         put, reserve, touch = client.put(b""), client.reserve(), client.touch(1)
         assert await put == 1
         assert (await reserve).id == 1
         begin = time.monotonic()
         with pytest.raises(ConnectionLost, match="within"):
             await touch
-        assert time.monotonic() - begin > 0.9 * PATIENCE
+        assert time.monotonic() - begin > 0.9 * REPLY_TIMEOUT
 
 
 # --- a loop that is blocked by the user's code ---
 
 
 async def test_what_came_while_the_loop_was_blocked_came_in_time(server: AnyServer) -> None:
-    async with client_of(server) as client:
+    async with impatient_client(server) as client:
         for _ in range(3):
             puts = [client.put(b"job") for _ in range(1000)]
             await asyncio.sleep(0)
-            time.sleep(2 * PATIENCE)
+            time.sleep(2 * REPLY_TIMEOUT)
             await asyncio.gather(*puts)
 
 
@@ -162,13 +165,13 @@ async def test_what_was_held_is_not_late_when_the_loop_is_blocked(server: AnySer
     """It is let go in the turn that wakes the user's code, which blocks before it is written."""
     async with (
         Proxy(server.host, server.port) as proxy,
-        client_of(proxy) as client,
-        client_of(server) as other,
+        impatient_client(proxy) as client,
+        impatient_client(server) as other,
     ):
         reserve, held = client.reserve(), client.put(b"held")
         await other.put(b"job")
         await reserve
-        time.sleep(2 * PATIENCE)
+        time.sleep(2 * REPLY_TIMEOUT)
         assert await held == 2
 
 
@@ -176,7 +179,7 @@ async def test_a_big_body_is_not_late_when_the_loop_is_blocked() -> None:
     server = Beanstalkd("-z", "50000000")
     server.start()
     try:
-        async with client_of(server, response_timeout=0.5) as client:
+        async with impatient_client(server, response_timeout=0.5) as client:
             put = client.put(bytes(20_000_000))
             await asyncio.sleep(0)
             time.sleep(0.7)
@@ -188,13 +191,13 @@ async def test_a_big_body_is_not_late_when_the_loop_is_blocked() -> None:
 async def test_a_loop_that_is_blocked_all_the_time_notices_a_frozen_server(
     apart: Beanstalkd,
 ) -> None:
-    async with client_of(apart) as client:
+    async with impatient_client(apart) as client:
         await client.put(b"job")
         apart.freeze()
         put = client.put(b"job")
         for _ in range(100):
             await asyncio.sleep(0)
-            time.sleep(PATIENCE / 4)
+            time.sleep(REPLY_TIMEOUT / 4)
             if put.done():
                 break
         assert isinstance(put.exception(), ConnectionLost)
@@ -204,7 +207,9 @@ async def test_a_loop_that_is_blocked_all_the_time_notices_a_frozen_server(
 # --- long bodies ---
 
 BODY = bytes(10_000_000)
-STEP = 100_000  # bytes in a hundredth of a second: the body takes a second, many times PATIENCE
+STEP = (
+    100_000  # bytes in a hundredth of a second: the body takes a second, many times REPLY_TIMEOUT
+)
 
 
 def small_buffers(line: Line, client: Client) -> None:
@@ -230,7 +235,7 @@ async def test_while_a_long_body_goes_out_nothing_is_late(ahead: bool) -> None:
         line.send(b"DELETED\r\n" * ahead + b"INSERTED 1\r\n")
         await line.end()
 
-    async with Peer(script) as peer, client_of(peer) as client:
+    async with Peer(script) as peer, impatient_client(peer) as client:
         await until(lambda: peer.lines)
         small_buffers(peer.lines[0], client)
         if ahead:
@@ -251,7 +256,7 @@ async def test_while_a_long_body_comes_in_nothing_is_late() -> None:
         line.send(b"\r\n")
         await line.end()
 
-    async with Peer(script) as peer, client_of(peer) as client:
+    async with Peer(script) as peer, impatient_client(peer) as client:
         assert (await asyncio.wait_for(client.peek(1), 20)).body == BODY
         assert len(peer.lines) == 1
 
@@ -271,13 +276,13 @@ async def test_a_long_body_that_stops_half_way_is_noticed(way: str) -> None:
         stopped = stopped or time.monotonic()
         await asyncio.sleep(20)
 
-    async with Peer(script) as peer, client_of(peer) as client:
+    async with Peer(script) as peer, impatient_client(peer) as client:
         await until(lambda: peer.lines)
         small_buffers(peer.lines[0], client)
         verb: Awaitable[Any] = client.put(BODY) if way == "out" else client.peek(1)
         with pytest.raises(ConnectionLost, match="within"):
             await asyncio.wait_for(verb, 20)
-        assert time.monotonic() - stopped > 0.9 * PATIENCE
+        assert time.monotonic() - stopped > 0.9 * REPLY_TIMEOUT
 
 
 # --- no limit at all ---
@@ -295,7 +300,7 @@ async def test_without_a_limit_the_timers_of_others_go_on(
     async with (
         Peer(silent) as peer,
         client_of(peer, response_timeout=huge, connect_timeout=huge, timing=timing) as endless,
-        client_of(peer) as client,
+        impatient_client(peer) as client,
     ):
         put, reserve = endless.put(b"job"), endless.reserve(1)
         for _ in range(2):

@@ -14,9 +14,10 @@ import pytest
 
 import beanstalkt
 from beanstalkt import Job
-from tests.support.embedded import AnyServer
 
-from .test_cancel import nothing_reserved, reserving, soon, to
+from ..support.clients import client_of, nothing_reserved, until_waiting
+from ..support.embedded import AnyServer
+from ..support.waiting import soon
 
 PACKAGE = os.path.dirname(beanstalkt.__file__)
 
@@ -68,7 +69,7 @@ async def twice_as_many(work: Callable[[int], Awaitable[int]]) -> None:
 async def test_cancelling(
     server: AnyServer, order: Callable[[Reserves], Reserves], holds: bool
 ) -> None:
-    async with to(server) as client, to(server) as other:
+    async with client_of(server) as client, client_of(server) as other:
 
         async def cancel(count: int) -> int:
             if holds:
@@ -76,7 +77,7 @@ async def test_cancelling(
                 await client.reserve()
             reserves = [client.reserve((None, 100)[n % 3 == 2]) for n in range(count)]
             waits = client.put(b"behind them") if holds else None
-            await reserving(other, 1)
+            await until_waiting(other, 1)
             with Lines() as lines:
                 for reserve in order(reserves):
                     reserve.cancel()
@@ -90,11 +91,11 @@ async def test_cancelling(
 
 
 async def test_cancelling_one_in_each_turn_of_the_loop(server: AnyServer) -> None:
-    async with to(server) as client, to(server) as other:
+    async with client_of(server) as client, client_of(server) as other:
 
         async def cancel(count: int) -> int:
             reserves = [client.reserve() for n in range(count)]
-            await reserving(other, 1)
+            await until_waiting(other, 1)
             with Lines() as lines:
                 for reserve in reserves:
                     reserve.cancel()
@@ -109,15 +110,15 @@ async def test_waiting_for_the_jobs_of_those_that_were_cancelled(
     server: AnyServer, timeout: int | None
 ) -> None:
     """Each job that comes for one that was cancelled goes to another; nobody is passed."""
-    async with to(server) as other:
+    async with client_of(server) as other:
 
         async def replace(count: int) -> int:
-            client = to(server)
+            client = client_of(server)
             await client.connect()
             await client.put(b"held", 0)
             await client.reserve()
             reserves = [client.reserve() for n in range(count)]
-            await reserving(other, 1)
+            await until_waiting(other, 1)
             with Lines() as lines:
                 for reserve in reserves[::2]:
                     reserve.cancel()
@@ -136,15 +137,15 @@ async def test_waiting_for_the_jobs_of_those_that_were_cancelled(
 
 
 async def test_many_commands_behind_one_that_was_cancelled(server: AnyServer) -> None:
-    async with to(server) as other:
+    async with client_of(server) as other:
 
         async def ask(count: int) -> int:
-            client = to(server)
+            client = client_of(server)
             await client.connect()
             await other.put(b"x", ttr=100)
             await client.reserve()
             reserve = client.reserve()
-            await reserving(other, 1)
+            await until_waiting(other, 1)
             reserve.cancel()
             with Lines() as lines:
                 asked: list[asyncio.Future[Any]] = [client.reserve_job(1) for _ in range(count)]
@@ -159,7 +160,7 @@ async def test_many_commands_behind_one_that_was_cancelled(server: AnyServer) ->
 
 async def test_sixteen_thousand(server: AnyServer) -> None:
     """Bounded by the time that a test may take."""
-    async with to(server) as client:
+    async with client_of(server) as client:
         for order in (oldest_first, newest_first, at_random):
             reserves = [client.reserve() for _ in range(16_000)]
             await asyncio.sleep(0)

@@ -15,7 +15,10 @@ import pytest
 from beanstalkt import Client, ConnectionLost, Job, ReservationLost, TimedOut
 
 from ..support.beanstalkd import Beanstalkd
-from ..support.proxy import Proxy, nothing_left, until
+from ..support.clients import client_of
+from ..support.leftovers import nothing_left
+from ..support.proxy import Proxy
+from ..support.waiting import until
 
 T = TypeVar("T")
 
@@ -73,10 +76,6 @@ def passed(proxy: Proxy, direction: Direction) -> int:
     return len((proxy.up if direction == "up" else proxy.down).passed)
 
 
-def client_of(proxy: Proxy) -> Client:
-    return Client(proxy.host, proxy.port, reconnect_delay=0.002)
-
-
 async def settled(*futures: asyncio.Future[Any]) -> list[Any]:
     """The results, and the errors, of which there may be none but the loss."""
     outcomes = await asyncio.wait_for(asyncio.gather(*futures, return_exceptions=True), 5)
@@ -125,7 +124,7 @@ async def converse(
     proxy: Proxy, witness: Witness, tube: str, at: tuple[Direction, int] | None
 ) -> dict[str, int]:
     """One conversation, cut at that place; gives the bytes that passed after the set-up."""
-    async with client_of(proxy) as client:
+    async with client_of(proxy, reconnect_delay=0.002) as client:
         await asyncio.gather(client.use(tube), client.watch(tube), client.ignore("default"))
         before = {"up": passed(proxy, "up"), "down": passed(proxy, "down")}
         if at is not None:
@@ -178,7 +177,7 @@ async def test_use_watch_and_ignore_cut_at_every_byte(
     async with nothing_left(), Proxy(apart.host, apart.port) as proxy:
         for position in range(75):
             cut(proxy, direction, position)
-            async with client_of(proxy) as client:
+            async with client_of(proxy, reconnect_delay=0.002) as client:
                 futures: list[asyncio.Future[Any]] = [
                     client.use("used"),
                     client.watch("watched"),
@@ -205,7 +204,7 @@ async def test_the_replay_cut_at_every_byte(apart: Beanstalkd, direction: Direct
         async with (
             nothing_left(),
             Proxy(apart.host, apart.port) as proxy,
-            client_of(proxy) as client,
+            client_of(proxy, reconnect_delay=0.002) as client,
         ):
             client.set_reconnect_callback(lambda: calls.append(client.using))
             await asyncio.gather(

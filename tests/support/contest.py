@@ -19,9 +19,9 @@ from beanstalkt.server.engine import Engine
 from beanstalkt.server.interpreter import Interpreter
 from beanstalkt.server.session import Session
 
-from ..support.beanstalkd import Beanstalkd
-from ..support.embedded import Embedded
+from .beanstalkd import Beanstalkd
 from .differences import Difference, known, replies
+from .embedded import Embedded
 from .sequences import AUDIT, CONNECTIONS, Close, Send, Step
 
 Server = Beanstalkd | Embedded

@@ -14,9 +14,11 @@ import pytest
 
 from beanstalkt import Client, ConnectionLost, TimedOut
 
-from ..support.beanstalkd import EXECUTABLE, free_port
+from ..support.beanstalkd import EXECUTABLE
 from ..support.embedded import AnyServer
-from ..support.proxy import nothing_left, until
+from ..support.leftovers import nothing_left
+from ..support.ports import free_port
+from ..support.waiting import until
 
 DELAY = 0.02  # seconds between two attempts
 
