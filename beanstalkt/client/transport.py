@@ -42,7 +42,10 @@ KEEPALIVE = {
 
 
 UNANSWERED = "the server accepted the connection but did not answer the TLS handshake"
+"""Why an attempt has failed that got no further than the handshake."""
+
 UNANSWERED_HINT = "is this its port for TLS?"
+"""What to check then."""
 
 
 class _Memory(threading.local):
