@@ -5,7 +5,7 @@ BIN := .venv/bin
 # The tests start hundreds of processes: what they import is compiled once, and not by each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint types unit soak beanstalkd bench clean
+.PHONY: demo test lint types unit soak beanstalkd man bench clean
 
 # With the beanstalkd that runs here, if one does; else with the embedded server.
 demo: .venv/ready
@@ -33,6 +33,11 @@ SOAK ?= 20
 
 soak: .venv/ready beanstalkd
 	SOAK=$(SOAK) $(PYTEST) -m soak
+
+# The manual page of the command line, out of its parser.
+man: .venv/ready
+	mkdir -p build
+	$(BIN)/beanstalkt man > build/beanstalkt.1
 
 bench: .venv/ready beanstalkd
 	$(BIN)/pip install --quiet --editable '.[bench]'

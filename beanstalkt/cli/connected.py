@@ -54,4 +54,6 @@ def client_of(options: Namespace) -> Client:
             Address.parse(url)
         except InvalidArgument as error:
             raise InvalidArgument(f"BEANSTALKD_URL: {error}") from None
-    return Client.from_url(url, connect_timeout=options.connect_timeout)
+    return Client.from_url(
+        url, connect_timeout=options.connect_timeout, response_timeout=options.response_timeout
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Callable
 from functools import wraps
 from typing import TypeVar
@@ -11,6 +10,7 @@ from typing import TypeVar
 from ..errors import InvalidArgument
 from ..protocol.address import Address
 from ..protocol.arguments import TUBE, Number, parse_whole
+from ..protocol.durations import parse_duration, parse_whole_seconds
 
 T = TypeVar("T")
 
@@ -34,6 +34,11 @@ def number(kind: Number) -> Callable[[str], int]:
     return converter(kind.parse)
 
 
+def whole_seconds(kind: Number) -> Callable[[str], int]:
+    """Make a converter of a duration to one of the protocol's numbers of seconds."""
+    return converter(lambda text: kind.check(parse_whole_seconds(text)))
+
+
 @converter
 def tube(text: str) -> str:
     """Return `text` if it is the name of a tube."""
@@ -54,9 +59,16 @@ def port(text: str) -> int:
     return Address(port=parse_whole(text)).port
 
 
+@converter
 def seconds(text: str) -> float:
     """Convert `text` to a duration in seconds, which may have a fraction."""
-    value = float(text)
-    if not (math.isfinite(value) and value >= 0):
-        raise argparse.ArgumentTypeError("it must be 0 seconds or more")
+    return float(parse_duration(text))
+
+
+@converter
+def positive_seconds(text: str) -> float:
+    """Convert `text` to a duration of more than 0 seconds, which may have a fraction."""
+    value = float(parse_duration(text))
+    if not value:
+        raise InvalidArgument("it must be more than 0 seconds")
     return value

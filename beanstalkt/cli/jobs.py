@@ -11,11 +11,11 @@ from collections.abc import Awaitable, Callable
 from typing import IO
 
 from ..client.client import Client
-from ..errors import CommandFailed
+from ..errors import CommandFailed, ConnectionLost, TimedOut
 from ..job import DEFAULT_PRIORITY, DEFAULT_TTR, Job
 from ..protocol import arguments
 from .connected import connected
-from .converters import number, tube
+from .converters import number, tube, whole_seconds
 from .exit_status import DONE, REFUSED
 from .input import read_all
 from .output import emit, emit_job
@@ -92,7 +92,7 @@ def _add_put_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "-d",
         "--delay",
-        type=number(arguments.DELAY),
+        type=whole_seconds(arguments.DELAY),
         default=0,
         metavar="SECONDS",
         help="how long the job waits before it is ready (%(default)s)",
@@ -100,7 +100,7 @@ def _add_put_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "-t",
         "--ttr",
-        type=number(arguments.TTR),
+        type=whole_seconds(arguments.TTR),
         default=DEFAULT_TTR,
         metavar="SECONDS",
         help="time to run: how long a worker may hold the job (%(default)s)",
@@ -145,7 +145,8 @@ async def reserve(client: Client, options: Namespace) -> None:
 async def wait_for_job(client: Client, timeout: int | None) -> Job:
     """Wait for a job, also while the server restarts, for up to ``--connect-timeout``.
 
-    The client alone would wait for a lost server forever.
+    The client alone would wait for a lost server forever. Raises ConnectionLost also if the
+    timeout passed without a word of the server that no job was ready.
     """
     job = client.reserve(timeout)
     try:
@@ -153,6 +154,13 @@ async def wait_for_job(client: Client, timeout: int | None) -> Job:
             # Returns at once while connected; raises if the client does not reconnect in time.
             await client.connect()
         return job.result()
+    except TimedOut as error:
+        if error.status is None:  # the client says so, not the server
+            raise ConnectionLost(
+                f"{error}: no server answered, so whether there is a job is not known",
+                command=error.command,
+            ) from error
+        raise
     finally:
         job.cancel()
 
@@ -179,7 +187,7 @@ def _add_reserve_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "-t",
         "--timeout",
-        type=number(arguments.TIMEOUT),
+        type=whole_seconds(arguments.TIMEOUT),
         metavar="SECONDS",
         help="how long to wait for a job (forever)",
     )
@@ -219,7 +227,7 @@ def _add_action(parser: ArgumentParser) -> None:
     parser.add_argument(
         "-d",
         "--delay",
-        type=number(arguments.DELAY),
+        type=whole_seconds(arguments.DELAY),
         metavar="SECONDS",
         help="release: how long the job waits before it is ready again (0)",
     )
@@ -309,7 +317,11 @@ def _add_kick_arguments(parser: ArgumentParser) -> None:
 VERBS = {
     "put": Verb(connected(put), _add_put_arguments, _check_put, epilog=PUT_EPILOG),
     "reserve": Verb(
-        connected(reserve), _add_reserve_arguments, _check_reserve, epilog=RESERVE_EPILOG
+        connected(reserve),
+        _add_reserve_arguments,
+        _check_reserve,
+        own_timeout=True,
+        epilog=RESERVE_EPILOG,
     ),
     "reserve-job": Verb(
         connected(reserve_job),

@@ -6,6 +6,7 @@ import base64
 import errno
 import json
 import os
+import re
 import sys
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
@@ -14,6 +15,13 @@ from .stdio import discard_rest
 
 if TYPE_CHECKING:
     from tqdm import tqdm
+
+
+KEY_COLOUR, NO_COLOUR = "\x1b[36m", "\x1b[39m"
+"""What turns the colour of keys (cyan) on and off; the rest keeps the colour of the terminal."""
+
+# Formatted JSON has one key a line at most, at its beginning, and no line end within a str.
+_KEY = re.compile(r'^( *)("(?:[^"\\]|\\.)*")(?=:)', re.MULTILINE)
 
 
 def emit(text: str | None = None) -> None:
@@ -46,8 +54,9 @@ def flush() -> None:
 
 
 def emit_json(value: Any) -> None:
-    """Print a result as JSON."""
-    emit(as_json(value))
+    """Print a result as JSON, with the keys in colour if a terminal shows it."""
+    text = as_json(value)
+    emit(coloured(text) if shows_colours() else text)
 
 
 def emit_job(job: Job) -> None:
@@ -65,6 +74,21 @@ def emit_ids(ids: list[int | None]) -> None:
 def as_json(value: Any) -> str:
     """Format a result as JSON of ASCII characters: a body must not control a terminal."""
     return json.dumps(value, indent=2)
+
+
+def shows_colours() -> bool:
+    """Return whether standard output is a terminal that is to show colours.
+
+    NO_COLOR in the environment, with any text, means that it is not (no-color.org).
+    """
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM", "dumb") == "dumb":
+        return False
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def coloured(text: str) -> str:
+    """Colour the keys of JSON that `as_json` has formatted."""
+    return _KEY.sub(f"\\1{KEY_COLOUR}\\2{NO_COLOUR}", text)
 
 
 def readable(job: Job) -> dict[str, Any]:

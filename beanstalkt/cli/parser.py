@@ -49,7 +49,8 @@ class Parser(argparse.ArgumentParser):
         """Parse the arguments; refuse unknown ones here, so that the verb's usage is shown."""
         options, rest = super().parse_known_args(args, namespace)
         if rest:
-            self.error(f"unrecognized arguments: {' '.join(rest)}")
+            hint = ": was -P meant, the port?" if rest[0].startswith("-p") else ""
+            self.error(f"unrecognized arguments: {' '.join(rest)}{hint}")
         return options, rest
 
     def error(self, message: str) -> NoReturn:
@@ -73,16 +74,25 @@ class VerbParser(Parser):
     ) -> tuple[argparse.Namespace, list[str]]:
         """Load the verb and parse its arguments. argparse calls this for the verb in use."""
         try:
-            verb = load(self._group, self._verb)
+            self.load()
         except ModuleNotFoundError as error:
             self.error(f"this installation cannot run {self._verb}: {error}")
+        return super().parse_known_args(args, namespace)
+
+    def load(self) -> None:
+        """Load the verb and add its arguments, unless that was done before.
+
+        Raises ModuleNotFoundError if a package that the verb needs is not installed.
+        """
+        if self.get_default("loaded") is not None:
+            return
+        verb = load(self._group, self._verb)
         if verb.connects:
-            server_options.add_to(self)
+            server_options.add_to(self, reply_timeout=not verb.own_timeout)
         verb.add_arguments(self)
         self.description = verb.description or self.description
         self.epilog = verb.epilog
         self.set_defaults(loaded=verb, parser=self)
-        return super().parse_known_args(args, namespace)
 
 
 class Version(argparse.Action):
@@ -103,6 +113,7 @@ def build() -> Parser:
     parser.add_argument("--version", action=Version, nargs=0, help="print the version and exit")
     server_options.add_to(parser)
     server_options.set_defaults(parser)
+    server_options.refuse_mistaken(parser)
     verbs = parser.add_subparsers(
         dest="verb", metavar="VERB", required=True, title="verbs", parser_class=VerbParser
     )

@@ -7,14 +7,21 @@ from functools import partial
 
 from ..errors import InvalidArgument
 from ..protocol.address import DEFAULT_PORT, Address
-from .converters import port, seconds, url
+from .converters import port, positive_seconds, seconds, url
 
 CONNECT_TIMEOUT = 3.0
 """Seconds to try to connect, unless ``--connect-timeout`` is given."""
 
 
-def add_to(parser: argparse.ArgumentParser) -> None:
-    """Add the options to the parser of the program or of a verb, without defaults."""
+RESPONSE_TIMEOUT = 5.0
+"""Seconds that the server may take for a reply, unless ``--timeout`` is given."""
+
+
+def add_to(parser: argparse.ArgumentParser, *, reply_timeout: bool = True) -> None:
+    """Add the options to the parser of the program or of a verb, without defaults.
+
+    :param reply_timeout: whether ``--timeout`` is the time for a reply here
+    """
     group = parser.add_argument_group("the server")
     # A default of a verb's parser would overwrite what was given before the verb.
     add = partial(group.add_argument, default=argparse.SUPPRESS)
@@ -41,12 +48,49 @@ def add_to(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help=f"how long to try to connect ({CONNECT_TIMEOUT:g})",
     )
+    if reply_timeout:
+        add(
+            "--timeout",
+            dest="response_timeout",
+            type=positive_seconds,
+            metavar="SECONDS",
+            help="how long the server may take for a reply, not counting the time for which a "
+            f"reserve waits ({RESPONSE_TIMEOUT:g})",
+        )
 
 
 def set_defaults(parser: argparse.ArgumentParser) -> None:
     """Set the defaults of the options, on the parser of the program."""
     parser.set_defaults(
-        server=None, server_host=None, server_port=None, connect_timeout=CONNECT_TIMEOUT
+        server=None,
+        server_host=None,
+        server_port=None,
+        connect_timeout=CONNECT_TIMEOUT,
+        response_timeout=RESPONSE_TIMEOUT,
+    )
+
+
+class Mistaken(argparse.Action):
+    """Refuse ``-p`` before the verb, where it is usually meant to be ``-P``."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        """Refuse the option."""
+        parser.error(
+            f"-p is no option of the program: was -P {values} meant, the port? "
+            "(-p after put, reserve or reserve-job is a priority)"
+        )
+
+
+def refuse_mistaken(parser: argparse.ArgumentParser) -> None:
+    """Have the parser of the program refuse ``-p`` with the option that was probably meant."""
+    parser.add_argument(
+        "-p", action=Mistaken, default=argparse.SUPPRESS, help=argparse.SUPPRESS, metavar="PORT"
     )
 
 
@@ -56,10 +100,11 @@ def check(parser: argparse.ArgumentParser, options: argparse.Namespace, *, conne
     `connects` is whether the verb connects to a server. If not, all of the options are refused.
     """
     host, port = options.server_host, options.server_port
-    if not connects and (options.server, host, port) != (None, None, None):
+    given = (options.server, host, port, options.response_timeout)
+    if not connects and given != (None, None, None, RESPONSE_TIMEOUT):
         parser.error(
-            f"{options.verb} connects to no server: leave out --server, -H and -P before the "
-            f"verb, and give the options of {options.verb} after the verb"
+            f"{options.verb} connects to no server: leave out --server, -H, -P and --timeout "
+            f"before the verb, and give the options of {options.verb} after the verb"
         )
     if host is None and port is None:
         return

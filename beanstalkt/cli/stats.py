@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 from ..client.client import Client
 from ..protocol import arguments
 from .connected import connected
-from .converters import number
+from .converters import whole_seconds
 from .output import emit_json
 from .parser import add_id, add_tube
 from .verbs import Verb
@@ -43,7 +43,7 @@ def _add_pause_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "-d",
         "--delay",
-        type=number(arguments.DELAY),
+        type=whole_seconds(arguments.DELAY),
         default=0,
         metavar="SECONDS",
         help="how long; 0, which is the default, ends a pause",

@@ -28,6 +28,10 @@ GROUPS: dict[str, dict[str, str]] = {
         "pause": "pause a tube: none of its jobs can be reserved for a while",
     },
     "work": {"work": "reserve jobs and run a handler for each"},
+    "shell": {
+        "completion": "print the completion script for bash, zsh or fish",
+        "man": "print the manual page, in the format of man(1)",
+    },
     "serve": {"serve": "run a server in memory, for development and tests"},
 }
 """The summary of each verb by the module of its group, in the order of ``beanstalkt --help``.
@@ -56,6 +60,8 @@ class Verb:
     check: Callable[[ArgumentParser, Namespace], None] = _nothing
     #: Whether the verb connects to a server, and so takes the options that name one.
     connects: bool = True
+    #: Whether the verb has a ``--timeout`` with another meaning than the time for a reply.
+    own_timeout: bool = False
     #: The first paragraph of the verb's help; by default the summary as a sentence.
     description: str | None = None
     #: The last part of the verb's help: details and examples.

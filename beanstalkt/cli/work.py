@@ -30,6 +30,7 @@ from ..worker.process.orphan_reaper import reap_orphans
 from ..worker.runner import Runner, Stage
 from ..worker.signals import signals
 from .exit_status import DONE, NO_SERVER, USAGE
+from .server_options import RESPONSE_TIMEOUT
 from .stdio import null, say
 from .verbs import Verb
 
@@ -286,4 +287,9 @@ def _allow_descriptors(settings: Settings) -> None:
         )
 
 
-VERBS = {"work": Verb(work, add_arguments, epilog=EPILOG)}
+def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    if options.response_timeout != RESPONSE_TIMEOUT:
+        parser.error("work has a --timeout of its own, for jobs: give it after the verb")
+
+
+VERBS = {"work": Verb(work, add_arguments, _check, own_timeout=True, epilog=EPILOG)}

@@ -8,11 +8,26 @@ from typing import Any
 
 from tornado.gen import BadYieldError, convert_yielded
 
+from ..errors import InvalidArgument
+
 Callback = Callable[..., Any]
 
 
+def check_callback(callback: object) -> None:
+    """Raise InvalidArgument unless `callback` can be called, or is None."""
+    if callback is not None and not callable(callback):
+        raise InvalidArgument(
+            f"callback must be a function or None, not {callback!r:.100}: give other arguments "
+            'by name, such as tube="mail"'
+        )
+
+
 def call_with_result(future: asyncio.Future[Any], callback: Callback) -> None:
-    """Call back with one argument: the result, or the exception as a value."""
+    """Call back with one argument: the result, or the exception as a value.
+
+    Raises InvalidArgument for a callback that cannot be called.
+    """
+    check_callback(callback)
 
     def settled(future: asyncio.Future[Any]) -> None:
         outcome = _outcome(future)

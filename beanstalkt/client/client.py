@@ -56,7 +56,7 @@ from ..protocol.commands import (
     encode_put,
 )
 from ..protocol.stats import Stats, StatsJob, StatsTube
-from .callbacks import Callback, call, call_when_done, call_with_result
+from .callbacks import Callback, call, call_when_done, call_with_result, check_callback
 from .connection import Connection
 from .put_many import PutMany
 from .reconnecting import Reconnector
@@ -108,6 +108,11 @@ class Client:
         command is the oldest and nothing of a long body moves, and for a reserve from the end of
         its own timeout; infinite: no limit
     :param timing: every other interval, for those who test their programs
+
+    Every verb returns a Future, not a coroutine, and is sent even if nobody awaits it. What wants
+    a coroutine, such as ``asyncio.create_task``, ``TaskGroup.create_task`` and
+    ``asyncio.run_coroutine_threadsafe``, needs one that awaits the verb; ``asyncio.gather``,
+    ``wait``, ``wait_for`` and ``ensure_future`` take the Future.
 
     A client is used from one thread, that of its loop: while that runs, every verb raises
     RuntimeError in another one, as asyncio does in its debug mode. Raises InvalidArgument.
@@ -181,6 +186,7 @@ class Client:
         Raises ConnectionLost then. After that first success the client connects again by
         itself whenever the connection is lost. The callback gets no argument on success.
         """
+        check_callback(callback)
         if not self._reconnector.active:
             self._bind()
         future = self._reconnector.connect(self._bound(), self._connect_timeout)
@@ -195,6 +201,7 @@ class Client:
         reserve is not waited for. May be called at any time, also twice. The callback gets no
         argument.
         """
+        check_callback(callback)
         if self._loop is not None and self._loop.is_closed():
             self._reconnector.drop()  # nothing more can be said to the server, or to callers
         closing = self._reconnector.close(self._bound())
@@ -212,6 +219,7 @@ class Client:
 
         By then the tubes are restored. None: no callback.
         """
+        check_callback(callback)
         self._on_reconnect = callback
 
     @property
@@ -264,7 +272,7 @@ class Client:
         Raises JobTooBig, Draining, OutOfMemory, Buried (with ``.job_id``).
         """
         payload = encode_put(priority, delay, ttr, body)
-        return self._send(Request(PUT, payload, self._future()), callback, tube)
+        return self._send(Request(PUT, payload, self._future(callback)), tube)
 
     def put_many(
         self,
@@ -289,15 +297,18 @@ class Client:
         else:
             tube = self._tubes.asked  # what is used later is for what is put later
         many = PutMany(
-            bodies, (priority, delay, ttr), self._future(), lambda chunk: self._chunk(chunk, tube)
+            bodies,
+            (priority, delay, ttr),
+            self._future(callback),
+            lambda chunk: self._chunk(chunk, tube),
         )
         many.start()
-        return self._called_back(many.future, callback)
+        return many.future
 
     def use(self, name: str, callback: Callback | None = None) -> Future[str]:
         """Have later puts, peeks and kicks go to this tube; return its name (section 3.2)."""
         connected = self._reconnector.connection is not None
-        return self._send(self._tubes.use(name, self._future(), connected), callback)
+        return self._send(self._tubes.use(name, self._future(callback), connected))
 
     # --- consuming ---
 
@@ -310,12 +321,14 @@ class Client:
         a lost connection. Cancelled, it loses no job. Raises TimedOut, DeadlineSoon.
         """
         if timeout is None:
-            request = ReserveRequest(RESERVE, RESERVE.form, self._reserve_future(), self)
+            future = self._reserve_future(callback)
+            request = ReserveRequest(RESERVE, RESERVE.form, future, self)
         else:
             payload = RESERVE_WITH_TIMEOUT.encode(timeout)
             kind = ReserveRequest if timeout else ReserveNowRequest
-            request = kind(RESERVE_WITH_TIMEOUT, payload, self._reserve_future(), self, timeout)
-        return self._send(request, callback)
+            future = self._reserve_future(callback)
+            request = kind(RESERVE_WITH_TIMEOUT, payload, future, self, timeout)
+        return self._send(request)
 
     def reserve_job(self, job_id: int | Job, callback: Callback | None = None) -> Future[Job]:
         """Reserve this job, whatever its tube and state (section 4.2).
@@ -323,9 +336,9 @@ class Client:
         Raises NotFound, also when another connection or this one holds it.
         """
         payload = RESERVE_JOB.encode(_id(job_id))
-        future = self._reserve_future()
+        future = self._reserve_future(callback)
         future.to_anyone = False
-        return self._send(ReserveJobRequest(RESERVE_JOB, payload, future, self), callback)
+        return self._send(ReserveJobRequest(RESERVE_JOB, payload, future, self))
 
     async def jobs(self, timeout: int | None = None) -> AsyncIterator[Job]:
         """Yield reserved jobs: ``async for job in client.jobs(timeout=5)``.
@@ -394,21 +407,21 @@ class Client:
 
     def watch(self, name: str, callback: Callback | None = None) -> Future[int]:
         """Have reserves take from this tube too; return the number watched (section 4.7)."""
-        return self._send(self._tubes.watch(name, self._future()), callback)
+        return self._send(self._tubes.watch(name, self._future(callback)))
 
     def ignore(self, name: str, callback: Callback | None = None) -> Future[int]:
         """Have reserves no longer take from this tube; return the number watched (section 4.8).
 
         Raises NotIgnored for the last one.
         """
-        return self._send(self._tubes.ignore(name, self._future()), callback)
+        return self._send(self._tubes.ignore(name, self._future(callback)))
 
     # --- looking and moving ---
 
     def peek(self, job_id: int | Job, callback: Callback | None = None) -> Future[Job]:
         """Look at a job without reserving it (section 5.1). Raises NotFound."""
         payload = PEEK.encode(_id(job_id))
-        return self._send(PeekRequest(PEEK, payload, self._future(), self), callback)
+        return self._send(PeekRequest(PEEK, payload, self._future(callback), self))
 
     def peek_ready(
         self, callback: Callback | None = None, *, tube: str | None = None
@@ -441,7 +454,7 @@ class Client:
 
         Buried ones if there is any, else delayed ones; of the tube in use, or of `tube`.
         """
-        return self._send(Request(KICK, KICK.encode(bound), self._future()), callback, tube)
+        return self._send(Request(KICK, KICK.encode(bound), self._future(callback)), tube)
 
     def kick_job(self, job_id: int | Job, callback: Callback | None = None) -> Future[None]:
         """Make a buried or delayed job ready (section 5.3). Raises NotFound."""
@@ -528,21 +541,28 @@ class Client:
             )
         return loop
 
-    def _future(self) -> Future[Any]:
+    def _future(self, callback: Callback | None = None) -> Future[Any]:
+        """Return the Future of a verb. Each verb makes it before it changes or sends anything.
+
+        Raises InvalidArgument for a callback that cannot be called, and what `_bound` raises.
+        """
         if self._runner._thread_id != get_ident():
             self._bound()
-        return Future(loop=self._loop)
+        future: Future[Any] = Future(loop=self._loop)
+        if callback is not None:
+            call_with_result(future, callback)
+        return future
 
-    def _reserve_future(self) -> ReserveFuture:
+    def _reserve_future(self, callback: Callback | None) -> ReserveFuture:
         if self._runner._thread_id != get_ident():
             self._bound()
         future = ReserveFuture(loop=self._loop)
         future.holder = self._reconnector.connection or NO_CONNECTION
+        if callback is not None:
+            call_with_result(future, callback)
         return future
 
-    def _send(
-        self, request: Request, callback: Callback | None, tube: str | None = None
-    ) -> Future[Any]:
+    def _send(self, request: Request, tube: str | None = None) -> Future[Any]:
         connection = self._reconnector.connection
         if tube is not None:
             USE.encode(tube)  # refused before anything is sent
@@ -553,8 +573,6 @@ class Client:
         else:
             connection.send_in_tube(request, tube, self._tubes.asked)
         future: Future[Any] = request.result  # type: ignore[assignment]  # each is made here
-        if callback is not None:
-            call_with_result(future, callback)
         return future
 
     def _chunk(self, chunk: PutChunk, tube: str) -> None:
@@ -566,11 +584,12 @@ class Client:
     def _ask(
         self, command: Command, values: tuple[object, ...], callback: Callback | None
     ) -> Future[Any]:
-        return self._send(Request(command, command.encode(*values), self._future()), callback)
+        return self._send(Request(command, command.encode(*values), self._future(callback)))
 
     def _peek(self, command: Command, callback: Callback | None, tube: str | None) -> Future[Job]:
-        request = PeekRequest(command, command.encode(), self._future(), self)
-        return self._send(request, callback, tube)
+        looked_into = self._tubes.asked if tube is None else tube
+        future = self._future(callback)
+        return self._send(PeekRequest(command, command.encode(), future, self, looked_into), tube)
 
     def _settle(
         self,
@@ -587,22 +606,16 @@ class Client:
         else:
             job_id, gone = job, False
         payload = command.encode(job_id, *values) if values else command.encode(job_id)
-        future = self._future()
+        future = self._future(callback)
         jobs = set() if connection is None else connection.jobs
         request: Request = SettleRequest(command, payload, future, job_id, jobs, command is TOUCH)
         if gone:
             request.failed(_reservation_lost(command, job_id))
-            return self._called_back(future, callback)
+            return future
         if keep_priority and connection is not None:
             connection.send(PriorityLookup(job_id, request, *values[1:]))
-            return self._called_back(future, callback)
-        return self._send(request, callback)
-
-    @staticmethod
-    def _called_back(future: Future[Any], callback: Callback | None) -> Future[Any]:
-        if callback is not None:
-            call_with_result(future, callback)
-        return future
+            return future
+        return self._send(request)
 
     def _not_connected(self, command: Command) -> ConnectionLost:
         self._reconnector.revive()

@@ -105,7 +105,9 @@ class Pipeline:
 
     def write(self, request: Request) -> bytes:
         """Put the request in flight, and return the bytes to be written now."""
-        payload, request.payload = request.payload, b""
+        payload = request.payload
+        if request.command is PUT:
+            request.payload = b""  # bodies may be long; a short line stays for an error's message
         request.position = self.position
         self.position += len(payload)
         if request.blocks:
@@ -285,7 +287,7 @@ class Pipeline:
                     else:
                         request.done(value)
                 else:
-                    self._refuse(request, refusal(command, words))
+                    self._refuse(request, refusal(command, words, request.subject))
                 if request.follow_up is not None:
                     self._send_first(request.follow_up)
         except BeanstalkException as error:

@@ -23,6 +23,9 @@ from .transport import open_transport, within
 
 log = logging.getLogger("beanstalkt")
 
+NOT_YET = "not connected yet"
+"""The reason for having no connection before the first attempt has ended."""
+
 CANCELLED_DELAY = 0.2
 """Seconds between an attempt to connect that the program has cancelled and the next, at least."""
 
@@ -92,7 +95,7 @@ class Reconnector:
             self._once = False
             self._delays = self._timing.delays()
             self._next_warning = 0.0
-            self.reason = "not connected yet"
+            self.reason = NOT_YET
             self._start_opening()
         timer = None
         if timeout is not None:
@@ -107,10 +110,9 @@ class Reconnector:
         return self.connection is not None or self._task is not None or self._pause is not None
 
     def _time_out(self, future: asyncio.Future[None], timeout: float) -> None:
-        message = f"no connection to {self.address} within {timeout:g} s: {self.reason}"
-
         def fail(_: object = None) -> None:
             if not future.done():
+                message = f"no connection to {self.address} within {timeout:g} s: {self.reason}"
                 future.set_exception(ConnectionLost(message))
 
         if self._once or len(self._waiters) > 1 or self._task is None:
@@ -244,7 +246,7 @@ class Reconnector:
 
     async def _open(self) -> Connection:
         transport = await open_transport(
-            self.address, self._ssl_options, self._timing.attempt_timeout
+            self.address, self._ssl_options, self._timing.attempt_timeout, self._stalled
         )
         connection = Connection(transport, self._loop, self._timing, self._ended, self._stuck)
         try:
@@ -256,6 +258,11 @@ class Reconnector:
             raise OSError(f"connected, and lost again at once: {connection.reason}")
         connection.answered = False  # to a user of it
         return connection
+
+    def _stalled(self, reason: str) -> None:
+        """Note where an attempt stood that is cancelled because a caller's time is over."""
+        if self.reason == NOT_YET:
+            self.reason = reason
 
     def _adopt(self, connection: Connection) -> None:
         again, self._once = self._once, True

@@ -102,7 +102,8 @@ class Request:
 
     def __init__(self, command: Command, payload: bytes, result: Result) -> None:
         self.command = command
-        #: what goes to the socket: the command line, with a body if it has one
+        #: what goes to the socket: the command line, with a body if it has one; empty once a
+        #: put was written
         self.payload = payload
         #: what the caller waits for
         self.result = result
@@ -113,6 +114,14 @@ class Request:
     def wanted(self) -> bool:
         """Whether it still has to be written."""
         return True
+
+    @property
+    def subject(self) -> str | None:
+        """Return the first argument of the command line, which errors name; None without one."""
+        if not self.command.arguments:
+            return None
+        words = self.payload.split(maxsplit=2)
+        return words[1].decode() if len(words) > 1 else None
 
     def done(self, value: Any) -> None:
         """Settle the request with the value of a successful reply."""
@@ -172,12 +181,25 @@ class TubeRequest(Request):
 class PeekRequest(Request):
     """A peek of any kind: its reply is a job that stays where it is."""
 
-    __slots__ = ("client",)
+    __slots__ = ("client", "tube")
 
-    def __init__(self, command: Command, payload: bytes, result: Result, client: Verbs) -> None:
+    def __init__(
+        self,
+        command: Command,
+        payload: bytes,
+        result: Result,
+        client: Verbs,
+        tube: str | None = None,
+    ) -> None:
         super().__init__(command, payload, result)
         #: what the methods of the job go to
         self.client = client
+        #: the tube that is looked into; None for a peek by the id of a job
+        self.tube = tube
+
+    @property
+    def subject(self) -> str | None:
+        return self.tube or super().subject
 
     def done(self, value: Any) -> None:
         job_id, body = value

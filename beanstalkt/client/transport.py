@@ -41,6 +41,13 @@ KEEPALIVE = {
 """Socket options by which a peer that is silently gone is noticed after two minutes."""
 
 
+UNANSWERED = "the server accepted the connection but did not answer the TLS handshake"
+"""Why an attempt has failed that got no further than the handshake."""
+
+UNANSWERED_HINT = "is this its port for TLS?"
+"""What to check then."""
+
+
 class _Memory(threading.local):
     """The memory that the streams of one thread read to; no bytes stay in it."""
 
@@ -238,11 +245,17 @@ class TLSTransport(_Direct, SSLIOStream):
 
 
 async def open_transport(
-    address: Address, ssl_options: ssl.SSLContext | None, timeout: float
+    address: Address,
+    ssl_options: ssl.SSLContext | None,
+    timeout: float,
+    stalled: Callable[[str], None] = lambda reason: None,
 ) -> Transport | TLSTransport:
     """Connect, trying in turn every address that the name stands for; return the transport.
 
     Takes `timeout` seconds at the most; raises OSError.
+
+    :param stalled: called with the reason if it is cancelled while the server does not answer
+        the TLS handshake
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout
@@ -251,24 +264,30 @@ async def open_transport(
     for tried, (family, target) in enumerate(targets):
         # One address that swallows packets must not use up the time of the others.
         share = (deadline - loop.time()) / (len(targets) - tried)
+        stream = _stream(address, family, ssl_options)
         try:
-            return await within(share, _connect(address, family, target, ssl_options), _close)
+            await within(share, _connect(stream, target, address))
+            return stream
         except OSError as error:
             failure = error
+            if isinstance(error, TimeoutError) and _in_handshake(stream):
+                failure = TimeoutError(f"{UNANSWERED} ({error}): {UNANSWERED_HINT}")
+            stream.close()
+        except BaseException:
+            if _in_handshake(stream):
+                stalled(f"{UNANSWERED}: {UNANSWERED_HINT}")
+            stream.close()
+            raise
     raise failure
 
 
-async def within(
-    timeout: float, step: Coroutine[Any, Any, T], undo: Callable[[T], object] | None = None
-) -> T:
+async def within(timeout: float, step: Coroutine[Any, Any, T]) -> T:
     """Await `step` for up to `timeout` seconds and return its result; raise OSError past them.
 
     However it ends, `step` has ended by then.
 
     Not asyncio.wait_for, which until Python 3.12 swallows a cancellation that meets the end of
     the step: whoever tries again after a failure would then go on for ever.
-
-    :param undo: called with a result that came when the caller had been cancelled
     """
     task = asyncio.ensure_future(step)
     try:
@@ -276,14 +295,14 @@ async def within(
     except asyncio.CancelledError:
         if task.cancel():
             await asyncio.wait([task])
-        elif task.exception() is None and undo is not None:
-            undo(task.result())
+        else:
+            task.exception()  # no caller is left to hear of it
         raise
     if task.done():
         return task.result()
     task.cancel()
     await asyncio.wait([task])
-    raise OSError(f"no answer within {timeout:.3g} s")
+    raise TimeoutError(f"no answer within {timeout:.3g} s")
 
 
 async def _resolve(address: Address) -> list[tuple[int, Any]]:
@@ -298,25 +317,31 @@ async def _resolve(address: Address) -> list[tuple[int, Any]]:
     return found_by_name
 
 
-async def _connect(
-    address: Address, family: int, target: Any, ssl_options: ssl.SSLContext | None
+def _stream(
+    address: Address, family: int, ssl_options: ssl.SSLContext | None
 ) -> Transport | TLSTransport:
     sock = socket.socket(family, socket.SOCK_STREAM)
     if family != socket.AF_UNIX:
         _tune(sock)
-    stream = TLSTransport(sock, ssl_options=ssl_options) if address.tls else Transport(sock)
+    return TLSTransport(sock, ssl_options=ssl_options) if address.tls else Transport(sock)
+
+
+async def _connect(stream: Transport | TLSTransport, target: Any, address: Address) -> None:
     try:
         await stream.connect(target, server_hostname=address.host if address.tls else None)
     except StreamClosedError as error:
         raise OSError(_reason(error.real_error or error)) from error
-    except BaseException:
-        stream.close()
-        raise
-    return stream
 
 
-def _close(stream: Transport | TLSTransport) -> None:
-    stream.close()
+def _in_handshake(stream: Transport | TLSTransport) -> bool:
+    """Return whether an attempt that has not ended got as far as the TLS handshake."""
+    if not isinstance(stream, TLSTransport) or stream.closed():
+        return False
+    try:
+        stream.socket.getpeername()
+    except OSError:  # not even connected
+        return False
+    return True
 
 
 def _tune(sock: socket.socket) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from dataclasses import dataclass
 from urllib.parse import quote, unquote_to_bytes, urlsplit
@@ -28,6 +29,12 @@ class Address:
         # A host that no look-up accepts is refused now: later, no caller would hear of it.
         if not _is_host(self.host):
             raise InvalidArgument(f"the host must be a name or an IP address, not {self.host!r}")
+        if "/" in self.host or (":" in self.host and not _is_ipv6(self.host)):
+            raise InvalidArgument(
+                f"the host must be a name or an IP address without a port, not {self.host!r}: "
+                f"give the port by itself, or the URL {_as_url(self.host)!r} to Client.from_url "
+                "(on the command line: --server)"
+            )
         if self.path is not None and not _is_path(self.path):
             raise InvalidArgument(f"a unix socket must be the path of a file, not {self.path!r}")
         if not isinstance(self.port, int) or isinstance(self.port, bool):
@@ -90,6 +97,21 @@ def _is_host(host: object) -> bool:
     except UnicodeError:
         return False
     return True
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        ipaddress.IPv6Address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _as_url(host: str) -> str:
+    """Return the URL that was probably meant by what was given as a host."""
+    if "://" in host:
+        return host
+    return f"unix://{host}" if host.startswith("/") else f"beanstalk://{host}"
 
 
 def _is_path(path: object) -> bool:

@@ -94,6 +94,10 @@ BOUND = Number("bound", MAX_NUMBER)
 TUBE = TubeName()
 
 
+_JSON = (dict, list, tuple, int, float, type(None))
+"""The types of what JSON can write, apart from str."""
+
+
 def check_body(value: object) -> bytes:
     """Return the body of a job as bytes: bytes-like unchanged, a str as UTF-8.
 
@@ -113,8 +117,9 @@ def check_body(value: object) -> bytes:
             # A copy: the caller may change a bytearray before the command is written.
             body = bytes(memoryview(value))  # type: ignore[arg-type]
         except TypeError:
+            hint = ": send the text of json.dumps() instead" if isinstance(value, _JSON) else ""
             raise InvalidArgument(
-                f"a body must be bytes-like or a str, not {type(value).__name__}"
+                f"a body must be bytes-like or a str, not {type(value).__name__}{hint}"
             ) from None
     SIZE.check(len(body))
     return body

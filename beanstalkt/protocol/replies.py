@@ -57,22 +57,26 @@ _ERRORS: dict[bytes, tuple[type[errors.BeanstalkException], str]] = {
     ),
 }
 
-_NOT_FOUND: dict[Number | TubeName, str] = {
-    JOB_ID: "the job does not exist, is in the wrong state, or is reserved by another connection",
-    TUBE: "the tube does not exist",
+_NOT_FOUND: dict[Number | TubeName, tuple[str, str]] = {
+    JOB_ID: ("job", "does not exist, is in the wrong state, or is reserved by another connection"),
+    TUBE: ("tube", "does not exist"),
 }
-"""What NOT_FOUND says of a command, by its first argument."""
+"""What NOT_FOUND says of a command, by its first argument: what is missing, and why."""
 
 
-def refusal(command: Command, words: list[bytes]) -> errors.BeanstalkException:
-    """Return the error for a reply to `command` whose status is not its success."""
+def refusal(
+    command: Command, words: list[bytes], subject: str | None = None
+) -> errors.BeanstalkException:
+    """Return the error for a reply to `command` whose status is not its success.
+
+    :param subject: the id of the job or the name of the tube that the command was about
+    """
     status = words[0]
     if status not in command.refusals and status not in _ANY_COMMAND:
         return unexpected(command, words)
     kind, hint = _ERRORS[status]
     if kind is errors.NotFound:
-        subject = command.arguments[0] if command.arguments else None
-        hint = _NOT_FOUND[subject] if subject else "the tube has no job in this state"
+        hint = _not_found(command, subject)
     values = tuple(word.decode("latin-1") for word in words[1:])
     error = kind(
         f"{command.verb}: {status.decode()}: {hint}",
@@ -83,6 +87,14 @@ def refusal(command: Command, words: list[bytes]) -> errors.BeanstalkException:
     if isinstance(error, errors.Buried) and values and values[0].isdecimal():
         error.job_id = int(values[0])
     return error
+
+
+def _not_found(command: Command, subject: str | None) -> str:
+    """Return what NOT_FOUND says of `command`, which was about `subject` if that is known."""
+    noun, why = ("tube", "has no job in this state")
+    if command.arguments:
+        noun, why = _NOT_FOUND[command.arguments[0]]
+    return f"the {noun} {why}" if subject is None else f"{noun} {subject} {why}"
 
 
 def unexpected(command: Command | None, words: list[bytes]) -> errors.UnexpectedResponse:

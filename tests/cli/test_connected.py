@@ -21,9 +21,9 @@ def address(monkeypatch: pytest.MonkeyPatch, environment: str | None, **given: o
     made = []
     monkeypatch.setattr(
         "beanstalkt.client.client.Client.from_url",
-        lambda url, connect_timeout: made.append((url, connect_timeout)),
+        lambda url, **timeouts: made.append((url, *timeouts.values())),
     )
-    options = {"server": None, "connect_timeout": 3.0, **given}
+    options = {"server": None, "connect_timeout": 3.0, "response_timeout": 5.0, **given}
     client_of(argparse.Namespace(**options))
     return made.pop()
 
@@ -34,10 +34,15 @@ def test_the_server_is_the_one_given_or_named_by_the_environment_or_local(
     def url(environment: str | None = "beanstalk://env:1", **given: object) -> object:
         return address(monkeypatch, environment, **given)
 
-    assert url(server="unix:///a%20b", connect_timeout=0.0) == ("unix:///a%20b", 0.0)
-    assert url() == ("beanstalk://env:1", 3.0)
-    assert url("") == ("beanstalk://localhost:11300", 3.0)
-    assert url(None) == ("beanstalk://localhost:11300", 3.0)
+    given: dict[str, Any] = {
+        "server": "unix:///a%20b",
+        "connect_timeout": 0.0,
+        "response_timeout": 0.5,
+    }
+    assert url(**given) == ("unix:///a%20b", 0.0, 0.5)
+    assert url() == ("beanstalk://env:1", 3.0, 5.0)
+    assert url("") == ("beanstalk://localhost:11300", 3.0, 5.0)
+    assert url(None) == ("beanstalk://localhost:11300", 3.0, 5.0)
 
 
 def test_a_bad_environment_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

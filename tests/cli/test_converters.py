@@ -7,7 +7,15 @@ from collections.abc import Callable
 
 import pytest
 
-from beanstalkt.cli.converters import number, port, seconds, tube, url
+from beanstalkt.cli.converters import (
+    number,
+    port,
+    positive_seconds,
+    seconds,
+    tube,
+    url,
+    whole_seconds,
+)
 from beanstalkt.protocol.arguments import TIMEOUT
 
 
@@ -20,6 +28,10 @@ from beanstalkt.protocol.arguments import TIMEOUT
         (port, "65535", 65535),
         (seconds, "0.5", 0.5),
         (seconds, "0", 0.0),
+        (seconds, "1m30s", 90.0),
+        (positive_seconds, "200ms", 0.2),
+        (whole_seconds(TIMEOUT), "1h30m", 5400),
+        (whole_seconds(TIMEOUT), "2147483647", 2**31 - 1),
     ],
 )
 def test_text_is_converted(convert: Callable[[str], object], text: str, value: object) -> None:
@@ -36,8 +48,14 @@ def test_text_is_converted(convert: Callable[[str], object], text: str, value: o
         (port, "0", "the port must be from 1 to 65535"),
         (port, "9" * 1000, "the port must be from 1 to 65535"),
         (port, "1.5", "'1.5' is not a whole number"),
-        (seconds, "-1", "it must be 0 seconds or more"),
-        (seconds, "nan", "it must be 0 seconds or more"),
+        (seconds, "-1", "'-1' is not a duration"),
+        (seconds, "nan", "'nan' is not a duration"),
+        (positive_seconds, "0", "it must be more than 0 seconds"),
+        (positive_seconds, "0m", "it must be more than 0 seconds"),
+        (positive_seconds, "x", "'x' is not a duration"),
+        (whole_seconds(TIMEOUT), "1.5", "'1.5' is not a whole number of seconds"),
+        (whole_seconds(TIMEOUT), "9999w", "timeout must be from 0 to 2147483647"),
+        (whole_seconds(TIMEOUT), "1h 30m", "'1h 30m' is not a duration"),
     ],
 )
 def test_other_text_is_refused_with_the_reason(

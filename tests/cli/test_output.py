@@ -12,7 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beanstalkt.cli.output import as_json, emit, emit_ids, progress_bar, ranges, readable
+from beanstalkt.cli.output import (
+    KEY_COLOUR,
+    NO_COLOUR,
+    as_json,
+    coloured,
+    emit,
+    emit_ids,
+    emit_json,
+    progress_bar,
+    ranges,
+    readable,
+)
 from beanstalkt.job import Job
 
 
@@ -83,3 +94,51 @@ def test_the_bar_is_for_terminals_only(capsys: pytest.CaptureFixture[str]) -> No
 )
 def test_rising_numbers_are_abbreviated(numbers: list[int], text: str) -> None:
     assert ranges(numbers) == text
+
+
+@given(st.dictionaries(st.text(), st.text() | st.integers() | st.lists(st.text())))
+def test_colours_change_nothing_but_the_colour_of_the_keys(value: dict[str, object]) -> None:
+    shown = coloured(as_json(value))
+    assert shown.count(KEY_COLOUR) == shown.count(NO_COLOUR) == len(value)
+    assert json.loads(shown.replace(KEY_COLOUR, "").replace(NO_COLOUR, "")) == value
+
+
+def test_a_key_is_coloured_with_its_quotes_and_a_body_is_not() -> None:
+    shown = coloured(as_json(readable(Job(1, b'"body": "x"\n"id": 7'))))
+    assert shown.splitlines()[2] == f'  {KEY_COLOUR}"id"{NO_COLOUR}: 1'
+    assert shown.count(KEY_COLOUR) == 2
+
+
+@pytest.mark.parametrize(
+    ("terminal", "no_color", "term", "colours"),
+    [
+        (True, None, "xterm", True),
+        (True, "", "xterm", True),
+        (True, "1", "xterm", False),
+        (True, "0", "xterm", False),
+        (True, None, "dumb", False),
+        (True, None, None, False),
+        (False, None, "xterm", False),
+    ],
+)
+def test_colours_are_for_terminals_that_want_them(
+    terminal: bool,
+    no_color: str | None,
+    term: str | None,
+    colours: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in (("NO_COLOR", no_color), ("TERM", term)):
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
+    master, end = os.openpty() if terminal else os.pipe()
+    with open(end, "w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        emit_json({"a": 1})
+        monkeypatch.undo()
+    shown = os.read(master, 1000).decode()
+    os.close(master)
+    assert (KEY_COLOUR in shown) == colours
+    assert '"a"' in shown

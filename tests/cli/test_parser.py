@@ -36,8 +36,13 @@ WRONG = {
     ("put", "a", "-p", ""): "'' is not a whole number",
     ("put", "a", "-p", "1_0"): "'1_0' is not a whole number",
     ("put", "a", "-p", "٣"): "is not a whole number",
-    ("put", "a", "-d", "x"): "'x' is not a whole number",
-    ("put", "a", "-t", "-"): "'-' is not a whole number",
+    (
+        "put",
+        "a",
+        "-d",
+        "x",
+    ): "'x' is not a duration: write a number of seconds, or such as 90, 5m or 1h30m",
+    ("put", "a", "-t", "-"): "'-' is not a duration",
     ("put", "a", "-u", ""): "bad tube name ''",
     ("put", "a", "-u", "a b"): "bad tube name 'a b'",
     ("put", "a", "-u", "a\r\ndelete 1"): "bad tube name",
@@ -69,10 +74,23 @@ WRONG = {
     ("stats", "-P", "0"): "port must be from 1 to 65535",
     ("stats", "-P", "65536"): "port must be from 1 to 65535",
     ("stats", "-P", "x"): "'x' is not a whole number",
-    ("stats", "--connect-timeout", "-1"): "0 seconds or more",
-    ("stats", "--connect-timeout", "nan"): "0 seconds or more",
-    ("stats", "--connect-timeout", "inf"): "0 seconds or more",
-    ("stats", "--connect-timeout", "x"): "invalid seconds value: 'x'",
+    ("stats", "--connect-timeout", "-1"): "'-1' is not a duration",
+    ("stats", "--connect-timeout", "nan"): "'nan' is not a duration",
+    ("stats", "--connect-timeout", "inf"): "'inf' is not a duration",
+    ("stats", "--connect-timeout", "x"): "'x' is not a duration",
+    ("stats", "--timeout", "0"): "more than 0 seconds",
+    ("stats", "--timeout", "-1"): "'-1' is not a duration",
+    ("--timeout", "x", "stats"): "'x' is not a duration",
+    ("--timeout", "1", "serve"): "serve connects to no server",
+    ("--timeout", "1", "work", "--tube", "t", "--exec", "cat"): "work has a --timeout of its own",
+    ("put", "a", "-d", "1.5"): "'1.5' is not a whole number of seconds",
+    ("put", "a", "-t", "30m1h"): "'30m1h' is not a duration",
+    ("pause", "t", "-d", "5x"): "'5x' is not a duration",
+    ("-p", "21300", "stats"): "was -P 21300 meant, the port?",
+    ("-p21300", "stats"): "was -P 21300 meant, the port?",
+    ("stats", "-p", "21300"): "unrecognized arguments: -p 21300: was -P meant, the port?",
+    ("completion", "tcsh"): "invalid choice: 'tcsh'",
+    ("stats", "-H", "localhost:11300"): "on the command line: --server",
 }
 
 
@@ -174,3 +192,22 @@ def test_what_is_not_installed_is_missed_only_when_it_is_used(
     monkeypatch.setitem(GROUPS, "no_such_module", {"dig": "dig for jobs"})
     assert parse(["stats"]).verb == "stats"
     assert "this installation cannot run dig" in error_of(capsys, "dig")
+
+
+def test_durations_are_taken_wherever_seconds_are_asked_for() -> None:
+    assert parse(["put", "x", "-t", "5m", "-d", "1h30m"]).ttr == 300
+    assert parse(["put", "x", "-t", "5m", "-d", "1h30m"]).delay == 5400
+    assert parse(["reserve", "-t", "2m"]).timeout == 120
+    assert parse(["reserve", "release", "-d", "2m"]).delay == 120
+    assert parse(["pause", "t", "-d", "1d"]).delay == 86_400
+    options = parse(["--connect-timeout", "1m", "stats", "--timeout", "500ms"])
+    assert (options.connect_timeout, options.response_timeout) == (60, 0.5)
+
+
+def test_the_time_for_a_reply_is_5_seconds_unless_it_is_given() -> None:
+    assert parse(["stats"]).response_timeout == 5
+    assert parse(["--timeout", "7", "stats"]).response_timeout == 7
+    assert parse(["--timeout", "7", "stats", "--timeout", "8"]).response_timeout == 8
+    # The reserve has a timeout of its own.
+    options = parse(["--timeout", "7", "reserve", "--timeout", "8"])
+    assert (options.response_timeout, options.timeout) == (7, 8)

@@ -152,13 +152,13 @@ async def test_every_address_gets_its_share_of_the_time(monkeypatch: pytest.Monk
     async def resolve(address: Address) -> list[tuple[int, tuple[str, int]]]:
         return [(socket.AF_INET, (name, address.port)) for name in ("silent", "refuses", HOST)]
 
-    async def try_one(address: Address, family: int, target: tuple[str, int], tls: None) -> object:
+    async def try_one(stream: module.Transport, target: tuple[str, int], address: Address) -> None:
         tried.append(target[0])
         if target[0] == "silent":
             await asyncio.sleep(1000)
         if target[0] == "refuses":
             raise OSError("refused")
-        return await connect(address, family, target, tls)
+        await connect(stream, target, address)
 
     monkeypatch.setattr(module, "_resolve", resolve)
     monkeypatch.setattr(module, "_connect", try_one)

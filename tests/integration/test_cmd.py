@@ -533,6 +533,90 @@ def test_a_peer_that_is_no_server_is_told(
     assert result.err.startswith("beanstalkt: ")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["stats"],
+        ["put", "x"],
+        ["put", "--lines", __file__],
+        ["delete", "7", "8"],
+        ["peek-ready", "-u", "t"],
+        ["reserve-job", "7"],
+        ["reserve", "-t", "0"],
+        ["reserve", "-t", "1"],
+        ["reserve", "-w", "t"],
+        ["pause", "t"],
+    ],
+    ids=" ".join,
+)
+def test_a_server_that_is_silent_holds_no_command(
+    peer: socket.socket, spawn: Spawn, words: list[str]
+) -> None:
+    """The listening socket accepts what comes, and answers nothing."""
+    result = finish(spawn(peer.getsockname()[1], "--timeout", "300ms", *words))
+    assert result.status == 69
+    assert result.out == ""
+    assert "no reply" in result.err or "no server answered" in result.err
+
+
+def test_a_silent_server_is_given_up_after_5_seconds(peer: socket.socket, spawn: Spawn) -> None:
+    begin = time.monotonic()
+    result = finish(spawn(peer.getsockname()[1], "stats"))
+    assert result.status == 69
+    assert time.monotonic() - begin > 4.9
+    # An end is certain, since `finish` waits for 30 s; the client's own limit would be 60 s.
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\0" * 5000])
+@pytest.mark.parametrize("timeout", ["0", "1"])
+def test_a_reserve_from_what_is_no_server_is_told(
+    peer: socket.socket, spawn: Spawn, answer: bytes, timeout: str
+) -> None:
+    """Each connection is ended after the answer, so the client connects again."""
+    process = spawn(peer.getsockname()[1], "reserve", "-t", timeout)
+    peer.settimeout(0.05)
+    while process.poll() is None:
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            connection, _ = peer.accept()
+            with connection:
+                connection.settimeout(1)
+                connection.recv(100)
+                connection.sendall(answer)
+    result = finish(process)
+    assert result.status == 69
+    assert result.out == ""
+    assert result.err.startswith("beanstalkt: ")
+
+
+def test_no_job_in_time_is_said_by_the_server(run: Run) -> None:
+    for timeout in ("0", "1"):
+        result = run("reserve", "-t", timeout)
+        assert result.status == 1
+        assert "TIMED_OUT" in result.err
+
+
+def test_a_port_without_tls_is_told(peer: socket.socket, spawn: Spawn) -> None:
+    url = f"beanstalks://{HOST}:{peer.getsockname()[1]}"
+    program = [sys.executable, "-m", "beanstalkt.cmd", "--server", url, "--connect-timeout", "1"]
+    process = subprocess.Popen([*program, "stats"], stdout=-1, stderr=-1)
+    with process:
+        result = finish(process)
+    assert result.status == 69
+    assert "did not answer the TLS handshake" in result.err
+
+
+def test_durations_reach_the_server(run: Run) -> None:
+    assert run("put", "x", "-d", "1h30m", "-t", "5m").status == 0
+    stats = run("stats-job", "1").json
+    assert (stats["delay"], stats["ttr"]) == (5400, 300)
+
+
+def test_what_is_missing_is_named(run: Run) -> None:
+    assert "job 99 does not exist" in run("peek", "99").err
+    assert "tube nowhere does not exist" in run("stats-tube", "nowhere").err
+    assert "tube mail has no job in this state" in run("peek-buried", "-u", "mail").err
+
+
 def test_a_put_whose_server_dies_is_told(peer: socket.socket, spawn: Spawn) -> None:
     process = spawn(peer.getsockname()[1], "put", "x")
     connection, _ = peer.accept()

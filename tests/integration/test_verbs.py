@@ -886,3 +886,118 @@ async def test_a_client_that_is_not_connected_fails_each_command(server: AnyServ
         assert client.using == await client.list_tube_used() == "default"
         put = await client.put(b"", tube="a")
         assert (await client.stats_job(put))["tube"] == "a"
+
+
+# --- what newcomers stumbled over -------------------------------------------------------------
+
+WITH_CALLBACK: dict[str, Callable[[Client, Job, Any], object]] = {
+    "put": lambda client, job, no: client.put(b"x", 1, 0, 60, no),
+    "put in a tube": lambda client, job, no: client.put(b"x", callback=no, tube="t"),
+    "put_many": lambda client, job, no: client.put_many([b"x"], callback=no),
+    "use": lambda client, job, no: client.use("t", no),
+    "reserve": lambda client, job, no: client.reserve(callback=no),
+    "reserve now": lambda client, job, no: client.reserve(0, no),
+    "reserve_job": lambda client, job, no: client.reserve_job(job, no),
+    "delete": lambda client, job, no: client.delete(job, no),
+    "release": lambda client, job, no: client.release(job, callback=no),
+    "release, kept": lambda client, job, no: client.release(job, None, callback=no),
+    "bury": lambda client, job, no: client.bury(job, callback=no),
+    "touch": lambda client, job, no: client.touch(job, no),
+    "job.delete": lambda client, job, no: job.delete(no),
+    "job.release": lambda client, job, no: job.release(callback=no),
+    "job.bury": lambda client, job, no: job.bury(callback=no),
+    "job.touch": lambda client, job, no: job.touch(no),
+    "job.stats": lambda client, job, no: job.stats(no),
+    "watch": lambda client, job, no: client.watch("t", no),
+    "ignore": lambda client, job, no: client.ignore("default", no),
+    "peek": lambda client, job, no: client.peek(job, no),
+    "peek_ready": lambda client, job, no: client.peek_ready(no),
+    "peek_delayed": lambda client, job, no: client.peek_delayed(no),
+    "peek_buried": lambda client, job, no: client.peek_buried(no),
+    "kick": lambda client, job, no: client.kick(1, no),
+    "kick_job": lambda client, job, no: client.kick_job(job, no),
+    "list_tubes": lambda client, job, no: client.list_tubes(no),
+    "list_tube_used": lambda client, job, no: client.list_tube_used(no),
+    "list_tubes_watched": lambda client, job, no: client.list_tubes_watched(no),
+    "pause_tube": lambda client, job, no: client.pause_tube("default", 60, no),
+    "stats_job": lambda client, job, no: client.stats_job(job, no),
+    "stats_tube": lambda client, job, no: client.stats_tube("default", no),
+    "stats": lambda client, job, no: client.stats(no),
+    "connect": lambda client, job, no: client.connect(no),
+    "close": lambda client, job, no: client.close(no),
+    "set_reconnect_callback": lambda client, job, no: client.set_reconnect_callback(no),
+}
+
+
+def test_each_verb_with_a_callback_is_tried_with_a_bad_one() -> None:
+    named = {
+        name
+        for name, member in vars(Client).items()
+        if not name.startswith("_") and "callback" in getattr(member, "__annotations__", {})
+    }
+    assert named <= set(WITH_CALLBACK)
+
+
+@pytest.mark.parametrize("bad", ["mytube", 7, "", False])
+async def test_what_cannot_be_called_back_is_refused_before_anything_is_sent(
+    server: AnyServer, bad: object
+) -> None:
+    async with Client(server.host, server.port) as client:
+        await client.put(b"x")
+        job = await client.reserve()
+        before = await client.stats()
+        for verb in WITH_CALLBACK.values():
+            with pytest.raises(beanstalkt.InvalidArgument, match="callback must be a function"):
+                verb(client, job, bad)
+        after = await client.stats()
+        counters = {name for name in before if name.startswith("cmd-")} - {"cmd-stats"}
+        assert {name: before[name] for name in counters} == {  # type: ignore[literal-required]
+            name: after[name]  # type: ignore[literal-required]
+            for name in counters
+        }
+        assert (client.using, set(client.watching)) == ("default", {"default"})
+        assert await client.put(b"y") == 2
+        await job.delete()
+
+
+MISSING: dict[str, Callable[[Client], Awaitable[object]]] = {
+    "delete: NOT_FOUND: job 99 does not exist": lambda client: client.delete(99),
+    "release: NOT_FOUND: job 99 does not exist": lambda client: client.release(99),
+    "job 98 does not exist": lambda client: client.release(98, priority=None),
+    "bury: NOT_FOUND: job 99 does not exist": lambda client: client.bury(99),
+    "touch: NOT_FOUND: job 99 does not exist": lambda client: client.touch(99),
+    "reserve-job: NOT_FOUND: job 99 does not exist": lambda client: client.reserve_job(99),
+    "peek: NOT_FOUND: job 99 does not exist": lambda client: client.peek(99),
+    "kick-job: NOT_FOUND: job 99 does not exist": lambda client: client.kick_job(99),
+    "stats-job: NOT_FOUND: job 99 does not exist": lambda client: client.stats_job(99),
+    "stats-tube: NOT_FOUND: tube nowhere does not exist": lambda client: client.stats_tube(
+        "nowhere"
+    ),
+    "pause-tube: NOT_FOUND: tube nowhere does not exist": lambda client: client.pause_tube(
+        "nowhere", 5
+    ),
+    "peek-ready: NOT_FOUND: tube default has no job": lambda client: client.peek_ready(),
+    "peek-delayed: NOT_FOUND: tube mail has no job": lambda client: client.peek_delayed(
+        tube="mail"
+    ),
+    "peek-buried: NOT_FOUND: tube mail has no job": lambda client: client.peek_buried(tube="mail"),
+}
+
+
+async def test_not_found_names_the_job_or_the_tube(server: AnyServer) -> None:
+    """Also when many are in flight, and when the commands were held by a waiting reserve."""
+    async with Client(server.host, server.port) as client:
+        for held in (False, True):
+            reserve = client.reserve(1) if held else None
+            results = [asyncio.ensure_future(verb(client)) for verb in MISSING.values()]
+            for message, error in zip(
+                MISSING, await asyncio.gather(*results, return_exceptions=True), strict=True
+            ):
+                assert isinstance(error, beanstalkt.NotFound)
+                assert message in str(error)
+            if reserve is not None:
+                with pytest.raises(beanstalkt.TimedOut):
+                    await reserve
+        await client.use("used")
+        with pytest.raises(beanstalkt.NotFound, match="tube used has no job in this state"):
+            await client.peek_ready()

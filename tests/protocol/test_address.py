@@ -137,3 +137,29 @@ def test_a_bad_path_is_refused(path: object) -> None:
 def test_a_client_has_the_default_port() -> None:
     assert Client().address == Address("localhost", DEFAULT_PORT)
     assert DEFAULT_PORT == 11300
+
+
+@pytest.mark.parametrize(
+    ("host", "meant"),
+    [
+        ("localhost:11300", "beanstalk://localhost:11300"),
+        ("beanstalk://localhost:11300", "beanstalk://localhost:11300"),
+        ("beanstalks://queue", "beanstalks://queue"),
+        ("[::1]", "beanstalk://[::1]"),
+        ("[::1]:11300", "beanstalk://[::1]:11300"),
+        ("/run/beanstalkd.sock", "unix:///run/beanstalkd.sock"),
+        ("unix:///run/beanstalkd.sock", "unix:///run/beanstalkd.sock"),
+        ("::1::", "beanstalk://::1::"),
+    ],
+)
+def test_a_url_or_a_port_in_the_host_is_refused_with_the_name_of_from_url(
+    host: str, meant: str
+) -> None:
+    with pytest.raises(InvalidArgument, match="from_url") as caught:
+        Client(host)
+    assert repr(meant) in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["::1", "fe80::1%eth0", "::ffff:127.0.0.1", "127.0.0.1", "a-b.c"])
+def test_every_kind_of_host_is_taken(host: str) -> None:
+    assert Client(host).address.host == host

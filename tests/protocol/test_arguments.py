@@ -115,3 +115,16 @@ def test_a_body_that_is_changed_later_was_copied() -> None:
 def test_a_bad_tube_name_is_told_with_the_rule(name: str) -> None:
     with pytest.raises(errors.InvalidArgument, match=r"^bad tube name '.*': use 1 to 200 of the"):
         TubeName().check(name)
+
+
+@pytest.mark.parametrize("body", [{"a": 1}, ["a"], ("a",), 5, 1.5, None, True])
+def test_what_json_can_write_is_refused_with_the_way_to_send_it(body: object) -> None:
+    with pytest.raises(errors.InvalidArgument, match=r"json\.dumps\(\)"):
+        check_body(body)
+
+
+@pytest.mark.parametrize("body", [object(), {1, 2}, "\ud800"])
+def test_what_json_cannot_write_is_refused_without_it(body: object) -> None:
+    with pytest.raises(errors.InvalidArgument) as caught:
+        check_body(body)
+    assert "json" not in str(caught.value)

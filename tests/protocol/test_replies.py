@@ -88,6 +88,20 @@ def test_not_found_tells_what_was_not_found(verb: str, message: str) -> None:
     assert str(error).startswith(f"{verb}: NOT_FOUND: {message}")
 
 
+@pytest.mark.parametrize(
+    ("verb", "subject", "message"),
+    [
+        ("delete", "99", "job 99 does not exist, is in the wrong state, or is reserved by"),
+        ("stats-job", "0", "job 0 does not exist"),
+        ("stats-tube", "mail", "tube mail does not exist"),
+        ("peek-buried", "mail", "tube mail has no job in this state"),
+    ],
+)
+def test_not_found_names_what_the_command_was_about(verb: str, subject: str, message: str) -> None:
+    error = refusal(COMMANDS[verb], [b"NOT_FOUND"], subject)
+    assert str(error).startswith(f"{verb}: NOT_FOUND: {message}")
+
+
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
 def test_every_refusal_has_a_message(command: Command) -> None:
     for status in command.refusals | EVERYWHERE:

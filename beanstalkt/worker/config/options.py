@@ -63,7 +63,11 @@ COMMON = (
         default=BURY,
     ),
     Option(
-        "delay", values.whole(0), "seconds that a released job waits (60)", "SECONDS", default=60
+        "delay",
+        values.whole_seconds,
+        "seconds that a released job waits (60)",
+        "SECONDS",
+        default=60,
     ),
     Option(
         "backoff",
@@ -74,7 +78,7 @@ COMMON = (
     ),
     Option(
         "max_delay",
-        values.whole(0),
+        values.whole_seconds,
         "seconds that a delay grows to at most (3600)",
         "SECONDS",
         default=3600,

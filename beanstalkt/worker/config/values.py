@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from ...protocol.arguments import MAX_NUMBER, TUBE
+from ...protocol.durations import EXAMPLES, parse_duration, parse_whole_seconds
 from ..policy.decision import Action, Verb
 
 _T = TypeVar("_T")
@@ -46,16 +47,24 @@ def whole(least: int, most: int = MAX_NUMBER) -> Callable[[str], int]:
 
 
 def seconds(text: str) -> float:
-    """Read a number of seconds, which may have a fraction."""
+    """Read a duration such as ``1.5`` or ``1h30m``, which may have a fraction; return seconds."""
     try:
-        value = float(text)
+        value = float(parse_duration(text))
     except ValueError:
         value = math.nan
     return check_seconds(value)
 
 
+def whole_seconds(text: str) -> int:
+    """Read a duration such as ``90`` or ``1h30m``, which must be a whole number of seconds."""
+    try:
+        return check_whole(parse_whole_seconds(text), 0)
+    except ValueError:
+        raise ValueError(f"a whole number of seconds is expected, such as {EXAMPLES}") from None
+
+
 def duration(text: str) -> float:
-    """Read a number of seconds that is more than 0."""
+    """Read a duration of more than 0 seconds."""
     return check_duration(seconds(text))
 
 
@@ -77,7 +86,7 @@ def action(text: str) -> Action:
         if not colon:
             return Action(Verb(verb))
         if Verb(verb) is Verb.RELEASE:
-            return Action(Verb.RELEASE, whole(0)(delay))
+            return Action(Verb.RELEASE, whole_seconds(delay))
     except ValueError:
         pass
     raise ValueError("bury, delete, release or release:SECONDS is expected")
@@ -146,7 +155,7 @@ def check_seconds(value: object) -> float:
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not 0 <= number <= MAX_NUMBER:
-        raise ValueError("a number of seconds is expected")
+        raise ValueError(f"a number of seconds is expected, such as {EXAMPLES}")
     return number
 
 

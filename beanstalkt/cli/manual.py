@@ -1,0 +1,78 @@
+"""The manual page, made of the parser's description, in the format of man(7)."""
+
+from __future__ import annotations
+
+import re
+
+from .description import Described, Option, describe
+
+ENVIRONMENT = {
+    "BEANSTALKD_URL": "The URL of the server, unless an option names it.",
+    "BEANSTALKT_*": "The options of work, such as BEANSTALKT_MAX_ATTEMPTS.",
+    "NO_COLOR": "If it is set to anything, JSON on a terminal has no colours.",
+}
+"""What each variable of the environment does."""
+
+
+def manual() -> str:
+    """Return the source of the manual page."""
+    program, verbs = describe()
+    lines = [
+        '.TH BEANSTALKT 1 "" beanstalkt',
+        ".SH NAME",
+        r"beanstalkt \- talk to a beanstalkd server, and run its jobs",
+        ".SH SYNOPSIS",
+        r".B beanstalkt",
+        r"[options] \fIVERB\fR [options] [arguments]",
+        ".SH DESCRIPTION",
+        *_text(program.description),
+        ".SH OPTIONS",
+        *_options(program),
+        ".SH VERBS",
+    ]
+    for verb in verbs:
+        lines += [f".SS {_escape(', '.join(verb.names))}", *_text(verb.description), ".PP"]
+        lines += [f"\\fB{_escape(verb.usage)}\\fR", *_options(verb), *_verbatim(verb.epilog)]
+    lines += [".SH ENVIRONMENT"]
+    for name, meaning in ENVIRONMENT.items():
+        lines += [".TP", f"\\fB{_escape(name)}\\fR", *_text(meaning)]
+    notes, _, statuses = program.epilog.partition("exit status:\n")
+    lines += [".SH NOTES", *_verbatim(notes.strip()), ".SH EXIT STATUS"]
+    for status, meaning in re.findall(r"^ *(\d+) +(.*)$", statuses, re.MULTILINE):
+        lines += [".TP", f"\\fB{status}\\fR", *_text(meaning)]
+    return "\n".join(lines) + "\n"
+
+
+def _options(described: Described) -> list[str]:
+    lines: list[str] = []
+    for option in described.options:
+        lines += [".TP", _heading(option), *_text(option.help or "A word or several.")]
+    return lines
+
+
+def _heading(option: Option) -> str:
+    value = option.metavar
+    if option.choices:
+        value = "|".join(option.choices)
+    words = ", ".join(f"\\fB{_escape(flag)}\\fR" for flag in option.flags)
+    return words if value is None else f"{words} \\fI{_escape(value)}\\fR".strip()
+
+
+def _text(text: str) -> list[str]:
+    return [_line(line) for line in text.splitlines() if line.strip()]
+
+
+def _verbatim(text: str) -> list[str]:
+    if not text:
+        return []
+    return [".PP", ".nf", *(_line(line) for line in text.splitlines()), ".fi"]
+
+
+def _line(text: str) -> str:
+    """Escape a line of text: it must not begin as a request to the formatter does."""
+    escaped = _escape(text)
+    return f"\\&{escaped}" if escaped[:1] in (".", "'") else escaped
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", "\\e").replace("-", "\\-")
