@@ -227,6 +227,8 @@ def flags_of(options: argparse.Namespace) -> Flags:
 
 
 def _describe(settings: Settings) -> None:
+    place = f", from {settings.server_place}" if settings.server_place else ""
+    print(f"server: {settings.server}{place}")
     for tube in settings.tubes:
         name = "every tube" if tube.tube == EVERY_TUBE else f"tube {tube.tube}"
         print(f"{name}: {tube.workers} workers, {tube.make_handler().describe()}")

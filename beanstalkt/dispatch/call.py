@@ -105,8 +105,8 @@ def decode(body: bytes) -> Call:
     function = call.get("function")
     if "function" in call and not isinstance(function, str):
         raise BadCall("function must be a string")
-    args = _part(call, "args", list, "an array")
-    kwargs = _part(call, "kwargs", dict, "an object")
+    args = _part(call, "args", [], "an array")
+    kwargs = _part(call, "kwargs", {}, "an object")
     return Call(function, args, kwargs)
 
 
@@ -125,9 +125,9 @@ def _refuse(constant: str) -> NoReturn:
     raise BadCall(f"{constant} is not JSON")
 
 
-def _part(call: dict[str, Any], key: str, kind: type, name: str) -> Any:
-    if key not in call:
-        raise BadCall(f"{key} is missing")
-    if not isinstance(call[key], kind):
+def _part(call: dict[str, Any], key: str, default: list[Any] | dict[str, Any], name: str) -> Any:
+    """Return a part of the call; a call without it is one without such arguments."""
+    part = call.get(key, default)
+    if not isinstance(part, type(default)):
         raise BadCall(f"{key} must be {name}")
-    return call[key]
+    return part

@@ -109,6 +109,19 @@ class JobNotSettled(JobEvent):
 
 
 @dataclass(slots=True)
+class RunnerStarting(Event):
+    """The runner is about to connect for the first time.
+
+    :ivar server: URL
+    :ivar server_place: what has named the server, such as a flag or a line of the configuration
+        file; empty if it is the default, or if a program has named it
+    """
+
+    server: str
+    server_place: str
+
+
+@dataclass(slots=True)
 class RunnerReady(Event):
     """Every slot waits for jobs.
 

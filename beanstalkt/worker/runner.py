@@ -22,6 +22,7 @@ from .events import (
     RunnerPaused,
     RunnerReady,
     RunnerResumed,
+    RunnerStarting,
     RunnerStopped,
     RunnerStopping,
     TubeRetired,
@@ -195,6 +196,7 @@ class Runner:
         self._over = asyncio.Event()
         try:
             handlers = _make_handlers(self._settings)
+            self.publish(RunnerStarting(self.server, self._settings.server_place))
             try:
                 await self._find_server()
             except ConnectionLost:

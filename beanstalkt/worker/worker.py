@@ -11,7 +11,7 @@ from ..protocol.arguments import MAX_NUMBER
 from .config import values
 from .config.settings import Settings, TubeSettings
 from .events import Observer
-from .handlers.coroutine import CoroutineHandler, Function
+from .handlers.coroutine import CoroutineHandler, Function, is_coroutine_function
 from .log.observer import LogObserver
 from .log.systemd import SystemdObserver
 from .policy.decision import BURY, RELEASE, Action, Policy
@@ -100,8 +100,11 @@ class Worker:
         timing: WorkerTiming | None = None,
         **unknown: object,
     ) -> None:
-        if not callable(handler):
-            raise InvalidArgument(f"a handler must be a coroutine function, not {handler!r}")
+        if not is_coroutine_function(handler):
+            raise InvalidArgument(
+                f"a handler must be a coroutine function (async def), not {handler!r}; "
+                "beanstalkt work --call runs plain functions"
+            )
         for name in unknown:
             raise InvalidArgument(f"{name} is no option; there are {', '.join(_OPTIONS)}")
         if max_jobs is not None:

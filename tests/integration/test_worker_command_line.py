@@ -382,6 +382,7 @@ def test_check(tmp_path: Path) -> None:
         assert runner.output == b""
         assert runner.process.stdout is not None
         assert runner.process.stdout.read() == (
+            b"server: beanstalk://localhost:11300\n"
             b"tube a: 2 workers, command cat\nevery tube: 1 workers, command wc -c\n"
         )
 
@@ -468,7 +469,9 @@ def test_lines_of_json(beanstalkd: Beanstalkd) -> None:
     with work(beanstalkd, *arguments) as runner:
         assert runner.wait() == 0
         lines = [json.loads(line) for line in runner.output.splitlines()]
-    tube, ready, job = lines[:3]
+    starting, tube, ready, job = lines[:4]
+    assert (starting["event"], starting["from"]) == ("starting", "the command line")
+    assert starting["server"] == beanstalkd.url
     assert (tube["event"], tube["tube"], tube["workers"]) == ("tube", "mail", 2)
     assert tube["handler"].startswith("command sh -c")
     assert tube["on_temporary_fail"] == "bury"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
 import pytest
+import tornado.gen
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -83,7 +85,10 @@ def test_actions() -> None:
     ("options", "message"),
     [
         ({"timeout": 0}, "timeout: more than 0 seconds are expected, not 0"),
-        ({"timeout": "30"}, "timeout: a number of seconds is expected, not '30'"),
+        (
+            {"timeout": "30"},
+            "timeout: a number of seconds is expected, such as 90, 5m or 1h30m, not '30'",
+        ),
         ({"timeout": True}, "timeout: a number of seconds"),
         ({"timeout": float("nan")}, "timeout: a number of seconds"),
         ({"timeout": 10**400}, "timeout: a number of seconds"),
@@ -128,3 +133,46 @@ def test_any_options_make_right_settings_or_a_clear_error(options: dict[str, Any
         assert mine.timeout is None or mine.timeout > 0
         assert mine.kill_grace >= 0
         assert mine.policy.max_attempts >= 0
+
+
+def plain(job: object) -> None:
+    """A handler that nothing can await."""
+
+
+async def good(job: object) -> None:
+    """A handler as it should be."""
+
+
+class Plain:
+    def __call__(self, job: object) -> None:
+        """Return at once."""
+
+
+class Good:
+    async def __call__(self, job: object) -> None:
+        """Return when it is awaited."""
+
+    async def method(self, job: object) -> None:
+        """Do the same."""
+
+
+@tornado.gen.coroutine
+def old(job: object) -> Any:
+    yield
+
+
+PLAIN: list[Any] = [plain, Plain(), Plain, functools.partial(plain), lambda job: None, print, None]
+
+
+@pytest.mark.parametrize("handler", PLAIN, ids=range(len(PLAIN)))
+def test_a_plain_function_is_refused_with_what_to_do(handler: Any) -> None:
+    with pytest.raises(InvalidArgument, match="async def.*work --call"):
+        Worker("beanstalk://localhost", "tube", handler)
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [good, Good(), Good().method, functools.partial(good), functools.partial(Good()), old],
+)
+def test_whatever_can_be_awaited_is_a_handler(handler: Any) -> None:
+    Worker("beanstalk://localhost", "tube", handler)

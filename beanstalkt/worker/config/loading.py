@@ -77,7 +77,7 @@ class _Loader:
         """Return the settings. Raises ConfigError with everything that is wrong."""
         if self.flags.config is not None:
             self.file.read(self.flags.config, self.flags.config_place)
-        server = self._server()
+        server, server_place = self._server()
         chosen = self._chosen_tubes()
         if not chosen:
             self._report_no_tube()
@@ -85,17 +85,25 @@ class _Loader:
         run = self._values(RUN, self.outer, {})
         if self.problems.lines:
             raise ConfigError(tuple(self.problems.lines))
-        return Settings(server, tuple(tube for tube in tubes if tube is not None), run)
+        found = tuple(tube for tube in tubes if tube is not None)
+        return Settings(server, found, run, server_place)
 
     # --- the server ---
 
-    def _server(self) -> str:
-        """Return the URL of the server."""
-        if self.flags.server is not None:
-            return self.flags.server
-        if url := self.environ.get("BEANSTALKD_URL"):
-            return str(self.problems.parse(Address.parse, SourceText(url, "BEANSTALKD_URL")))
+    def _server(self) -> tuple[str, str]:
+        """Return the URL of the server, and what has named it."""
         layer = self.file.connection
+        ignored = next((f" (not {text.place})" for text in layer.values()), "")
+        if self.flags.server is not None:
+            return self.flags.server, "the command line" + ignored
+        if url := self.environ.get("BEANSTALKD_URL"):
+            address = self.problems.parse(Address.parse, SourceText(url, "BEANSTALKD_URL"))
+            return str(address), "BEANSTALKD_URL" + ignored
+        place = next((text.place for text in layer.values()), "")
+        return self._server_of_file(layer), place
+
+    def _server_of_file(self, layer: Layer) -> str:
+        """Return the URL of the server that the file names, or of the default one."""
         if "server" in layer:
             for key in ("host", "port"):
                 if key in layer:

@@ -78,8 +78,11 @@ class Settings:
 
     :ivar server: URL
     :ivar run: values of the options that the file does not have, such as ``burst``
+    :ivar server_place: what has named the server, such as a flag or a line of the file; empty if
+        it is the default
     """
 
     server: str
     tubes: tuple[TubeSettings, ...]
     run: Mapping[str, Any] = field(default_factory=dict)
+    server_place: str = ""

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
+
+from tornado.gen import is_coroutine_function as is_tornado_coroutine
 
 # Retry and Reject had their home here; what was pickled then looks for them here.
 from ..policy.exceptions import Reject, Retry, outcome_of
 from ..policy.outcome import SUCCESS, Outcome
 from .base import Handler, WorkerJob
 
-__all__ = ["CoroutineHandler", "Function", "Reject", "Retry"]
+__all__ = ["CoroutineHandler", "Function", "Reject", "Retry", "is_coroutine_function"]
 
 Function = Callable[[WorkerJob], Awaitable[object]]
 """A function that does a job. The job succeeds when it returns, whatever it returns."""
+
+
+def is_coroutine_function(function: object) -> bool:
+    """Return whether calling this gives something to await, as far as that can be told before."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    if inspect.isroutine(function):
+        return inspect.iscoroutinefunction(function) or is_tornado_coroutine(function)
+    return inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
 
 
 class CoroutineHandler(Handler):

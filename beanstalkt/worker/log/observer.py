@@ -22,6 +22,7 @@ from ..events import (
     RunnerPaused,
     RunnerReady,
     RunnerResumed,
+    RunnerStarting,
     RunnerStopping,
     SlotRestarted,
     TubeScanFailed,
@@ -100,6 +101,13 @@ def _job_not_settled(event: JobNotSettled) -> None:
     )
 
 
+def _runner_starting(event: RunnerStarting) -> None:
+    fields = {"server": event.server}
+    if event.server_place:
+        fields["from"] = event.server_place
+    log_entry("starting", fields)
+
+
 def _runner_ready(event: RunnerReady) -> None:
     log_entry("ready", {"server": event.server, "tubes": event.tubes, "slots": event.slots})
 
@@ -148,6 +156,7 @@ _WRITERS: dict[type[Event], Callable[[Any], None]] = {
     JobNotTakenBack: _job_not_taken_back,
     JobNotTouched: _job_not_touched,
     JobNotSettled: _job_not_settled,
+    RunnerStarting: _runner_starting,
     RunnerReady: _runner_ready,
     RunnerPaused: lambda event: log_entry("paused", {"running": event.running}),
     RunnerResumed: lambda event: log_entry("resumed", {}),

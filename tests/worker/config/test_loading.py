@@ -254,6 +254,19 @@ def test_the_server_too(file: Path) -> None:
     assert read(file, text, {"BEANSTALKD_URL": ""}).server == "beanstalk://file:11300"
 
 
+def test_it_is_told_what_has_named_the_server(file: Path) -> None:
+    tube = "[tube:a]\ncommand=x\n"
+    text = "[connection]\nhost = file\n" + tube
+    environ = {"BEANSTALKD_URL": "unix:///environment"}
+    ignored = f" (not {file}:2: host)"
+    assert read(file, tube).server_place == ""
+    assert read(file, text).server_place == f"{file}:2: host"
+    assert read(file, tube, environ).server_place == "BEANSTALKD_URL"
+    assert read(file, text, environ).server_place == "BEANSTALKD_URL" + ignored
+    flagged = read(file, text, environ, server="beanstalk://flag:1")
+    assert flagged.server_place == "the command line" + ignored
+
+
 def test_what_is_overruled_must_be_right_too(file: Path) -> None:
     text = "[tube:a]\ncommand=x\ntimeout=x\n"
     assert len(problems(file, text, {}, options={"timeout": "4"})) == 1
