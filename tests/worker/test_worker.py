@@ -166,7 +166,7 @@ PLAIN: list[Any] = [plain, Plain(), Plain, functools.partial(plain), lambda job:
 
 @pytest.mark.parametrize("handler", PLAIN, ids=range(len(PLAIN)))
 def test_a_plain_function_is_refused_with_what_to_do(handler: Any) -> None:
-    with pytest.raises(InvalidArgument, match="async def.*work --call"):
+    with pytest.raises(InvalidArgument, match=r"async def.*work --call"):
         Worker("beanstalk://localhost", "tube", handler)
 
 
