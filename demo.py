@@ -1,7 +1,7 @@
-"""Put a job, reserve it, delete it: ``python demo.py [URL]``.
+"""Put a job, reserve it and delete it: ``python demo.py [URL]``.
 
-Uses the server at the URL, or at localhost:11300; where none answers, one of its own. The job
-goes to a tube of its own, so that nobody else's is touched.
+The demo uses the server at the URL (default: localhost:11300), or an embedded one if no server
+answers there. Its job goes to a tube of its own, so that it touches no other job.
 """
 
 import socket
@@ -27,7 +27,7 @@ def stop() -> None:
 
 
 def put() -> None:
-    # Three commands and a put, and nothing waits: each reply finds its own command.
+    # Four commands are sent at once, without waiting: each gets its own reply.
     client.use(TUBE)
     client.watch(TUBE)
     client.ignore("default")
@@ -43,7 +43,7 @@ def delete(job_id: int) -> None:
 
 
 def find_server(url: str) -> str:
-    """The URL if a server answers there, else that of one that is started here."""
+    """Return `url` if a server answers there; otherwise start one and return its URL."""
     address = Address.parse(url)
     try:
         if address.path is None:

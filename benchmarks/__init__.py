@@ -1,5 +1,5 @@
-"""Side-by-side measurements of the client: ``make bench``, or ``python -m benchmarks``.
+"""Measure the package side by side with others: ``make bench``, or ``python -m benchmarks``.
 
-To add a measure, write a function for :func:`benchmarks.registry.measure` in the file of its
-noun, or in a new file that ``__main__`` imports.
+To add a measure, decorate a function with :func:`benchmarks.registry.measure` in the file that
+measures the same thing, or in a new file that ``figures`` imports.
 """

@@ -1,4 +1,4 @@
-"""Run the measures in rounds, and print the table: ``python -m benchmarks --help``."""
+"""Run the measures in rounds and print the table: ``python -m benchmarks --help``."""
 
 from __future__ import annotations
 
@@ -18,27 +18,29 @@ import tornado
 
 from tests.support.beanstalkd import EXECUTABLE
 
-from . import figures, table  # noqa: F401 - figures brings in every module with measures
+from . import figures, table  # noqa: F401 - figures imports every module with measures
 from .registry import FIGURES, MEASURES, Measure, Round, Sample, Stopwatch
 from .servers import Servers
 
-LIMIT = 60  # seconds for one measure in one round; what takes longer hangs
+LIMIT = 60
+"""Seconds that a measure may take in one round; one that takes longer has hung."""
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """Run the measures that the arguments choose and print the table."""
     options = parse(arguments)
     if EXECUTABLE is None:
-        sys.exit("beanstalkd is not installed: there is nothing to measure against")
+        sys.exit("beanstalkd is not installed: install it to have a server to measure against")
     measures = chosen(options.only)
     if not measures:
         names = "\n  ".join(measure.title for measure in MEASURES)
-        sys.exit(f"no measure's name holds {' or '.join(options.only)}; there are\n  {names}")
+        sys.exit(f"no measure's name contains {' or '.join(options.only)}; there are\n  {names}")
     print(describe(EXECUTABLE, options), flush=True)
     rounds: list[Round] = []
     with Servers() as servers:
         for number in range(options.rounds):
             print(f"round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
-            # Every other round goes backwards: nobody always comes after the same one.
+            # Every other round runs backwards, so that no measure always follows the same one.
             order = measures[:: -1 if number % 2 else 1]
             rounds.append(run_round(order, options.jobs, servers))
     print("\n".join(table.lines(measures, FIGURES, rounds)))
@@ -52,14 +54,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         type=positive,
         default=40_000,
         metavar="N",
-        help="jobs of a measure in a round; slow ones do a share of them (default: 40000)",
+        help="jobs of a measure in a round; a slow measure does a share of them (default: 40000)",
     )
     parser.add_argument(
         "--only",
         action="append",
         default=[],
         metavar="NAME",
-        help="only measures with this in their name; may be given again",
+        help="run only measures whose name contains NAME; may be repeated",
     )
     return parser.parse_args(arguments)
 
@@ -72,7 +74,7 @@ def positive(text: str) -> int:
 
 
 def chosen(names: list[str]) -> list[Measure]:
-    """The measures asked for, those of a group together."""
+    """Return the measures whose name contains one of `names`, those of a group together."""
     groups = list(dict.fromkeys(measure.group for measure in MEASURES))
     wanted = [name.lower() for name in names] or [""]
     return sorted(
@@ -90,7 +92,7 @@ def describe(executable: str, options: argparse.Namespace) -> str:
 
 
 def run_round(measures: list[Measure], jobs: int, servers: Servers) -> Round:
-    """One sample of each measure; of those whose client is not installed, none."""
+    """Take one sample of each measure; skip a measure whose client is not installed."""
     samples: Round = {}
     for measure in measures:
         try:
@@ -101,9 +103,10 @@ def run_round(measures: list[Measure], jobs: int, servers: Servers) -> Round:
 
 
 def run(measure: Measure, jobs: int, servers: Servers) -> Sample:
+    """Take one sample of a measure."""
     watch = Stopwatch()
     with servers.serving(measure.tubes) as address, time_limit(measure):
-        # Nobody should pay for what the one before left behind.
+        # The garbage of the measure before must not slow this one down.
         gc.collect()
         running = measure.run(address, jobs, watch)
         if inspect.iscoroutine(running):
@@ -113,7 +116,9 @@ def run(measure: Measure, jobs: int, servers: Servers) -> Sample:
 
 @contextmanager
 def time_limit(measure: Measure) -> Iterator[None]:
-    # By signal, because it must end blocking sockets and event loops alike at no cost to them.
+    """Raise TimeoutError in the body of a ``with`` that takes longer than `LIMIT` seconds."""
+
+    # A signal ends blocking sockets and event loops alike, and costs them nothing.
     def expired(*_: object) -> NoReturn:
         raise TimeoutError(f"{measure.title}: took more than {LIMIT} seconds")
 
@@ -131,7 +136,7 @@ def terminated(*_: object) -> NoReturn:
 
 
 if __name__ == "__main__":
-    # The default would leave the servers behind.
+    # By default SIGTERM would end this process at once, and leave its servers running.
     signal.signal(signal.SIGTERM, terminated)
     try:
         main()

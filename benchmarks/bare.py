@@ -1,4 +1,4 @@
-"""A bare blocking socket with everything written ahead: what no client can be much above."""
+"""Measure a bare blocking socket that writes everything ahead: the ceiling for every client."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from .registry import BODY, Address, Stopwatch, measure
 
 PUT = b"put 2147483648 0 120 %d\r\n%b\r\n" % (len(BODY), BODY)
 
-NAP = 0.001  # seconds between two reads of the reader that reads seldom
+NAP = 0.001
+"""Seconds between two reads of the reader that reads once a millisecond."""
 
 
 def pipeline(sock: socket.socket, commands: bytes, lines: int, nap: float = 0) -> None:
-    """Send the commands and read so many lines of replies, whatever they say."""
-    # Read while writing: a server that nobody reads stops reading too.
+    """Send the commands and read `lines` lines of replies, whatever they say."""
+    # Read while writing: a server whose replies are not read stops reading commands.
     writer = threading.Thread(target=sock.sendall, args=(commands,), daemon=True)
     writer.start()
     buffer = bytearray(2**20)
@@ -31,21 +32,21 @@ def pipeline(sock: socket.socket, commands: bytes, lines: int, nap: float = 0) -
 
 
 def ask(sock: socket.socket, command: bytes) -> bytes:
-    """The data of the reply to one command of the stats and list kind."""
+    """Return the data that the server sends in reply to a stats or list command."""
     with sock.makefile("rb") as replies:
         sock.sendall(command)
         return replies.read(int(replies.readline().split()[1]))
 
 
 def check(sock: socket.socket, count: bytes) -> None:
-    """Make sure, by the server's own count, that what was measured did happen."""
+    """Verify by a counter of the server that the measured commands were carried out."""
     counts = ask(sock, b"stats-tube default\r\n")
     if count not in counts.splitlines():
-        raise ValueError(f"expected {count!r} of the server, not {counts!r}")
+        raise ValueError(f"the server does not count {count!r}, but {counts!r}")
 
 
 def load(address: Address, jobs: int, watch: Stopwatch | None = None, nap: float = NAP) -> None:
-    """Put jobs into a fresh server, which numbers them from 1."""
+    """Put jobs into a new server, which numbers them from 1."""
     commands = PUT * jobs
     with socket.create_connection(address) as sock:
         with watch or nullcontext():
@@ -55,19 +56,19 @@ def load(address: Address, jobs: int, watch: Stopwatch | None = None, nap: float
 
 @measure("put", "bare socket, all written ahead")
 def put(address: Address, jobs: int, watch: Stopwatch) -> None:
-    """The ceiling: reads whatever has come, as soon as it comes."""
+    """Put jobs, and read each reply as soon as it arrives: the ceiling for every client."""
     load(address, jobs, watch, nap=0)
 
 
 @measure("put", "the same, reading once a millisecond")
 def put_napping(address: Address, jobs: int, watch: Stopwatch) -> None:
-    """The server at its best: it spends no time on waking a reader for every reply."""
+    """Put jobs, and read seldom: the server spends no time on waking the reader."""
     load(address, jobs, watch)
 
 
 @measure("reserve + delete", "bare socket, all written ahead", commands=2)
 def reserve_delete(address: Address, jobs: int, watch: Stopwatch) -> None:
-    """Jobs of one priority come in the order of their numbers, so deletes need no reply."""
+    """Reserve and delete jobs. They arrive in the order of their ids, so all is written ahead."""
     load(address, jobs)
     commands = b"".join(b"reserve\r\ndelete %d\r\n" % number for number in range(1, jobs + 1))
     with socket.create_connection(address) as sock:

@@ -1,4 +1,4 @@
-"""This project's client."""
+"""Measure the client of this package."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from .servers import TUBES, tube_name
 
 @measure("put", f"this client, {TASKS} tasks")
 async def put_tasks(address: Address, jobs: int, watch: Stopwatch) -> None:
+    """Put jobs from many tasks."""
+
     async def put(jobs: range) -> None:
         for _ in jobs:
             await client.put(BODY)
@@ -27,6 +29,7 @@ async def put_tasks(address: Address, jobs: int, watch: Stopwatch) -> None:
 
 @measure("put", "this client, put_many")
 async def put_many(address: Address, jobs: int, watch: Stopwatch) -> None:
+    """Put jobs with put_many."""
     async with beanstalkt.Client(*address) as client:
         with watch:
             await client.put_many(BODY for _ in range(jobs))
@@ -34,6 +37,7 @@ async def put_many(address: Address, jobs: int, watch: Stopwatch) -> None:
 
 @measure("put", "this client, one after another", share=ONE_BY_ONE)
 async def put(address: Address, jobs: int, watch: Stopwatch) -> None:
+    """Put jobs one after another."""
     async with beanstalkt.Client(*address) as client:
         with watch:
             for _ in range(jobs):
@@ -42,6 +46,8 @@ async def put(address: Address, jobs: int, watch: Stopwatch) -> None:
 
 @measure("reserve + delete", f"this client, {TASKS} tasks", commands=2)
 async def reserve_delete_tasks(address: Address, jobs: int, watch: Stopwatch) -> None:
+    """Reserve and delete jobs from many tasks."""
+
     async def work(jobs: range) -> None:
         for _ in jobs:
             await client.delete(await client.reserve())
@@ -54,6 +60,7 @@ async def reserve_delete_tasks(address: Address, jobs: int, watch: Stopwatch) ->
 
 @measure("reserve + delete", "this client, one after another", commands=2, share=ONE_BY_ONE)
 async def reserve_delete(address: Address, jobs: int, watch: Stopwatch) -> None:
+    """Reserve and delete jobs one after another."""
     load(address, jobs)
     async with beanstalkt.Client(*address) as client:
         with watch:
@@ -63,6 +70,7 @@ async def reserve_delete(address: Address, jobs: int, watch: Stopwatch) -> None:
 
 @measure("64 KiB: put, reserve, delete", "this client", commands=3, share=BIG)
 async def big(address: Address, jobs: int, watch: Stopwatch) -> None:
+    """Put, reserve and delete large jobs."""
     async with beanstalkt.Client(*address) as client:
         with watch:
             for _ in range(jobs):
@@ -72,6 +80,7 @@ async def big(address: Address, jobs: int, watch: Stopwatch) -> None:
 
 @measure("list of 10,000 tubes", "this client", share=LISTS, tubes=TUBES)
 async def list_tubes(address: Address, jobs: int, watch: Stopwatch) -> None:
+    """List many tubes."""
     async with beanstalkt.Client(*address) as client:
         with watch:
             for _ in range(jobs):
@@ -80,7 +89,7 @@ async def list_tubes(address: Address, jobs: int, watch: Stopwatch) -> None:
 
 @measure("list of 10,000 tubes", "this client's parser alone", share=LISTS, tubes=TUBES)
 def parse_list(address: Address, jobs: int, watch: Stopwatch) -> None:
-    """What a list of tubes costs when its bytes are there already."""
+    """Parse a list of many tubes whose bytes have already arrived."""
     with socket.create_connection(address) as sock:
         data = ask(sock, b"list-tubes\r\n")
     with watch:
@@ -90,6 +99,7 @@ def parse_list(address: Address, jobs: int, watch: Stopwatch) -> None:
 
 @measure("stats of one of 10,000 tubes", "this client", share=STATS, tubes=TUBES)
 async def stats_tube(address: Address, jobs: int, watch: Stopwatch) -> None:
+    """Ask for the statistics of one of many tubes."""
     async with beanstalkt.Client(*address) as client:
         with watch:
             for number in range(jobs):
@@ -98,6 +108,7 @@ async def stats_tube(address: Address, jobs: int, watch: Stopwatch) -> None:
 
 @measure("stats of a server with 10,000 tubes", "this client", share=STATS, tubes=TUBES)
 async def server_stats(address: Address, jobs: int, watch: Stopwatch) -> None:
+    """Ask for the statistics of a server with many tubes."""
     async with beanstalkt.Client(*address) as client:
         with watch:
             for _ in range(jobs):

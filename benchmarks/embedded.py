@@ -1,4 +1,4 @@
-"""The embedded server against the real one: everything written ahead, on one connection."""
+"""Measure the embedded server against the real one, with everything written ahead."""
 
 from __future__ import annotations
 
@@ -8,21 +8,13 @@ import sys
 from . import bare
 from .registry import Address, Stopwatch, at_least, measure, rate
 
-SERVE = """
-import argparse, sys
-from beanstalkt.cli import serve
-parser = argparse.ArgumentParser()
-serve.add_arguments(parser)
-sys.exit(serve.main(parser.parse_args(["--port", "0"])))
-"""
+SERVE = [sys.executable, "-m", "beanstalkt.cmd", "serve", "--port", "0"]
 
 
 @measure("put", "bare socket, to the embedded server")
 def put(_: Address, jobs: int, watch: Stopwatch) -> None:
-    """As :func:`benchmarks.bare.put`. In a process of its own, as the real one is."""
-    with subprocess.Popen(
-        [sys.executable, "-c", SERVE], stderr=subprocess.PIPE, text=True
-    ) as process:
+    """Put jobs into an embedded server in a process of its own, as the real server is."""
+    with subprocess.Popen(SERVE, stderr=subprocess.PIPE, text=True) as process:
         try:
             bare.load(_address(process), jobs, watch, nap=0)
         finally:
@@ -30,7 +22,7 @@ def put(_: Address, jobs: int, watch: Stopwatch) -> None:
 
 
 def _address(process: subprocess.Popen[str]) -> Address:
-    """What the server says when it listens."""
+    """Read the address from the message that the server prints when it listens."""
     assert process.stderr is not None
     line = process.stderr.readline()
     host, _, port = line.partition("beanstalk://")[2].partition(",")[0].rpartition(":")

@@ -1,4 +1,4 @@
-"""The figures that the client is meant to reach. They are printed, and nothing hangs on them."""
+"""Declare the figures that the client should reach. They are printed; no test depends on them."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections.abc import Callable
 from . import (
     bare,
     client,
-    embedded,  # noqa: F401 - figures
-    functions,  # noqa: F401 - figures
-    http_jobs,  # noqa: F401 - figures
-    idle,  # noqa: F401 - figures
+    embedded,  # noqa: F401 - declares figures
+    functions,  # noqa: F401 - declares figures
+    http_jobs,  # noqa: F401 - declares figures
+    idle,  # noqa: F401 - declares figures
     peers,
-    worker,  # noqa: F401 - figures
+    worker,  # noqa: F401 - declares figures
 )
 from .registry import Measure, Round, at_least, at_most, cpu, rate
 
 CEILING = 95_000
-"""Puts a second of a bare socket on the machine that the target for CPU time was set on."""
+"""Puts per second of a bare socket on the machine for which the CPU targets were set."""
 
 
 def scaled_cpu(measure: Measure) -> Callable[[Round], float]:
-    """Microseconds for a command, as they would be where the ceiling is `CEILING`."""
+    """Return the microseconds per command, scaled to a machine whose ceiling is `CEILING`."""
     return lambda samples: samples[measure].cpu_per_command * samples[bare.put].rate / CEILING
 
 

@@ -1,4 +1,4 @@
-"""Plain Python functions as jobs, in child processes, against a worker that calls them itself."""
+"""Measure plain functions in child processes, against a worker that calls them itself."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ from .registry import Address, Stopwatch, at_least, measure, rate
 CHILDREN = 4
 SHARE = 0.1
 RQ_SHARE = 0.02
-"""Less, because it takes several times as long."""
+"""The share of the jobs for RQ, which takes several times as long."""
 
 REDIS = shutil.which("redis-server")
 
 
 def nothing(number: int) -> None:
-    """The job: what is measured is all that is around it."""
+    """Do nothing: what is measured is everything around the call."""
 
 
 @measure("plain functions", "RQ: SimpleWorker, which calls them itself", share=RQ_SHARE)
 def simple_worker(address: Address, jobs: int, watch: Stopwatch) -> None:
+    """Call the function in the process of RQ's worker."""
     import redis
     import rq
 
@@ -43,7 +44,7 @@ def simple_worker(address: Address, jobs: int, watch: Stopwatch) -> None:
             queue.enqueue(nothing, number, result_ttl=0)
         worker = rq.SimpleWorker([queue], connection=connection)
         with watch:
-            # Without the lines that it would write for each job.
+            # A higher level, because at INFO the worker logs lines for each job.
             worker.work(burst=True, logging_level="WARNING")
         assert not queue.count
         connection.close()
@@ -53,6 +54,7 @@ def simple_worker(address: Address, jobs: int, watch: Stopwatch) -> None:
     "plain functions", f"the runner: {CHILDREN} children, killed when they are late", share=SHARE
 )
 async def runner(address: Address, jobs: int, watch: Stopwatch) -> None:
+    """Call the function in child processes of the runner."""
     host, port = address
     async with Client(host, port) as client:
         await client.put_many(encode("nothing", [number], {}) for number in range(jobs))
@@ -63,15 +65,15 @@ async def runner(address: Address, jobs: int, watch: Stopwatch) -> None:
     )
     with logged():
         running = Runner(load(flags, {}), max_jobs=jobs)
-        with watch:  # with the time to start the children
+        with watch:  # this includes the start of the children
             await running.run()
 
 
 @contextmanager
 def redis_server() -> Iterator[int]:
-    """The port of a fresh one."""
+    """Start a Redis server; give its port."""
     if REDIS is None:
-        # As for a client that is not installed: the measure is skipped, and says why.
+        # The measure is skipped with this reason, as if a client were not installed.
         raise ModuleNotFoundError("redis-server is not installed")
     port = free_port()
     words = [REDIS, "--bind", HOST, "--port", str(port), "--save", "", "--appendonly", "no"]
@@ -93,7 +95,7 @@ def redis_server() -> Iterator[int]:
 
 @contextmanager
 def signals_kept() -> Iterator[None]:
-    """RQ takes the signals for itself: the one of the benchmark's own time limit too."""
+    """Restore the signal handlers that RQ or huey replaces, among them that of the time limit."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
     before = {number: signal.getsignal(number) for number in numbers}
     try:

@@ -1,4 +1,4 @@
-"""Jobs as HTTP requests, against the requests alone."""
+"""Measure jobs as HTTP requests, against the requests alone."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ SHARE = 0.1
 
 @measure("HTTP, 50 at once", "a bare AsyncHTTPClient loop", share=SHARE)
 async def bare(address: Address, jobs: int, watch: Stopwatch) -> None:
+    """Send the requests alone, without jobs."""
+
     async def post(jobs: range) -> None:
         for _ in jobs:
             answer = await client.fetch(url, method="POST", body=BODY)
@@ -36,6 +38,7 @@ async def bare(address: Address, jobs: int, watch: Stopwatch) -> None:
 
 @measure("HTTP, 50 at once", "the runner: reserve, request, delete", share=SHARE)
 async def runner(address: Address, jobs: int, watch: Stopwatch) -> None:
+    """Send a request for each job, with the runner."""
     put_all(address, jobs)
     with web.serving() as url, logged():
         flags = Flags(
@@ -48,7 +51,7 @@ async def runner(address: Address, jobs: int, watch: Stopwatch) -> None:
 
 @contextmanager
 def logged() -> Iterator[None]:
-    """With a line for each job, as on the command line, that goes nowhere."""
+    """Log a line for each job, as on the command line, but to the null device."""
     log = logging.getLogger("beanstalkt.worker")
     level, propagate = log.level, log.propagate
     with open("/dev/null", "w") as nowhere:

@@ -1,4 +1,4 @@
-"""A runner whose slots all wait for a job, in a process of its own."""
+"""Measure a runner whose slots all wait for a job, in a process of its own."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ TUBES = 20
 SLOTS_OF_EACH = 10
 
 SETTLED = 1.0
-"""Seconds from the last slot's reserve until the waiting is measured."""
+"""Seconds from the reserve of the last slot until the measuring begins."""
 
-TIME = 10.0  # seconds
+TIME = 10.0
+"""Seconds for which the waiting is measured."""
 
 
 @measure(
     f"{TUBES * SLOTS_OF_EACH} idle slots of the runner", f"{TIME:g} s (CPU: of all)", share=0.0
 )
 def idle(address: Address, jobs: int, watch: Stopwatch) -> None:
+    """Measure the CPU time and the memory of the idle runner."""
     tubes = [word for n in range(TUBES) for word in ("--tube", f"tube-{n}:{SLOTS_OF_EACH}")]
     server = "beanstalk://{}:{}".format(*address)
     command = [sys.executable, "-m", "beanstalkt.cmd", "--server", server, "work"]
@@ -48,13 +50,13 @@ def idle(address: Address, jobs: int, watch: Stopwatch) -> None:
 
 
 def cpu(pid: int) -> float:
-    """Seconds that a process was running."""
+    """Return the CPU time that a process has used, in seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def resident(pid: int) -> float:
-    """Megabytes of a process that are in memory."""
+    """Return the resident memory of a process, in megabytes."""
     found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     assert found
     return int(found[1]) * 1024 / 1e6

@@ -1,4 +1,4 @@
-"""Two other clients, one command after another. They are imported only when they are measured."""
+"""Measure two other clients, one command after another. Each is imported when it is measured."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ from .registry import BIG_BODY, BODY, Address, Stopwatch, measure
 from .servers import TUBES, tube_name
 
 ONE_BY_ONE = 0.25
-"""The share of the jobs that is done one after another: it takes several times as long."""
+"""The share of the jobs for measures that do one after another, which takes longer."""
 
 BIG = 0.025
+"""The share of the jobs for measures with large bodies."""
+
 LISTS = 0.0005
+"""The share of the jobs for measures of long lists."""
+
 STATS = 0.05
+"""The share of the jobs for measures of statistics."""
 
 
 @measure("put", "greenstalk, one after another", share=ONE_BY_ONE)

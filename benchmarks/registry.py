@@ -1,4 +1,4 @@
-"""What can be measured: the measures, and the figures that are worked out of them."""
+"""The measures, and the figures that are computed from them."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ BIG_BODY = b"x" * 65535
 """The largest body that a server takes by default (protocol section 2.1)."""
 
 TASKS = 200
+"""The number of tasks that share one client."""
 
 
 class Stopwatch:
-    """Times the body of a ``with``: setting up and cleaning up stay outside."""
+    """Time the body of a ``with``, so that preparation and clean-up stay outside."""
 
     def __init__(self) -> None:
-        self.seconds = 0.0  # on the clock
-        self.cpu = 0.0  # seconds that this process, all its threads, was running
-        self.memory = 0.0  # megabytes, for a measure that is about them
+        self.seconds = 0.0  # of wall-clock time
+        self.cpu = 0.0  # seconds of CPU time of this process, all threads together
+        self.memory = 0.0  # megabytes, for a measure of memory
 
     def __enter__(self) -> Stopwatch:
         self._cpu = time.process_time()
@@ -36,33 +37,38 @@ class Stopwatch:
 
 
 Run = Callable[[Address, int, Stopwatch], Awaitable[None] | None]
-"""Does so many jobs at that address, timed by that stopwatch. May be a coroutine function."""
+"""Do a number of jobs with the server at an address, timed by a stopwatch.
+
+May be a coroutine function.
+"""
 
 
 @dataclass(frozen=True, eq=False)
 class Measure:
-    """One line of the table."""
+    """Describe one line of the table."""
 
-    #: the work, the same for all that are compared with each other
+    #: The work, which is the same for all measures that are compared with each other.
     group: str
-    #: who does it, and how
+    #: Who does the work, and how.
     name: str
+    #: Do the work.
     run: Run
-    #: commands for each job
+    #: The number of commands for each job.
     commands: int
-    #: of the jobs asked for with --jobs; less for what is slow
+    #: The share of the jobs asked for with --jobs: less than 1 for slow work.
     share: float
-    #: tubes that exist on the server; it is an empty one, fresh each time, when there are none
+    #: The number of tubes on the server. With 0, each round gets a new, empty server.
     tubes: int
 
     @property
     def title(self) -> str:
+        """Return the full name of the measure."""
         return f"{self.group}: {self.name}"
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What one measure came to in one round."""
+    """Hold the result of one measure in one round."""
 
     jobs: int
     commands: int
@@ -72,30 +78,31 @@ class Sample:
 
     @property
     def rate(self) -> float:
-        """Jobs a second."""
+        """Return the jobs per second."""
         return self.jobs / self.seconds
 
     @property
     def cpu_per_command(self) -> float:
-        """Microseconds of this process."""
+        """Return the CPU time of the measuring process per command, in microseconds."""
         return self.cpu / self.commands * 1e6
 
 
 Round = dict[Measure, Sample]
-"""One sample of every measure, taken one after another, so that a ratio within it is fair."""
+"""One sample of every measure. They are taken in a row, so that ratios within a round are fair."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A value worked out of each round, with the target it is printed beside."""
+    """Describe a value that is computed from each round, and its target."""
 
     name: str
     target: float
     at_least: bool
-    #: may raise KeyError: one of its measures was left out
+    #: Compute the value; raise KeyError if one of its measures is not in the round.
     value: Callable[[Round], float]
 
     def reached(self, value: float) -> bool:
+        """Return whether `value` reaches the target."""
         return value >= self.target if self.at_least else value <= self.target
 
 
@@ -106,7 +113,7 @@ FIGURES: list[Figure] = []
 def measure(
     group: str, name: str, *, commands: int = 1, share: float = 1.0, tubes: int = 0
 ) -> Callable[[Run], Measure]:
-    """Make a line of the table of a function."""
+    """Make a measure, a line of the table, of the decorated function."""
 
     def register(run: Run) -> Measure:
         made = Measure(group, name, run, commands, share, tubes)
@@ -127,10 +134,10 @@ def at_most(target: float, name: str, value: Callable[[Round], float]) -> None:
 
 
 def rate(one: Measure, other: Measure) -> Callable[[Round], float]:
-    """How many times as fast as `other` `one` is."""
+    """Return a function of a round: the speed of `one` divided by that of `other`."""
     return lambda samples: samples[one].rate / samples[other].rate
 
 
 def cpu(one: Measure, other: Measure) -> Callable[[Round], float]:
-    """How many times the processor time of `other` `one` takes for a command."""
+    """Return a function of a round: the CPU time per command of `one` divided by `other`'s."""
     return lambda samples: samples[one].cpu_per_command / samples[other].cpu_per_command

@@ -1,4 +1,4 @@
-"""The servers that are measured against: our own, on free ports, gone at the end."""
+"""Start the servers that are measured against, on free ports, and stop them at the end."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from .bare import pipeline
 from .registry import Address
 
 TUBES = 10_000
-"""Tubes for the measures that want many."""
+"""The number of tubes on the server for measures of many tubes."""
 
 
 def tube_name(number: int) -> str:
-    """The name of a tube of a server with `TUBES` of them; counts round and round."""
+    """Return the name of a tube of a server with `TUBES` tubes, for any number."""
     return f"tube-{number % TUBES:05d}"
 
 
 @contextmanager
 def empty() -> Iterator[Address]:
-    """A server that nothing has happened to yet."""
+    """Start a new server; give its address."""
     server = Beanstalkd()
     try:
         server.start()
@@ -32,7 +32,7 @@ def empty() -> Iterator[Address]:
 
 
 class Servers:
-    """The servers of one run of the benchmark, as a context manager."""
+    """Keep the servers of one run of the benchmark. It is a context manager."""
 
     def __init__(self) -> None:
         self._stack = ExitStack()
@@ -46,19 +46,19 @@ class Servers:
 
     @contextmanager
     def serving(self, tubes: int) -> Iterator[Address]:
-        """The server for one measure: a fresh one, or one with so many tubes."""
+        """Give the address of a server for one measure: a new one, or one with `tubes` tubes."""
         if not tubes:
             with empty() as address:
                 yield address
             return
-        # Kept, because nothing is changed on it, and making so many tubes takes long.
+        # Kept for later measures, because creating so many tubes takes long.
         if tubes not in self._kept:
             self._kept[tubes] = self._with_tubes(tubes)
         yield self._kept[tubes]
 
     def _with_tubes(self, tubes: int) -> Address:
         address = self._stack.enter_context(empty())
-        # A tube lives for as long as somebody watches it.
+        # A tube without jobs exists only while a connection watches it.
         sock = self._stack.enter_context(socket.create_connection(address))
         names = (tube_name(number).encode() for number in range(tubes))
         pipeline(sock, b"".join(b"watch %b\r\n" % name for name in names), tubes)

@@ -1,4 +1,4 @@
-"""The table: medians of all rounds, as text."""
+"""Format the table: the medians of all rounds."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from statistics import median
 
 from .registry import Figure, Measure, Round, rate
 
-NAME = 62  # columns for the names
+NAME = 62
+"""The width of the column of names."""
 
 
 def lines(measures: list[Measure], figures: list[Figure], rounds: list[Round]) -> Iterator[str]:
-    """The whole table. A measure that is missing in a round was skipped."""
+    """Yield the lines of the table. A measure that is not in any round was skipped."""
     yield f"{'':{NAME}}{'jobs/s':>10}{'ratio':>8}{'CPU µs':>9}"
     for group, members in groupby(measures, lambda measure: measure.group):
         yield group
@@ -55,7 +56,7 @@ def _figure(figure: Figure, rounds: list[Round]) -> Iterator[str]:
 
 
 def _values(figure: Figure, rounds: list[Round]) -> list[float]:
-    """The figure in each round that holds all its measures."""
+    """Return the value of a figure in each round that holds all its measures."""
     values = []
     for samples in rounds:
         try:

@@ -1,4 +1,4 @@
-"""A web server in a process of its own, for what is measured against one: ``serving()``."""
+"""Run a web server in a process of its own, for measures that send requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tornado.web import Application, RequestHandler
 
 @contextmanager
 def serving() -> Iterator[str]:
-    """Its URL; it answers every POST with a word."""
+    """Start a server that answers every POST with a word; give its URL."""
     command = [sys.executable, "-m", __name__]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin
@@ -27,16 +27,19 @@ def serving() -> Iterator[str]:
 
 
 class Done(RequestHandler):
+    """Answer every POST with a word."""
+
     def post(self) -> None:
         self.finish("done")
 
 
 async def main() -> None:
+    """Serve until standard input is closed."""
     server = HTTPServer(Application([("/", Done)], log_function=lambda _: None))
     sockets = bind_sockets(0, "127.0.0.1")
     server.add_sockets(sockets)
     print(sockets[0].getsockname()[1], flush=True)
-    # Its end is ours: it does not outlive a benchmark that was killed.
+    # Its end is closed also when the benchmark is killed.
     await asyncio.to_thread(sys.stdin.read)
 
 

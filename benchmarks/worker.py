@@ -1,4 +1,4 @@
-"""The runner: commands against a bare loop, a Python handler against huey's threads."""
+"""Measure the runner: commands against a bare loop, a coroutine against huey's threads."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ HANDLER_SHARE = 0.25
     f"/bin/cat, {WORKERS} at once", "a bare loop of subprocess.Popen and wait", share=COMMAND_SHARE
 )
 def bare(address: Address, jobs: int, watch: Stopwatch) -> None:
+    """Run the commands alone, without jobs."""
+
     def run(_: int) -> None:
         process = subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
         assert process.stdin is not None
@@ -49,6 +51,7 @@ def bare(address: Address, jobs: int, watch: Stopwatch) -> None:
     share=COMMAND_SHARE,
 )
 async def commands(address: Address, jobs: int, watch: Stopwatch) -> None:
+    """Run a command for each job, with the runner."""
     put_all(address, jobs)
     with logged():
         flags = Flags(
@@ -67,7 +70,8 @@ async def commands(address: Address, jobs: int, watch: Stopwatch) -> None:
     share=HANDLER_SHARE,
 )
 def huey(address: Address, jobs: int, watch: Stopwatch) -> None:
-    # Not by an import statement: it comes without types.
+    """Call a function for each job in threads of huey."""
+    # Without an import statement, because huey has no type annotations.
     redis_huey = importlib.import_module("huey").RedisHuey
     done = threading.Event()
     left = jobs
@@ -99,6 +103,8 @@ def huey(address: Address, jobs: int, watch: Stopwatch) -> None:
     commands=3,
 )
 async def handler(address: Address, jobs: int, watch: Stopwatch) -> None:
+    """Await a coroutine for each job, with the runner."""
+
     async def nothing(job: Work) -> None:
         pass
 
@@ -110,7 +116,7 @@ async def handler(address: Address, jobs: int, watch: Stopwatch) -> None:
         concurrency=SLOTS,
         max_jobs=jobs,
     )
-    with watch:  # with the time to connect
+    with watch:  # this includes the time to connect
         await worker.run()
 
 

@@ -1,4 +1,4 @@
-"""The benchmark's arithmetic and its table; the rates themselves are nobody's business here."""
+"""The arithmetic and the table of the benchmark. No test depends on the measured rates."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .support.beanstalkd import EXECUTABLE
 
 
 def nothing(address: Address, jobs: int, watch: Stopwatch) -> None:
-    """Stands for a measure that is never run."""
+    """Stand for the function of a measure that is never run."""
 
 
 SLOW = Measure("work", "slow", nothing, 2, 1.0, 0)
@@ -24,7 +24,7 @@ FAST = Measure("work", "fast", nothing, 2, 1.0, 0)
 
 
 def samples(slow: float, fast: float) -> Round:
-    """A round in which they took so many seconds for 1,000 jobs."""
+    """A round in which the measures took so many seconds for 1,000 jobs."""
     return {SLOW: Sample(1000, 2000, slow, 0.01), FAST: Sample(1000, 2000, fast, 0.02)}
 
 
@@ -35,7 +35,7 @@ def test_a_sample_counts_jobs_a_second_and_microseconds_a_command() -> None:
 
 
 def test_ratios_are_taken_within_a_round() -> None:
-    # The machine slows down to a tenth after the first round. Of the medians it would be 4.
+    # The machine slows down to a tenth after the first round. The ratio of the medians is 4.
     rounds = [samples(1.0, 0.5), samples(10.0, 5.0), samples(10.0, 2.5)]
     _, _, slow, fast, *_ = table.lines([SLOW, FAST], [], rounds)
     assert slow.split() == ["slow", "100", "1.00", "5.0"]
@@ -75,7 +75,7 @@ def test_the_other_clients_are_not_needed_to_import_it() -> None:
 
 @pytest.mark.skipif(EXECUTABLE is None, reason="beanstalkd is not installed")
 def test_it_measures_prints_and_cleans_up(capsys: pytest.CaptureFixture[str]) -> None:
-    # A socket or a process left behind would be a ResourceWarning, and so an error.
+    # A socket or process that is left behind is a ResourceWarning, which is an error.
     main(["--rounds", "2", "--jobs", "300", "--only", "bare socket", "--only", "this client"])
     out = capsys.readouterr().out
     assert "bare socket, all written ahead" in out

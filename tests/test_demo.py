@@ -1,4 +1,4 @@
-"""``demo.py``, as a new user runs it first."""
+"""``demo.py`` as a new user runs it."""
 
 from __future__ import annotations
 

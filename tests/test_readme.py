@@ -1,8 +1,8 @@
 """Every snippet of the README does what it says.
 
-Each runs against a server of its own, on a free port in the place of 11300. A ``python`` block
-is a program, or a test file for pytest if it holds tests. A ``console`` block shows commands
-behind ``$``, and after them what they print. An ``ini`` block is a configuration of the runner.
+Each snippet runs against a server of its own, on a free port instead of 11300. A ``python`` block
+is a program, or a test file for pytest if it contains tests. A ``console`` block shows commands
+after ``$``, and then what they print. An ``ini`` block is a configuration of the runner.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def run(server: Beanstalkd, folder: Path, *command: str) -> str:
 
 
 def at(server: Beanstalkd, text: str) -> str:
-    """The snippet with the test's server in the place of the usual one."""
+    """The snippet with the address of the test's server instead of the default one."""
     return (
         text.replace("localhost:11300", f"127.0.0.1:{server.port}")
         .replace('"localhost", 11300', f'"127.0.0.1", {server.port}')

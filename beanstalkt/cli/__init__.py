@@ -1,0 +1,1 @@
+"""The command line. Each group of verbs is a module of its own; `verbs` lists them."""

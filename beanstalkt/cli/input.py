@@ -1,4 +1,4 @@
-"""The command line's input: as it comes, whole or cut into lines, in bounded memory."""
+"""The input of the command line: a whole body, or lines as they arrive, in bounded memory."""
 
 from __future__ import annotations
 
@@ -8,26 +8,35 @@ import os
 from ..errors import InvalidArgument
 
 CHUNK = 2**20
-"""Bytes read at a time; what is read at once is put at once."""
+"""Bytes to read at a time. The lines of one chunk are put together."""
 
 MAX_JOB = 2**30
-"""Bytes. No server takes more, and input without an end must not fill the memory."""
+"""The largest body to read, in bytes.
+
+No server accepts a larger one, and endless input must not fill the memory.
+"""
 
 
 class Lines:
-    """Lines from chunks, however the bytes are split. A line comes without its LF or CR LF."""
+    """Split chunks of bytes into lines, wherever the chunks begin and end.
+
+    A line is returned without the LF or CR LF that ends it.
+    """
 
     def __init__(self) -> None:
-        self._pieces: list[bytes] = []  # of the line that has no end yet
-        self._size = 0  # of those pieces together
+        self._pieces: list[bytes] = []  # of the line whose end has not arrived yet
+        self._size = 0  # bytes in those pieces
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """The lines that `chunk` completes. Raises InvalidArgument on one of over 1 GiB."""
+        """Add a chunk; return the lines that it completes.
+
+        Raises InvalidArgument if a line is longer than 1 GiB.
+        """
         first, *more = chunk.split(b"\n")
         self._pieces.append(first)
         self._size += len(first)
         if self._size > MAX_JOB:
-            raise InvalidArgument("a line of more than 1 GiB: no server takes such a job")
+            raise InvalidArgument("a line is longer than 1 GiB: no server accepts such a job")
         if not more:
             return []
         lines = [b"".join(self._pieces), *more]
@@ -36,40 +45,44 @@ class Lines:
         return [line.removesuffix(b"\r") for line in lines]
 
     def end(self) -> list[bytes]:
-        """The last line, where the input does not end with a line end."""
+        """Return the last line, if the input did not end with a line end."""
         rest = b"".join(self._pieces)
         self._pieces, self._size = [], 0
         return [rest] if rest else []
 
 
 async def read_all(descriptor: int) -> bytes:
-    """All of a file or pipe. Raises InvalidArgument past 1 GiB, and OSError."""
+    """Read a file, pipe or terminal to its end.
+
+    Raises InvalidArgument if it holds more than 1 GiB, and OSError if it cannot be read.
+    """
     chunks = []
     size = 0
     while chunk := await read_some(descriptor):
         chunks.append(chunk)
         size += len(chunk)
         if size > MAX_JOB:
-            raise InvalidArgument("a body of more than 1 GiB: no server takes such a job")
+            raise InvalidArgument("the body is longer than 1 GiB: no server accepts such a job")
     return b"".join(chunks)
 
 
 async def read_some(descriptor: int) -> bytes:
-    """What a file, pipe or terminal has, as soon as it has any; empty at its end.
+    """Read up to `CHUNK` bytes as soon as any have arrived; return b"" at the end of the input.
 
-    Raises OSError. It may be cancelled.
+    Raises OSError if the descriptor cannot be read. The call may be cancelled.
     """
-    # Waited for by the loop: a read that blocks would hold up the replies, and Ctrl-C.
+    # A read that blocks would hold up the replies of the server, and Ctrl-C.
     await _readable(descriptor)
     return os.read(descriptor, CHUNK)
 
 
 async def _readable(descriptor: int) -> None:
+    """Wait until a read of the descriptor does not block."""
     loop = asyncio.get_running_loop()
     ready = asyncio.Event()
     try:
         loop.add_reader(descriptor, ready.set)
-    except PermissionError:  # epoll takes no plain file: that can always be read
+    except PermissionError:  # epoll does not watch plain files, which can always be read
         return
     try:
         await ready.wait()

@@ -1,4 +1,4 @@
-"""The verb ``serve`` of the command line, which runs the embedded server as a program."""
+"""The verb serve: the embedded server as a program."""
 
 from __future__ import annotations
 
@@ -9,26 +9,30 @@ import os
 import resource
 import signal
 
+from ..protocol.address import DEFAULT_PORT
+from ..protocol.arguments import Number
 from ..server.engine import DEFAULT_MAX_JOB_SIZE
 from ..server.listener import MAX_JOB_SIZE_LIMIT, Server
+from .converters import number
+from .exit_status import DONE, REFUSED
 from .stdio import say
+from .verbs import Verb
 
-EXIT_CANNOT_LISTEN = 1
+DESCRIPTION = """\
+Run an embedded beanstalkd for development and tests. It keeps jobs in memory: they
+are gone when it stops. SIGUSR1 makes it refuse new jobs; SIGTERM or SIGINT stop it.
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of ``serve`` to its parser."""
-    parser.description = (
-        "Run an embedded beanstalkd for development and tests. It keeps jobs in memory: they are "
-        "gone when it stops. SIGUSR1 makes it refuse new jobs; SIGTERM or SIGINT stop it."
-    )
+    """Add the arguments of the verb to its parser."""
     parser.add_argument(
         "--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)"
     )
     parser.add_argument(
         "--port",
-        type=_port,
-        default=11300,
+        type=number(Number("port", 2**16 - 1)),
+        default=DEFAULT_PORT,
         help="the port to listen on, or 0 for any free one (default: %(default)s)",
     )
     parser.add_argument(
@@ -36,30 +40,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--max-job-size",
-        type=_job_size,
+        type=number(Number("job size", MAX_JOB_SIZE_LIMIT)),
         default=DEFAULT_MAX_JOB_SIZE,
         metavar="BYTES",
-        help="the largest body that a job may have (default: %(default)s)",
+        help="the size of the largest body that a job may have (default: %(default)s)",
     )
 
 
-def main(options: argparse.Namespace) -> int:
+def serve(options: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT; return the exit status, 1 if the server cannot listen."""
     return asyncio.run(_serve(options))
-
-
-def _port(text: str) -> int:
-    return _number(text, 65535)
-
-
-def _job_size(text: str) -> int:
-    return _number(text, MAX_JOB_SIZE_LIMIT)
-
-
-def _number(text: str, limit: int) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= limit):
-        raise argparse.ArgumentTypeError(f"must be a number from 0 to {limit}, not {text!r}")
-    return int(text)
 
 
 async def _serve(options: argparse.Namespace) -> int:
@@ -80,13 +70,13 @@ async def _serve(options: argparse.Namespace) -> int:
         where = options.unix if options.unix is not None else f"{options.host}:{options.port}"
         _say(f"cannot listen on {where}: {error}")
         server.stop()
-        return EXIT_CANNOT_LISTEN
+        return REFUSED
     try:
         _say(f"listening on {server.url}, keeping jobs in memory only")
         await ended.wait()
     finally:
         server.stop()
-    return 0
+    return DONE
 
 
 def _drain(server: Server) -> None:
@@ -95,7 +85,7 @@ def _drain(server: Server) -> None:
 
 
 def _allow_many_connections() -> None:
-    """Raise the limit of file descriptors, as each connection needs one; often it is 1024."""
+    """Raise the limit on open files: each connection is one, and the usual limit is 1024."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     # If the system refuses, the server still works, and logs a warning when it runs out of them.
     with contextlib.suppress(OSError, ValueError):
@@ -104,3 +94,6 @@ def _allow_many_connections() -> None:
 
 def _say(text: str) -> None:
     say(text, f"beanstalkt[{os.getpid()}]")
+
+
+VERBS = {"serve": Verb(serve, add_arguments, connects=False, description=DESCRIPTION)}

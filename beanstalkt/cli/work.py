@@ -1,4 +1,4 @@
-"""``work`` on the command line."""
+"""The verb work: reserve jobs and run a handler for each."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable
+from typing import Any, Protocol
 
 from ..errors import ConnectionLost
 from ..worker.config.loading import COMMON, ON_EXIT, RUN, ConfigError, Flags, load
@@ -23,117 +24,116 @@ from ..worker.log.spool import Spool, text_stream
 from ..worker.process.orphans import reaped
 from ..worker.runner import Runner, Stage
 from ..worker.signals import signals
+from .exit_status import DONE, NO_SERVER, USAGE
 from .stdio import null, say
-
-USAGE = 2
-NO_SERVER = 69  # EX_UNAVAILABLE of sysexits.h
-CANNOT_START = 2
+from .verbs import Verb
 
 EPILOG = """\
-A job's body is the command's standard input. Exit status 0 deletes the job; 1 is a permanent
-fail, 2 a temporary one, any other an unknown one. SIGTERM or SIGINT: finish what runs, and end;
-a second time: stop what runs, and release it; a third time: kill it. SIGHUP reads the
-configuration again, SIGUSR1 pauses, SIGUSR2 goes on. Each option is also an environment
-variable, such as BEANSTALKT_MAX_ATTEMPTS; flags beat variables, which beat the file. Within a
-job, where BEANSTALKT_JOB_ID is set, the variables that describe it configure nothing.
+The body of a job is the standard input of its command. Exit status 0 deletes the job; 1 is a
+permanent fail, 2 a temporary one, any other an unknown one. SIGTERM or SIGINT: let the running
+commands finish, and exit; a second time: stop them, and release their jobs; a third time: kill
+them. SIGHUP reads the configuration again, SIGUSR1 pauses, SIGUSR2 resumes. Each option is also
+an environment variable, such as BEANSTALKT_MAX_ATTEMPTS; an option beats the variable, which
+beats the file. In a command of a job, where BEANSTALKT_JOB_ID is set, the variables that
+describe the job configure nothing.
 
 examples:
   beanstalkt work --tube mail:4 --exec "php send.php" --timeout 30 --on-exit 75=release:300
   beanstalkt work --config /etc/beanstalkt.ini --log-format json
 """
 
-_FILES_OF_A_SLOT = 6
+_SLOT_DESCRIPTORS = 6
 """Descriptors that a slot uses at most: a connection, three pipes, a process, and one to spare."""
 
-_OTHER_FILES = 64
-"""Descriptors that all else may need."""
+_OTHER_DESCRIPTORS = 64
+"""Descriptors that the rest of the runner may use."""
 
 _MANY_TUBES = 1000
-"""Tubes that a server may have where every tube is wanted."""
+"""Tubes to allow descriptors for with ``--all-tubes``, where their number is not known."""
+
+_SETTING = "set_"
+"""The beginning of the names, among the parsed options, of those that a file may hold too."""
+
+
+class _Group(Protocol):
+    """Describe the part of argparse's argument groups that is used here."""
+
+    def add_argument(self, *names: str, **options: Any) -> object:
+        """Add an argument to the group."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Give the parser everything that `work` takes."""
-    parser.epilog = EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    _add_tubes(parser)
+    """Add the arguments of the verb to its parser."""
+    _add_tubes(parser.add_argument_group("which tubes"))
+    group = parser.add_argument_group("what to run")
     for handler in HANDLERS:
         for option in handler.options:
-            _add_option(parser, "what to run", option)
+            _add_option(group, option)
+    group = parser.add_argument_group("what becomes of a job")
     for option in COMMON:
-        _add_option(parser, "what becomes of a job", option)
-    group = _group(parser, "what becomes of a job")
+        _add_option(group, option)
     group.add_argument(
         ON_EXIT.flag,
-        dest="set_" + ON_EXIT.name,
+        dest=_SETTING + ON_EXIT.name,
         action="append",
         metavar=ON_EXIT.metavar,
         help="for this exit status; may be repeated",
     )
+    group = parser.add_argument_group("how long to run, and what to log")
     for option in RUN:
-        _add_option(parser, "how long, and what it tells", option)
+        _add_option(group, option)
 
 
-def _add_tubes(parser: argparse.ArgumentParser) -> None:
-    group = _group(parser, "which tubes")
+def _add_tubes(group: _Group) -> None:
     group.add_argument(
         "--tube",
         action="append",
         default=[],
         metavar="NAME[:WORKERS]",
-        help="a tube to take jobs from; may be repeated. With --config: only these of its tubes",
+        help="a tube to reserve from; may be repeated. With --config: only these of its tubes",
     )
     group.add_argument(
         "--all-tubes",
         action="store_true",
-        help="every tube that there is, or will be, with the options given here",
+        help="reserve from every tube, also from those created later",
     )
     group.add_argument(
         "--exclude",
         action="append",
         default=[],
         metavar="PATTERN",
-        help="not the tubes whose names match, such as 'tmp.*'; may be repeated",
+        help="leave out the tubes whose names match, such as 'tmp.*'; may be repeated",
     )
     group.add_argument("--config", metavar="FILE", help="read the tubes and options from FILE")
     group.add_argument(
         "--check",
         dest="only_check",
         action="store_true",
-        help="say whether the configuration is right, and end",
+        help="check the configuration, and exit",
     )
 
 
-def _group(parser: argparse.ArgumentParser, title: str) -> argparse._ArgumentGroup:
-    for group in parser._action_groups:
-        if group.title == title:
-            return group
-    return parser.add_argument_group(title)
-
-
-def _add_option(parser: argparse.ArgumentParser, group: str, option: Option) -> None:
-    # The text is read with that of the file: what is wrong anywhere is told at once.
-    dest = "set_" + option.name
+def _add_option(group: _Group, option: Option) -> None:
+    # Not converted here: what is wrong in options, variables and the file is reported together.
+    dest = _SETTING + option.name
     if option.switch:
-        _group(parser, group).add_argument(
+        group.add_argument(
             option.flag, dest=dest, action="store_const", const="yes", help=option.help
         )
     else:
-        _group(parser, group).add_argument(
-            option.flag, dest=dest, metavar=option.metavar, help=option.help
-        )
+        group.add_argument(option.flag, dest=dest, metavar=option.metavar, help=option.help)
 
 
 # --- running ---------------------------------------------------------------------------------
 
 
-def main(options: argparse.Namespace) -> int:
-    """Run the jobs; gives the exit status."""
-    if sys.stdout is None:  # it was closed, and a function may print
+def work(options: argparse.Namespace) -> int:
+    """Run the jobs until the runner ends; return the exit status."""
+    if sys.stdout is None:  # closed at the start; but a function of a job may print
         sys.stdout = null(1)
-    # Before the functions are imported, and make log handlers of their own.
+    # Before the import of functions, whose modules may create log handlers.
     spool = _replace_stderr()
-    flags = _flags(options)
+    flags = flags_of(options)
     try:
         settings = load(flags, os.environ, check=True)
     except ConfigError as error:
@@ -142,7 +142,7 @@ def main(options: argparse.Namespace) -> int:
         return USAGE
     if options.only_check:
         _describe(settings)
-        return 0
+        return DONE
     burst, formatter = settings.run["burst"], settings.run["log_format"]
     spool.tell_dropped = _dropped(formatter())
     progress = Progress() if burst and sys.stderr.isatty() else None
@@ -163,6 +163,7 @@ def main(options: argparse.Namespace) -> int:
 
 
 async def _run(runner: Runner, spool: Spool) -> int:
+    """Run the runner until it ends, handle the signals, and return the exit status."""
     last = 0
 
     def on_stop(number: int) -> None:
@@ -177,21 +178,24 @@ async def _run(runner: Runner, spool: Spool) -> int:
         return NO_SERVER
     except CannotStart as error:
         log.error("%s", error)
-        return CANNOT_START
-    status = 128 + last if runner.stage is Stage.KILLING else 0
+        return USAGE
+    status = 128 + last if runner.stage is Stage.KILLING else DONE
     if runner.left:
-        # Coroutines that will not be cancelled: asyncio would wait for them for ever.
+        # Some coroutines ignore that they are cancelled: asyncio would wait for them forever.
         logging.shutdown()
         spool.finish()
         os._exit(status)
     return status
 
 
-def _flags(options: argparse.Namespace) -> Flags:
+def flags_of(options: argparse.Namespace) -> Flags:
+    """Collect what the command line configures; the file may be named by the environment."""
     chosen: dict[str, str] = {}
     for key, value in vars(options).items():
-        if key.startswith("set_") and value is not None:
-            chosen[key.removeprefix("set_")] = value if isinstance(value, str) else " ".join(value)
+        if key.startswith(_SETTING) and value is not None:
+            chosen[key.removeprefix(_SETTING)] = (
+                value if isinstance(value, str) else " ".join(value)
+            )
     config, place = options.config, "--config"
     if not config:
         config, place = os.environ.get("BEANSTALKT_CONFIG") or None, "BEANSTALKT_CONFIG"
@@ -213,8 +217,7 @@ def _describe(settings: Settings) -> None:
 
 
 def _replace_stderr() -> Spool:
-    """Have whatever is written to ``sys.stderr`` from now on, log lines before all, never keep
-    the loop waiting."""
+    """Replace ``sys.stderr``, where the log goes, so that a write never blocks the loop."""
     spool = Spool(2, _dropped(TextFormatter()))
     sys.stderr = text_stream(spool)
     atexit.register(spool.finish)
@@ -234,11 +237,11 @@ def _log_to(handler: logging.Handler, formatter: logging.Formatter) -> None:
 
 
 def _set_process_up(settings: Settings) -> None:
-    # Inherited from whoever ignored it: every exit status would be lost.
+    # If the parent process ignored SIGCHLD, so does this one, and every exit status is lost.
     if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    # What this process ignores, as under nohup or behind `&`, its commands would ignore as well;
-    # what it handles is theirs to handle anew.
+    # A signal that this process ignores, as after nohup or with `&`, would be ignored by its
+    # commands too. One that it handles is reset to its default in them.
     for number in (signal.SIGQUIT, signal.SIGALRM, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
@@ -246,22 +249,26 @@ def _set_process_up(settings: Settings) -> None:
 
 
 def _allow_descriptors(settings: Settings) -> None:
+    """Raise the limit on open files to what the slots need; warn if the system allows less."""
     slots = sum(tube.workers for tube in settings.tubes)
-    needed = slots * _FILES_OF_A_SLOT + _OTHER_FILES
+    certain = needed = slots * _SLOT_DESCRIPTORS + _OTHER_DESCRIPTORS
     for tube in settings.tubes:
         if tube.tube == EVERY_TUBE:
-            # Nobody knows how many there will be: it is allowed, and not warned of.
-            needed = max(needed, _MANY_TUBES * tube.workers * _FILES_OF_A_SLOT)
+            # How many tubes there will be is unknown: allow for many, without a warning.
+            needed = max(needed, _MANY_TUBES * tube.workers * _SLOT_DESCRIPTORS)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return
     allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-    if allowed < slots * _FILES_OF_A_SLOT + _OTHER_FILES:
+    if allowed < certain:
         log.warning(
             "%d slots may need %d descriptors, and the limit is %d: raise it (ulimit -n, "
-            "LimitNOFILE), or what finds none is tried again later",
+            "LimitNOFILE); a job that finds no free descriptor is tried again later",
             slots,
-            slots * _FILES_OF_A_SLOT + _OTHER_FILES,
+            certain,
             allowed,
         )
+
+
+VERBS = {"work": Verb(work, add_arguments, epilog=EPILOG)}

@@ -33,6 +33,18 @@ _TUBE_NAME_RULE = (
 )
 _SHOWN = 210  # characters of a bad tube name that its message repeats
 
+_WHOLE = re.compile(r"-?[0-9]{1,4000}")  # int() refuses to read more than 4300 digits
+
+
+def parse_whole(text: str) -> int:
+    """Return the whole number that `text` writes in decimal digits; raise InvalidArgument.
+
+    Unlike `int`, it refuses ``1_000``, ``+7``, spaces and the digits of other scripts.
+    """
+    if not _WHOLE.fullmatch(text):
+        raise InvalidArgument(f"{text[:50]!r} is not a whole number")
+    return int(text)
+
 
 @dataclass(frozen=True)
 class Number:
@@ -51,6 +63,10 @@ class Number:
         if not 0 <= value <= self.limit:
             raise InvalidArgument(f"{self.name} must be from 0 to {self.limit}")
         return value
+
+    def parse(self, text: str) -> int:
+        """Return the number that `text` writes in decimal digits; raise InvalidArgument."""
+        return self.check(parse_whole(text))
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
-"""A web application that schedules work and answers at once.
+"""Schedule the slow work of a web application, and answer at once.
 
-``POST /signup`` schedules ``welcome`` of tasks.py for the new member; the runner calls it. The
-application itself imports nothing of what the work needs.
+``POST /signup`` schedules a call of ``welcome`` in tasks.py, which the runner carries out. The
+application itself does not import tasks.py.
 
-To try it, with a beanstalkd on localhost, in this directory::
+To try it with a beanstalkd on localhost, run in this directory::
 
     python app.py &
     beanstalkt work --tube members:4 --call tasks:TABLE &
@@ -25,11 +25,10 @@ TUBE = "members"
 
 
 class Signup(RequestHandler):
-    """Takes new members."""
+    """Accept new members."""
 
     def initialize(self, client: Client) -> None:
-        # One client for all requests: their jobs leave on one connection, in as few writes as
-        # there are turns of the loop.
+        # One client serves all requests: the jobs of one turn of the loop leave in one write.
         self.client = client
 
     async def post(self) -> None:
@@ -37,14 +36,14 @@ class Signup(RequestHandler):
             name = json.loads(self.request.body)["name"]
         except (ValueError, KeyError, TypeError):
             self.set_status(400)
-            self.finish({"error": "a name is wanted"})
+            self.finish({"error": "the body must be JSON with a name"})
             return
         try:
             job_id = await schedule_function(
                 self.client, TUBE, Scheduled("welcome", ttr=30), name, language="en"
             )
         except BeanstalkException as error:
-            # The client connects again by itself; the browser may try again too.
+            # The client reconnects by itself; the browser may try again later.
             self.set_status(503)
             self.finish({"error": str(error)})
             return

@@ -1,4 +1,4 @@
-"""What is done for the application, in the runner."""
+"""Work that the runner does for the application."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ GREETINGS = {"en": "Welcome", "fr": "Bienvenue"}
 
 
 def welcome(name: str, language: str) -> None:
-    """Greet a new member. (A real one would be sent a letter.)"""
+    """Greet a new member. A real application would send a letter."""
     print(f"{GREETINGS[language]}, {name}!")
 
 

@@ -1,4 +1,4 @@
-"""Schedules a call of each of the functions in tasks.py."""
+"""Schedule a call of each function in tasks.py."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ async def main() -> None:
         str(options.folder / name) for name in ("cat.picture", "greeting.txt", "report.txt")
     )
     async with Client.from_url(options.server) as client:
-        # Nobody has put the picture there yet: the job will be tried again.
+        # The picture does not exist yet: the job is tried again.
         await schedule_function(client, TUBE, "resize", picture, width=100)
-        # More urgent than the others, and not before a second has passed.
+        # More urgent than the other jobs, but not ready before a second has passed.
         await schedule_function(
             client, TUBE, Scheduled("greet", priority=0, delay=1), greeting, "ada"
         )

@@ -1,11 +1,11 @@
-"""A web application that leaves its slow work to a queue, and does it when the queue calls back.
+"""Queue the slow work of a web application, and do it when the runner calls back.
 
-``POST /orders`` takes an order and answers at once: it has put a job into the tube ``orders``.
-The runner takes the job and posts it to ``/tasks/confirm``, here, where the work is done. The
-status says what becomes of the job: 200 and it is deleted, 503 and it is tried again later,
-anything else and it is buried, to be looked at.
+``POST /orders`` accepts an order, puts a job into the tube ``orders`` and answers at once. The
+runner reserves the job and posts it to ``/tasks/confirm`` of the same application, where the work
+is done. The status of that answer decides what becomes of the job: 200 deletes it, 503 releases
+it to be tried again later, and any other status buries it for inspection.
 
-To try it, with a beanstalkd on localhost, in this directory::
+To try it with a beanstalkd on localhost, run in this directory::
 
     openssl rand -hex 16 >token
     python app.py &
@@ -27,11 +27,11 @@ from tornado.web import Application, RequestHandler
 import beanstalkt
 
 TUBE = "orders"
-AT_ONCE = 2  # confirmations; this application cannot do more
+AT_ONCE = 2  # the confirmations that this application can do at the same time
 
 
 class Shop:
-    """The orders, and the queue. (A real shop would keep its orders in a database.)"""
+    """Hold the orders and the client of the queue. A real shop keeps its orders in a database."""
 
     def __init__(self, client: beanstalkt.Client, token: str) -> None:
         self.client = client
@@ -40,15 +40,17 @@ class Shop:
         self.under_way = 0
 
     async def take(self, customer: str) -> int:
-        """A new order; its number."""
+        """Store an order, queue its confirmation, and return its number."""
         number = len(self.orders) + 1
         self.orders[number] = {"customer": customer, "state": "taken"}
         await self.client.put(json.dumps({"order": number}), tube=TUBE)
         return number
 
     async def confirm(self, number: int) -> str:
-        """The slow work. A job may come twice, when the answer to the first time was lost: so
-        what is done already is not done again."""
+        """Do the slow work, unless it was done before.
+
+        A job may arrive twice: when the answer to its first request was lost.
+        """
         order = self.orders[number]
         if order["state"] == "confirmed":
             return f"order {number} was confirmed before"
@@ -58,7 +60,7 @@ class Shop:
 
 
 class Orders(RequestHandler):
-    """What customers see."""
+    """Serve the customers."""
 
     def initialize(self, shop: Shop) -> None:
         self.shop = shop
@@ -76,7 +78,7 @@ class Orders(RequestHandler):
 
 
 class Confirm(RequestHandler):
-    """What the runner calls, and nobody else may."""
+    """Serve the runner, which proves by a token that it is the runner."""
 
     def initialize(self, shop: Shop) -> None:
         self.shop = shop
@@ -95,7 +97,7 @@ class Confirm(RequestHandler):
             return
         number = json.loads(self.request.body)["order"]
         if number not in self.shop.orders:
-            # No attempt will find it: the job is buried, and this line is in the runner's log.
+            # No attempt will find it: the runner buries the job and logs this line.
             self.set_status(404)
             self.finish(f"there is no order {number}\n")
             return

@@ -1,4 +1,4 @@
-"""Lines come whole, however the bytes are split, and as soon as they are there."""
+"""Lines are whole wherever the bytes are split, and are returned as soon as they arrive."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_line_without_an_end_is_not_kept_for_ever(monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture
 def pipe() -> Iterator[tuple[int, int]]:
-    """Its reading and its writing end; the test closes the latter."""
+    """A pipe: its reading end and its writing end, which the test closes."""
     reader, writer = os.pipe()
     yield reader, writer
     os.close(reader)

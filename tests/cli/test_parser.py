@@ -1,129 +1,25 @@
-"""What is understood, and what is refused before anything is sent."""
+"""What the command line accepts, and what it refuses before anything is sent."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from beanstalkt.cli import parser as arguments
-
-
-def parse(*argv: str) -> argparse.Namespace:
-    options = arguments.build().parse_args(argv)
-    options.check(options)
-    return options
+from beanstalkt.cli.parser import parse
+from beanstalkt.cli.verbs import GROUPS, Verb
 
 
 def error_of(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
     """The line that refuses wrong usage."""
     with pytest.raises(SystemExit) as caught:
-        parse(*argv)
+        parse(argv)
     assert caught.value.code == 2
     written = capsys.readouterr()
     assert not written.out
     return written.err.splitlines()[-1]
-
-
-SERVER = {
-    ("--server", "beanstalk://h:1"): "beanstalk://h:1",
-    ("--server", "unix:///run/a%20b"): "unix:///run/a%20b",
-    ("-H", "h", "-P", "1"): "beanstalk://h:1",
-    ("--host", "::1"): "beanstalk://[::1]:11300",
-    ("--port", "65535"): "beanstalk://localhost:65535",
-    (): None,
-}
-
-
-@pytest.mark.parametrize("words", SERVER)
-def test_the_server_may_be_named_before_or_after_the_verb(words: tuple[str, ...]) -> None:
-    assert parse(*words, "stats").server == SERVER[words]
-    assert parse("stats", *words).server == SERVER[words]
-
-
-def test_the_time_to_connect_may_stand_before_or_after_the_verb() -> None:
-    assert parse("--connect-timeout", "0.5", "stats").connect_timeout == 0.5
-    assert parse("stats", "--connect-timeout", "0").connect_timeout == 0.0
-    assert parse("stats").connect_timeout == 3.0
-
-
-def test_the_server_named_behind_the_verb_wins() -> None:
-    assert parse("-P", "1", "stats", "-P", "2").server == "beanstalk://localhost:2"
-
-
-def test_a_host_before_and_a_port_behind_the_verb_go_together() -> None:
-    assert parse("-H", "h", "peek", "1", "-P", "2").server == "beanstalk://h:2"
-
-
-def test_put_takes_its_old_letters() -> None:
-    options = parse("put", "a body", "-p", "1", "-u", "t", "-d", "2", "-t", "3")
-    assert (options.body, options.priority, options.use, options.delay, options.ttr) == (
-        "a body",
-        1,
-        "t",
-        2,
-        3,
-    )
-
-
-def test_put_has_the_protocols_defaults() -> None:
-    options = parse("put", "a body")
-    assert (options.priority, options.use, options.delay, options.ttr) == (
-        2**31,
-        "default",
-        0,
-        120,
-    )
-
-
-@pytest.mark.parametrize("body", ["", "-5", "- one", "Grüße"])
-def test_put_takes_odd_bodies(body: str) -> None:
-    assert parse("put", body).body == body
-
-
-def test_put_takes_a_body_that_begins_with_a_dash_behind_two() -> None:
-    assert parse("put", "--", "--lines").body == "--lines"
-
-
-def test_reserve_takes_its_old_letters() -> None:
-    options = parse(
-        "reserve", "-t", "5", "-w", "a", "-w", "b", "-i", "release", "-p", "1", "-d", "2"
-    )
-    assert options.action == "release"
-    assert (options.timeout, options.watch, options.ignore_default) == (5, ["a", "b"], True)
-    assert (options.priority, options.delay) == (1, 2)
-
-
-def test_reserve_waits_for_ever_on_default_and_keeps_the_priority() -> None:
-    options = parse("reserve")
-    assert options.action is None
-    assert (options.timeout, options.watch, options.ignore_default) == (None, [], False)
-    assert (options.priority, options.delay) == (None, None)
-
-
-@pytest.mark.parametrize("action", ["delete", "release", "bury"])
-def test_reserve_and_reserve_job_take_an_action(action: str) -> None:
-    assert parse("reserve", action).action == action
-    assert parse("reserve-job", "7", action).action == action
-
-
-def test_kick_and_pause_and_peek_take_their_old_letters() -> None:
-    options = parse("kick", "-b", "9", "-u", "t")
-    assert (options.bound, options.use) == (9, "t")
-    assert parse("kick").bound == 1
-    for verb in ("peek-ready", "peek-delayed", "peek-buried"):
-        assert parse(verb, "-u", "t").use == "t"
-    options = parse("pause", "t", "-d", "9")
-    assert (options.tube, options.delay) == ("t", 9)
-
-
-def test_delete_and_kick_job_take_many_ids() -> None:
-    assert parse("delete", "1", str(2**64 - 1)).ids == [1, 2**64 - 1]
-    assert parse("kick-job", "1", "2").ids == [1, 2]
 
 
 WRONG = {
@@ -169,7 +65,7 @@ WRONG = {
     ("stats", "--server", "beanstalk://h:1", "-P", "2"): "cannot be given too",
     ("-H", "h", "stats", "--server", "beanstalk://h:1"): "cannot be given too",
     ("stats", "-H", ""): "the host must be a name",
-    ("-P", "1", "serve"): "behind the verb",
+    ("-P", "1", "serve"): "serve connects to no server",
     ("stats", "-P", "0"): "port must be from 1 to 65535",
     ("stats", "-P", "65536"): "port must be from 1 to 65535",
     ("stats", "-P", "x"): "'x' is not a whole number",
@@ -185,19 +81,6 @@ def test_wrong_usage_is_refused(
     words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert WRONG[words] in error_of(capsys, *words)
-
-
-def test_put_opens_the_file_of_lines(tmp_path: Path) -> None:
-    file = tmp_path / "jobs"
-    file.write_bytes(b"a\n")
-    with parse("put", "--lines", str(file)).input as opened:
-        assert opened.read() == b"a\n"
-
-
-@pytest.mark.parametrize("words", [["put", "-"], ["put", "--lines", "-"]])
-def test_put_takes_standard_input(words: list[str]) -> None:
-    with parse(*words).input as opened:
-        assert opened.fileno() == 0
 
 
 VERBS = [
@@ -223,7 +106,7 @@ VERBS = [
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        parse(verb, "-h")
+        parse([verb, "-h"])
     assert caught.value.code == 0
     # list-tubes is an old name of list.
     assert f"usage: beanstalkt {verb.removesuffix('-tubes')} " in capsys.readouterr().out
@@ -231,36 +114,63 @@ def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str
 
 def test_the_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        parse("--help")
+        parse(["--help"])
     out = capsys.readouterr().out
     for verb in [*VERBS, "work", "serve"]:
         assert verb in out
 
 
 @pytest.fixture
-def module() -> Iterator[str]:
-    """A module that brings its own arguments, as the worker and the server do."""
-    name = "beanstalkt_arguments_of_a_test"
-    made = ModuleType(name)
-
-    def add_arguments(parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--tube", required=True)
-
-    made.__dict__.update(add_arguments=add_arguments, main=lambda options: 7)
-    sys.modules[name] = made
-    yield name
-    del sys.modules[name]
+def group(monkeypatch: pytest.MonkeyPatch) -> dict[str, Verb]:
+    """The verbs of one more group, "extra", whose module holds what the test puts here."""
+    made = ModuleType("beanstalkt.cli.extra")
+    verbs: dict[str, Verb] = {}
+    made.__dict__["VERBS"] = verbs
+    monkeypatch.setitem(sys.modules, made.__name__, made)
+    monkeypatch.setitem(GROUPS, "extra", {"dig": "dig for jobs"})
+    return verbs
 
 
-def test_a_module_brings_its_arguments_and_its_main(module: str) -> None:
-    options = arguments.Parser(module=module).parse_args(["--tube", "t"])
-    assert options.tube == "t"
-    assert options.main(options) == 7
+def test_a_verb_brings_its_arguments_its_check_and_its_run(
+    group: dict[str, Verb], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+        if options.deep < 0:
+            parser.error("too high")
+        options.deep *= 2
+
+    group["dig"] = Verb(
+        lambda options: options.deep,
+        lambda parser: parser.set_defaults(deep=parser.add_argument("deep", type=int).default),
+        check,
+        description="Dig, and dig again.",
+        epilog="example:\n  dig 7",
+    )
+    options = parse(["-P", "1", "dig", "7"])
+    assert options.run(options) == 14
+    assert options.server == "beanstalk://localhost:1"
+    assert "too high" in error_of(capsys, "dig", "--", "-1")
+    with pytest.raises(SystemExit):
+        parse(["dig", "-h"])
+    out = capsys.readouterr().out
+    assert "Dig, and dig again." in out
+    assert "example:\n  dig 7" in out
+    assert "--server" in out
 
 
-def test_a_module_is_not_imported_before_it_is_used(capsys: pytest.CaptureFixture[str]) -> None:
-    parser = arguments.Parser(module="beanstalkt_no_such_module")
-    with pytest.raises(SystemExit) as caught:
-        parser.parse_args([])
-    assert caught.value.code == 2
-    assert "not in this installation" in capsys.readouterr().err
+def test_a_verb_that_connects_to_no_server_takes_none(
+    group: dict[str, Verb], capsys: pytest.CaptureFixture[str]
+) -> None:
+    group["dig"] = Verb(lambda options: 7, connects=False)
+    options = parse(["dig"])
+    assert options.run(options) == 7
+    assert "dig connects to no server" in error_of(capsys, "-P", "1", "dig")
+    assert "unrecognized arguments: -P 1" in error_of(capsys, "dig", "-P", "1")
+
+
+def test_what_is_not_installed_is_missed_only_when_it_is_used(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(GROUPS, "no_such_module", {"dig": "dig for jobs"})
+    assert parse(["stats"]).verb == "stats"
+    assert "this installation cannot run dig" in error_of(capsys, "dig")

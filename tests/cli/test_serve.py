@@ -1,4 +1,4 @@
-"""The embedded server as a program."""
+"""The verb serve: the embedded server as a program."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from beanstalkt.cli.serve import add_arguments
 
 PROGRAM = """
 import argparse, sys
-from beanstalkt.cli.serve import add_arguments, main
+from beanstalkt.cli.serve import add_arguments, serve
 parser = argparse.ArgumentParser()
 add_arguments(parser)
-sys.exit(main(parser.parse_args()))
+sys.exit(serve(parser.parse_args()))
 """
 
 
 @contextmanager
 def serving(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The process, and the first line that it says."""
+    """Start the program; give its process and the first line that it prints."""
     with subprocess.Popen(
         [sys.executable, "-W", "error", "-c", PROGRAM, *arguments],
         stderr=subprocess.PIPE,
@@ -97,15 +97,22 @@ def test_a_host_that_is_none_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [["--port", "65536"], ["--port", "-1"], ["--port", "x"], ["--max-job-size", "1073741825"]],
+    ("arguments", "message"),
+    [
+        (["--port", "65536"], "port must be from 0 to 65535"),
+        (["--port", "-1"], "port must be from 0 to 65535"),
+        (["--port", "x"], "'x' is not a whole number"),
+        (["--max-job-size", "1073741825"], "job size must be from 0 to 1073741824"),
+    ],
 )
-def test_a_bad_number_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bad_number_is_refused(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     with pytest.raises(SystemExit):
         parser.parse_args(arguments)
-    assert "must be a number from 0 to" in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_it_listens_on_loopback_only_unless_told_otherwise() -> None:

@@ -1,4 +1,4 @@
-"""The command line as a user has it: every verb against a real server, and all that goes wrong."""
+"""The command line as users run it: every verb against a real server, and what can go wrong."""
 
 from __future__ import annotations
 
@@ -28,11 +28,12 @@ from beanstalkt import cmd
 from ..support.beanstalkd import HOST, free_port
 from ..support.embedded import AnyServer
 
-TIMEOUT = 30  # seconds; what takes longer hangs
+TIMEOUT = 30
+"""Seconds after which a program is considered to hang."""
 
 
 class Result:
-    """What one run left behind."""
+    """The exit status and the output of one run."""
 
     def __init__(self, status: int, out: str, err: str) -> None:
         self.status = status
@@ -51,7 +52,7 @@ Run = Callable[..., Result]
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BEANSTALKD_URL", raising=False)
-    # What is not written at once is what a closed pipe meets only at the very end.
+    # With it, a closed pipe would not be noticed as late as for most users: at the exit.
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
 
 
@@ -61,7 +62,7 @@ def run(
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Run:
-    """Runs a verb in this process: the same program, without the time to start one."""
+    """Run a verb in this process, which saves the time to start another."""
     monkeypatch.setenv("BEANSTALKD_URL", server.url)
 
     def run(*words: str) -> Result:
@@ -76,7 +77,7 @@ Spawn = Callable[..., "subprocess.Popen[bytes]"]
 
 @pytest.fixture
 def spawn() -> Iterator[Spawn]:
-    """Starts programs of their own; none outlives the test."""
+    """Start the program in processes of their own, which are killed after the test."""
     started: list[subprocess.Popen[bytes]] = []
 
     def spawn(port: int, *words: str, **kwargs: Any) -> subprocess.Popen[bytes]:
@@ -99,7 +100,7 @@ def spawn() -> Iterator[Spawn]:
 
 
 def finish(process: subprocess.Popen[bytes], written: bytes | None = None) -> Result:
-    """What a started program ends with."""
+    """Wait for the end of a started program; return its exit status and output."""
     out, err = process.communicate(written, timeout=TIMEOUT)
     return Result(process.returncode, (out or b"").decode(), err.decode())
 
@@ -107,12 +108,12 @@ def finish(process: subprocess.Popen[bytes], written: bytes | None = None) -> Re
 def wait_until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + TIMEOUT
     while not condition():
-        assert time.monotonic() < deadline, "it did not come to that"
+        assert time.monotonic() < deadline, "the condition was not met in time"
         time.sleep(0.01)
 
 
 def counter(server: AnyServer, name: str, command: bytes = b"stats\r\n") -> int:
-    """One of the server's counters, as the server itself writes it."""
+    """Ask the server for one of its counters, without the client of this package."""
     with server.connect() as sock, sock.makefile("rb") as replies:
         sock.sendall(command)
         size = int(replies.readline().split()[1])
@@ -368,7 +369,7 @@ def test_many_lines_take_no_more_memory_than_one(
         "import sys\n"
         "from beanstalkt import cmd\n"
         "status = cmd.main(sys.argv[1:])\n"
-        # Not getrusage: its maximum begins with that of the process before the exec.
+        # The maximum of getrusage would include that of the process before the exec.
         "peak = next(line for line in open('/proc/self/status') if line.startswith('VmHWM'))\n"
         "print(int(peak.split()[1]) // 1024, file=sys.stderr)\n"
         "sys.exit(status)\n"
@@ -389,9 +390,9 @@ def test_many_lines_take_no_more_memory_than_one(
 
 
 def on_terminal(process: Callable[[int], subprocess.Popen[bytes]]) -> str:
-    """What a program writes to the terminal that it is given for its standard error."""
+    """Return what a program writes to a terminal that is its standard error."""
     ours, theirs = pty.openpty()
-    # A new one has no columns at all, and the bar finds no room.
+    # A new terminal has no columns, and no room for the bar.
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     try:
         started = process(theirs)
@@ -401,7 +402,7 @@ def on_terminal(process: Callable[[int], subprocess.Popen[bytes]]) -> str:
     try:
         while select.select([ours], [], [], TIMEOUT)[0] and (more := os.read(ours, 65536)):
             written += more
-    except OSError:  # what a terminal's end of file is
+    except OSError:  # reading a terminal ends with this error
         pass
     finally:
         os.close(ours)
@@ -511,7 +512,7 @@ def test_a_bad_environment_is_wrong_usage(run: Run, monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture
 def peer() -> Iterator[socket.socket]:
-    """A listening socket, for a server that is none."""
+    """A listening socket, for a peer that is not a server."""
     with socket.create_server((HOST, 0)) as listener:
         listener.settimeout(TIMEOUT)
         yield listener
@@ -541,7 +542,7 @@ def test_a_put_whose_server_dies_is_told(peer: socket.socket, spawn: Spawn) -> N
     assert result.status == 69
     assert result.out == ""
     assert "the server closed the connection" in result.err
-    assert "may have done it" in result.err
+    assert "may have carried out the command" in result.err
 
 
 def test_a_waiting_reserve_ends_with_its_server(server: AnyServer, spawn: Spawn) -> None:

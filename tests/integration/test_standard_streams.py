@@ -1,4 +1,4 @@
-"""The command line with standard streams that are closed, full, or read by nobody."""
+"""The command line with standard streams that are closed or full, or that have no reader."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ import pytest
 from ..support.beanstalkd import Beanstalkd, free_port
 
 TIMEOUT = 30.0
-"""Seconds; what takes longer hangs."""
+"""Seconds after which a program is considered to hang."""
 
 CLOSED = ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"]
-"""What a shell is told, for each stream and for all of them."""
+"""The words that make a shell close each stream, and all of them."""
 
 Result = tuple[int, bytes, bytes]
 
 
 def beanstalkt(server: Beanstalkd | None, *words: str, redirect: str = "") -> Result:
-    """Run the command line from a shell that redirects: its status, what it printed and said."""
+    """Run the command line from a shell that redirects; return its exit status and output."""
     return ended(start(server, *words, redirect=redirect))
 
 
@@ -73,7 +73,7 @@ def put(server: Beanstalkd, body: bytes, tube: bytes = b"mail") -> None:
 
 
 def left(server: Beanstalkd, tube: bytes = b"default") -> int:
-    """How many jobs of the tube are ready or reserved."""
+    """Return how many jobs of the tube are ready or reserved."""
     with server.connect() as sock, sock.makefile("rb") as replies:
         sock.sendall(b"stats-tube %b\r\n" % tube)
         status = replies.readline().split()
@@ -86,7 +86,7 @@ def left(server: Beanstalkd, tube: bytes = b"default") -> int:
 
 @pytest.fixture(autouse=True)
 def buffered(monkeypatch: pytest.MonkeyPatch) -> None:
-    # What is not written at once is what a full device meets only at the very end.
+    # With it, a full device would not be noticed as late as for most users: at the exit.
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
 
 
@@ -200,7 +200,7 @@ FUNCTIONS = ("--call", "tests.support.functions:TABLE")
 
 @contextmanager
 def web() -> Iterator[tuple[str, list[bytes]]]:
-    """A web server that keeps the bodies it gets: its URL, and those."""
+    """Start a web server that keeps the bodies of its requests; give its URL and the bodies."""
     bodies: list[bytes] = []
 
     class Keep(BaseHTTPRequestHandler):
@@ -228,7 +228,7 @@ def web() -> Iterator[tuple[str, list[bytes]]]:
 def test_the_runner_without_a_stream(
     beanstalkd: Beanstalkd, redirect: str, how: str, tmp_path: Path
 ) -> None:
-    """Commands, HTTP requests, coroutine functions and plain ones: all do their work."""
+    """Commands, HTTP requests, coroutine functions and plain functions all do their work."""
     words = [] if how == "SIGTERM" else [how]
     written = tmp_path / "written"
 
@@ -250,7 +250,7 @@ def test_the_runner_without_a_stream(
         written.unlink()
         return found
 
-    # The descriptors that a command finds: its own three, and no other.
+    # The shell writes to each of its three descriptors.
     script = f"cat >>{written}; echo >>{written}; echo out; echo err >&2"
     run(("--exec", f"sh -c '{script}'"), [b"a", b"b", b"c"])
     assert lines() == [b"a", b"b", b"c"]
@@ -260,7 +260,7 @@ def test_the_runner_without_a_stream(
     for name in ("says_async", "says"):
         call = json.dumps({"function": name, "args": [str(written)], "kwargs": {}})
         run(FUNCTIONS, [call.encode()] * 3)
-        # Each writes the number of its process: a child is kept from job to job.
+        # Each function writes the number of its process: a child is kept from job to job.
         numbers = lines()
         assert len(numbers) == 3
         assert len(set(numbers)) == 1
@@ -275,12 +275,12 @@ def test_check_without_a_stream() -> None:
         assert bool(err) == ("2>" not in redirect)
 
 
-# --- a log that nobody reads ------------------------------------------------------------------
+# --- a log without a reader -------------------------------------------------------------------
 
 
 @contextmanager
 def unread_pipe() -> Iterator[tuple[int, int]]:
-    """A pipe with no room for one byte: its reading and its writing end."""
+    """Make a pipe without room for one byte; give its reading end and its writing end."""
     ours, theirs = os.pipe()
     try:
         os.set_blocking(theirs, False)
@@ -368,7 +368,7 @@ def test_what_was_dropped_is_counted_and_told_once_there_is_a_reader(
     floods = [line for line in said if str(line.get("message", "")).endswith("xxx")]
     dropped = next(line["lines"] for line in said if line["event"] == "dropped")
     assert isinstance(dropped, int)
-    # The shorter line of the job itself may have found room, or not.
+    # The line of the job itself is shorter, and may have found room or not.
     assert len(floods) + dropped in (count, count + 1)
     assert 0 < len(floods) < count
     assert "stopping" in [line["event"] for line in said]
@@ -380,7 +380,7 @@ def test_progress_on_a_terminal_that_was_stopped(beanstalkd: Beanstalkd) -> None
     ours, theirs = pty.openpty()
     os.set_blocking(theirs, False)
     try:
-        # As after Ctrl-S: it takes nothing more.
+        # Fill the terminal, as after Ctrl-S.
         while True:
             os.write(theirs, b"x" * 4096)
     except BlockingIOError:

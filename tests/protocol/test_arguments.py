@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beanstalkt import errors
-from beanstalkt.protocol.arguments import MAX_NUMBER, TUBE_NAME, Number, TubeName, check_body
+from beanstalkt.protocol.arguments import (
+    MAX_NUMBER,
+    TUBE_NAME,
+    Number,
+    TubeName,
+    check_body,
+    parse_whole,
+)
 
 tube_names = st.from_regex(TUBE_NAME, fullmatch=True)
 
@@ -33,6 +40,27 @@ def test_numbers_beyond_the_limit_are_refused(value: int, kind: type[int]) -> No
 def test_other_types_of_numbers_are_refused(value: object) -> None:
     with pytest.raises(errors.InvalidArgument, match=f"an int, not {type(value).__name__}"):
         Number("delay", MAX_NUMBER).check(value)
+
+
+@given(st.integers(0, MAX_NUMBER))
+def test_a_number_is_read_from_its_digits(value: int) -> None:
+    assert Number("delay", MAX_NUMBER).parse(str(value)) == value
+
+
+@given(st.integers(max_value=-1) | st.integers(MAX_NUMBER + 1))
+def test_the_digits_of_a_number_beyond_the_limit_are_refused(value: int) -> None:
+    with pytest.raises(errors.InvalidArgument, match=f"delay must be from 0 to {MAX_NUMBER}"):
+        Number("delay", MAX_NUMBER).parse(str(value))
+    assert parse_whole(str(value)) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "-", "1.5", "x", "0x1", "1_0", "+1", " 1", "1\n", "٣", "²", "--1", "1e3", "9" * 5000],
+)
+def test_other_texts_are_no_numbers(text: str) -> None:
+    with pytest.raises(errors.InvalidArgument, match="is not a whole number"):
+        Number("delay", MAX_NUMBER).parse(text)
 
 
 @given(tube_names)

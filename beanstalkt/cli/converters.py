@@ -1,0 +1,62 @@
+"""Converters for the parser: text to a value, or a message that says what is wrong with it."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+from functools import wraps
+from typing import TypeVar
+
+from ..errors import InvalidArgument
+from ..protocol.address import Address
+from ..protocol.arguments import TUBE, Number, parse_whole
+
+T = TypeVar("T")
+
+
+def converter(parse: Callable[[str], T]) -> Callable[[str], T]:
+    """Make a converter of a function that raises InvalidArgument."""
+
+    @wraps(parse)
+    def convert(text: str) -> T:
+        try:
+            return parse(text)
+        except InvalidArgument as error:
+            # argparse shows the message of this error, but not that of a ValueError.
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return convert
+
+
+def number(kind: Number) -> Callable[[str], int]:
+    """Make a converter to one of the protocol's numbers."""
+    return converter(kind.parse)
+
+
+@converter
+def tube(text: str) -> str:
+    """Return `text` if it is the name of a tube."""
+    TUBE.check(text)
+    return text
+
+
+@converter
+def url(text: str) -> str:
+    """Return `text` if it is the URL of a server."""
+    Address.parse(text)
+    return text
+
+
+@converter
+def port(text: str) -> int:
+    """Convert `text` to the TCP port of a server."""
+    return Address(port=parse_whole(text)).port
+
+
+def seconds(text: str) -> float:
+    """Convert `text` to a duration in seconds, which may have a fraction."""
+    value = float(text)
+    if not (math.isfinite(value) and value >= 0):
+        raise argparse.ArgumentTypeError("it must be 0 seconds or more")
+    return value

@@ -1,0 +1,103 @@
+"""The results of the command line: JSON, ids and a progress bar."""
+
+from __future__ import annotations
+
+import base64
+import errno
+import json
+import os
+import sys
+from typing import IO, TYPE_CHECKING, Any, NoReturn
+
+from ..job import Job
+from .stdio import discard_rest
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+
+def emit(text: str | None = None) -> None:
+    """Print a result and flush it, so that a job is shown before anything is done to it.
+
+    Without `text`, only flush. Raises BrokenPipeError if the reader has gone, and another OSError
+    if standard output cannot be written.
+    """
+    if sys.stdout is None:  # it was closed when the program started
+        if text is None:
+            return
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF), "standard output")
+    try:
+        if text is not None:
+            print(text)
+        sys.stdout.flush()
+    except OSError as error:
+        discard_rest(sys.stdout)
+        error.filename = "standard output"
+        raise
+
+
+def flush() -> None:
+    """Flush what argparse or an imported module left in the buffers. Raises what `emit` raises."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        discard_rest(sys.stderr)
+    emit()
+
+
+def emit_json(value: Any) -> None:
+    """Print a result as JSON."""
+    emit(as_json(value))
+
+
+def emit_job(job: Job) -> None:
+    """Print a job as JSON."""
+    emit_json(readable(job))
+
+
+def emit_ids(ids: list[int | None]) -> None:
+    """Print the ids of the jobs that were put, one on each line; skip each None."""
+    known = [str(job_id) for job_id in ids if job_id is not None]
+    if known:
+        emit("\n".join(known))
+
+
+def as_json(value: Any) -> str:
+    """Format a result as JSON of ASCII characters: a body must not control a terminal."""
+    return json.dumps(value, indent=2)
+
+
+def readable(job: Job) -> dict[str, Any]:
+    """Return a job with its body as text, or in base64 if the body is not UTF-8."""
+    try:
+        return {"body": job.body.decode(), "id": job.id}
+    except UnicodeDecodeError:
+        body = base64.b64encode(job.body).decode()
+        return {"body": body, "encoding": "base64", "id": job.id}
+
+
+def ranges(numbers: list[int]) -> str:
+    """Abbreviate rising numbers: 2, 3, 4 and 9 become ``"2-4, 9"``."""
+    spans: list[list[int]] = []
+    for number in numbers:
+        if spans and spans[-1][-1] == number - 1:
+            spans[-1][1:] = [number]
+        else:
+            spans.append([number])
+    return ", ".join("-".join(map(str, span)) for span in spans)
+
+
+def progress_bar(file: IO[bytes]) -> tqdm[NoReturn] | None:
+    """Make a progress bar, in bytes, for reading `file`.
+
+    Returns None if standard error is not a terminal, if `file` is one, or if tqdm (the extra
+    ``cli``) is not installed.
+    """
+    if not sys.stderr.isatty() or file.isatty():
+        return None
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return None
+    size = os.fstat(file.fileno()).st_size or None  # the size of a pipe is unknown
+    return tqdm(total=size, unit="B", unit_scale=True, file=sys.stderr)

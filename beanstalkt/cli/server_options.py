@@ -1,0 +1,74 @@
+"""The options that name the server. They may be given before or after the verb."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+
+from ..errors import InvalidArgument
+from ..protocol.address import DEFAULT_PORT, Address
+from .converters import port, seconds, url
+
+CONNECT_TIMEOUT = 3.0
+"""Seconds to try to connect, unless ``--connect-timeout`` is given."""
+
+
+def add_to(parser: argparse.ArgumentParser) -> None:
+    """Add the options to the parser of the program or of a verb, without defaults."""
+    group = parser.add_argument_group("the server")
+    # A default of a verb's parser would overwrite what was given before the verb.
+    add = partial(group.add_argument, default=argparse.SUPPRESS)
+    add(
+        "--server",
+        type=url,
+        metavar="URL",
+        help="beanstalk://host:port, beanstalks://host:port (TLS) or unix:///path",
+    )
+    add(
+        "-H", "--host", dest="server_host", metavar="HOST", help="host name or address (localhost)"
+    )
+    add(
+        "-P",
+        "--port",
+        dest="server_port",
+        type=port,
+        metavar="PORT",
+        help=f"TCP port ({DEFAULT_PORT})",
+    )
+    add(
+        "--connect-timeout",
+        type=seconds,
+        metavar="SECONDS",
+        help=f"how long to try to connect ({CONNECT_TIMEOUT:g})",
+    )
+
+
+def set_defaults(parser: argparse.ArgumentParser) -> None:
+    """Set the defaults of the options, on the parser of the program."""
+    parser.set_defaults(
+        server=None, server_host=None, server_port=None, connect_timeout=CONNECT_TIMEOUT
+    )
+
+
+def check(parser: argparse.ArgumentParser, options: argparse.Namespace, *, connects: bool) -> None:
+    """Make one URL of the options, in ``options.server``; refuse options that contradict it.
+
+    `connects` is whether the verb connects to a server. If not, all of the options are refused.
+    """
+    host, port = options.server_host, options.server_port
+    if not connects and (options.server, host, port) != (None, None, None):
+        parser.error(
+            f"{options.verb} connects to no server: leave out --server, -H and -P before the "
+            f"verb, and give the options of {options.verb} after the verb"
+        )
+    if host is None and port is None:
+        return
+    if options.server is not None:
+        parser.error("--server names the host and port already: -H and -P cannot be given too")
+    try:
+        address = Address(
+            "localhost" if host is None else host, DEFAULT_PORT if port is None else port
+        )
+    except InvalidArgument as error:
+        parser.error(str(error))
+    options.server = str(address)

@@ -1,0 +1,85 @@
+"""How results are printed."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from beanstalkt.cli.output import as_json, emit, emit_ids, progress_bar, ranges, readable
+from beanstalkt.job import Job
+
+
+def test_a_job_is_shown_with_its_keys_in_this_order() -> None:
+    shown = as_json(readable(Job(1, b"A job to work on")))
+    assert shown == '{\n  "body": "A job to work on",\n  "id": 1\n}'
+
+
+@given(st.binary())
+def test_every_body_can_be_had_back(body: bytes) -> None:
+    shown = as_json(readable(Job(7, body)))
+    assert shown.isascii()
+    assert not any(ord(letter) < 32 and letter != "\n" for letter in shown)
+    job = json.loads(shown)
+    assert job["id"] == 7
+    if "encoding" in job:
+        assert job["encoding"] == "base64"
+        assert base64.b64decode(job["body"]) == body
+        with pytest.raises(UnicodeDecodeError):
+            body.decode()
+    else:
+        assert job["body"].encode() == body
+
+
+@pytest.mark.parametrize(
+    ("ids", "printed"), [([1, None, 3], "1\n3\n"), ([], ""), ([None, None], "")]
+)
+def test_ids_are_printed_one_on_each_line(
+    ids: list[int | None], printed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    emit_ids(ids)
+    assert capsys.readouterr().out == printed
+
+
+def test_a_result_is_written_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "out"
+    with file.open("w") as stream:  # a file is buffered
+        monkeypatch.setattr(sys, "stdout", stream)
+        emit("a result")
+        assert file.read_text() == "a result\n"
+
+
+def test_a_result_that_cannot_be_written_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open("/dev/full", "w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        with pytest.raises(OSError, match="standard output") as caught:
+            emit("a result")
+        assert caught.value.filename == "standard output"
+        # What is left in the buffer goes nowhere, when the stream is closed here.
+
+
+def test_a_closed_standard_output_takes_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    emit()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        emit("a result")
+
+
+def test_the_bar_is_for_terminals_only(capsys: pytest.CaptureFixture[str]) -> None:
+    with open(os.devnull, "rb") as file:
+        assert progress_bar(file) is None
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [([], ""), ([7], "7"), ([2, 3], "2-3"), ([2, 3, 4, 9], "2-4, 9"), ([1, 3, 4], "1, 3-4")],
+)
+def test_rising_numbers_are_abbreviated(numbers: list[int], text: str) -> None:
+    assert ranges(numbers) == text

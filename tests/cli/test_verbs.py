@@ -1,0 +1,43 @@
+"""The table of verbs agrees with the modules of their groups, which are imported late."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from beanstalkt.cli.verbs import ALIASES, GROUPS, load
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_group_has_the_verbs_of_the_table_and_no_other(group: str) -> None:
+    module = __import__(f"beanstalkt.cli.{group}", fromlist=["VERBS"])
+    assert list(module.VERBS) == list(GROUPS[group])
+    for name in GROUPS[group]:
+        assert load(group, name) is module.VERBS[name]
+
+
+def test_a_name_is_that_of_one_verb() -> None:
+    verbs = [name for summaries in GROUPS.values() for name in summaries]
+    aliases = [alias for names in ALIASES.values() for alias in names]
+    assert len({*verbs, *aliases}) == len(verbs) + len(aliases)
+    assert set(ALIASES) <= set(verbs)
+
+
+@pytest.mark.parametrize("words", [["-h"], ["put", "-h"], ["stats-job", "-h"], ["serve", "-h"]])
+def test_the_verbs_do_not_import_what_they_do_not_use(words: list[str]) -> None:
+    program = (
+        "import sys, beanstalkt.cmd as cmd\n"
+        f"try: cmd.main({words})\n"
+        "except SystemExit: pass\n"
+        "print(*sys.modules, file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=30
+    )
+    modules = set(done.stderr.split())
+    used = [group for group in GROUPS if words[0] in GROUPS[group]]
+    assert [group for group in GROUPS if f"beanstalkt.cli.{group}" in modules] == used
+    assert not modules & {"tqdm", "importlib.metadata", "beanstalkt.worker", "aiohttp"}
+    assert ("beanstalkt.server" in modules) == (words[0] == "serve")
