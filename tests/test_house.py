@@ -53,6 +53,10 @@ RULES: dict[str, set[str]] = {
     "worker.handlers.command": GROUND | HANDLER | {"worker.handlers.command"},
     "worker.handlers.http": GROUND | HANDLER | {"worker.handlers.http"},
     "worker.handlers.function": GROUND | HANDLER | {"worker.handlers.function", "dispatch"},
+    "django": GROUND | {"django", "blocking", "dispatch"},
+    # What a task raises to be run again is the runner's.
+    "django.task_run": {"django", "worker"},
+    "django.runner": {"cmd", "worker.config", "worker.handlers"},
     "testing": GROUND | {"client", "server"},
     "cli": {""},
     "cmd": {"cli"},
