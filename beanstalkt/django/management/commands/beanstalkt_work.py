@@ -8,6 +8,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import connections
 
 from ... import runner
 from ...configuration import configuration
@@ -18,8 +19,8 @@ class Command(BaseCommand):
 
     help = (
         "Reserve jobs, and run the functions of the dispatch table and the tasks of the project "
-        "for them. Options beat variables such as BEANSTALKT_TIMEOUT, which beat BEANSTALKT "
-        "['WORKER'] of the settings."
+        "for them. Options beat variables such as BEANSTALKT_TIMEOUT, which beat the "
+        "settings."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -68,6 +69,7 @@ class Command(BaseCommand):
         if not found:
             raise CommandError("There is no tube to work on: set BEANSTALKT['TUBES'].")
         given = {name: options[name] for name in runner.OPTIONS if options.get(name) is not None}
+        connections.close_all()  # those that the system checks have opened: nothing here uses them
         status = runner.work(
             chosen.server, found, given, chosen.worker, bool(options["only_check"])
         )
