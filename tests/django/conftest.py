@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -17,11 +18,16 @@ if find_spec("django") is None:
 else:
     import django
     from django.conf import settings
+    from django.db import connections
     from django.test import override_settings
+
+    FOLDER = TemporaryDirectory()
 
     settings.configure(
         ALLOWED_HOSTS=["testserver"],
-        DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+        DATABASES={
+            "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": f"{FOLDER.name}/db"}
+        },
         INSTALLED_APPS=["beanstalkt.django"],
         ROOT_URLCONF="tests.django.urls",
         SECRET_KEY="no secret",
@@ -40,6 +46,13 @@ else:
         USE_TZ=True,
     )
     django.setup()
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    """Nobody's database connection is left open."""
+    yield
+    connections.close_all()
 
 
 @pytest.fixture

@@ -83,7 +83,7 @@ def generator() -> Any:
 class Steps(SafeTask):
     timeout_timedelta = timedelta(seconds=0.2)
 
-    def run(self, seconds: float) -> None:
+    def run(self, seconds: float) -> Any:
         calls.append("run")
         time.sleep(seconds)
 
@@ -93,7 +93,7 @@ class Steps(SafeTask):
     def on_success(self, *args: Any, **kwargs: Any) -> None:
         calls.append("success")
 
-    def on_completion(self, *args: Any, **kwargs: Any) -> None:
+    def on_completion(self, *args: Any, **kwargs: Any) -> Any:
         calls.append("completion")
 
 

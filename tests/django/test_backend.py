@@ -6,6 +6,7 @@ import json
 import pickle
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from datetime import timezone as zones
 from typing import Any
@@ -235,7 +236,7 @@ def test_a_function_within_another_is_no_task() -> None:
     def inner() -> None: ...
 
     with pytest.raises(InvalidTask, match="module level"):
-        some_tasks.task(inner)
+        replace(some_tasks.noop, func=inner)
 
 
 def test_an_enqueued_task_may_be_pickled(client: Client) -> None:

@@ -31,10 +31,10 @@ def grown_old() -> None:
 class Looks(SafeTask):
     """Notes whether the connection was closed before, and leaves another old one."""
 
-    def run(self) -> None:
+    def run(self) -> Any:
         some_tasks.calls.append(connection.connection is None)
 
-    def on_completion(self) -> None:
+    def on_completion(self) -> Any:
         grown_old()
 
 
@@ -46,13 +46,7 @@ class LooksAsync(Looks):
         await sync_to_async(grown_old)()
 
 
-@pytest.fixture
-def kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Connections of a database in memory may be closed."""
-    monkeypatch.setattr(connection, "is_in_memory_db", lambda: False)
-
-
-def test_old_connections_are_closed_before_and_after(kept: None) -> None:
+def test_old_connections_are_closed_before_and_after() -> None:
     grown_old()
     some_tasks.calls.clear()
     assert perform(with_fresh_connections(make_entry("it", Looks))(), [], {}) is None
@@ -63,11 +57,7 @@ def test_old_connections_are_closed_before_and_after(kept: None) -> None:
 async def test_those_of_a_coroutine_task_are_closed_in_their_thread() -> None:
     some_tasks.calls.clear()
 
-    def prepared() -> None:
-        connection.is_in_memory_db = lambda: False
-        grown_old()
-
-    await sync_to_async(prepared)()
+    await sync_to_async(grown_old)()
     task = with_fresh_connections(make_entry("it", LooksAsync))()
     assert await perform_async(task, [], {}) is None
     assert some_tasks.calls == [True]
@@ -102,7 +92,7 @@ async def test_a_coroutine_task_keeps_them_too(seconds: float, hooks: list[str])
 
 
 class FailsAtTheEnd(some_tasks.Steps):
-    def on_completion(self, *args: Any, **kwargs: Any) -> None:
+    def on_completion(self, *args: Any, **kwargs: Any) -> Any:
         raise ValueError("at the end")
 
 

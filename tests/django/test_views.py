@@ -6,6 +6,7 @@ import json
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from sqlite3 import ProgrammingError
 from typing import Any
 
 import pytest
@@ -34,7 +35,7 @@ TABLE = {
 def query() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
-    some_tasks.calls.append(connection)
+    some_tasks.calls.append(connection.connection)
 
 
 @pytest.fixture(autouse=True)
@@ -138,14 +139,12 @@ def test_the_alarm_of_the_program_has_its_handler_again() -> None:
 
 
 def test_database_connections_of_its_threads_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    closed: list[threading.Thread] = []
-    monkeypatch.setattr(
-        "beanstalkt.django.views.connections.close_all",
-        lambda: closed.append(threading.current_thread()),
-    )
+    opened: list[Any] = []
+    monkeypatch.setattr(some_tasks, "calls", opened)
     assert in_thread(lambda: post(encode("query", [], {})))[0] == 200
-    assert len(closed) >= 1
-    assert threading.main_thread() not in closed
+    (raw,) = opened
+    with pytest.raises(ProgrammingError, match="closed database"):
+        raw.execute("SELECT 1")
 
 
 async def test_it_works_under_asgi() -> None:
