@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from typing import Any
 
 from django.core.signals import setting_changed
@@ -29,13 +30,19 @@ def client() -> Client:
     return found
 
 
-def _close(*, setting: str, **_: object) -> None:
+@atexit.register
+def _close() -> None:
+    while _clients:
+        _clients.popitem()[1].close()
+
+
+def _forget(*, setting: str, **_: object) -> None:
     if setting == SETTING:
-        while _clients:
-            _clients.popitem()[1].close()
+        _close()
 
 
-setting_changed.connect(_close)
+# Sent by the test tools of Django, such as override_settings.
+setting_changed.connect(_forget)
 
 
 def put(
