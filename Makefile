@@ -2,6 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+# The tests start hundreds of processes: what they import is compiled once, and not by each.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test lint types unit soak beanstalkd bench clean
 
 # With the beanstalkd that runs here, if one does; else with the embedded server.
@@ -17,14 +20,19 @@ lint: .venv/ready
 types: .venv/ready
 	$(BIN)/mypy
 
+# Twice as many at once as there are processors, because most tests wait for a server. They are
+# given out one by one, and a process that has none left takes some from another.
+WORKERS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
+PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+
 unit: .venv/ready beanstalkd
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 # The long tests, SOAK times as long as in make test: make soak SOAK=1000
 SOAK ?= 20
 
 soak: .venv/ready beanstalkd
-	SOAK=$(SOAK) $(BIN)/python -m pytest -m soak
+	SOAK=$(SOAK) $(PYTEST) -m soak
 
 bench: .venv/ready beanstalkd
 	$(BIN)/pip install --quiet --editable '.[bench]'
@@ -47,3 +55,4 @@ beanstalkd:
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find beanstalkt benchmarks tests -name __pycache__ -prune -exec rm -rf {} +

@@ -88,5 +88,5 @@ def server(request: pytest.FixtureRequest) -> Iterator[AnyServer]:
 
 @pytest.fixture(params=["beanstalkd", "embedded"])
 def apart(request: pytest.FixtureRequest) -> Iterator[Beanstalkd]:
-    """The same, each in a process of its own."""
+    """A real server and the embedded one, each in a process of its own and fresh for the test."""
     yield from either(request, Apart)

@@ -6,7 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .support.beanstalkd import Beanstalkd, free_port
+from .support.beanstalkd import Beanstalkd
+from .support.ports import free_port
 
 DEMO = Path(__file__).parent.parent / "demo.py"
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -22,12 +23,17 @@ CORE = {
     "worker.worker",
     "worker.runner",
     "worker.slot",
+    "worker.attempt",
+    "worker.job_executor",
     "worker.held_job",
     "worker.prefetch",
     "worker.burst",
-    "worker.pool",
+    "worker.tube_slots",
+    "worker.tube_scan",
     "worker.signals",
     "worker.events",
+    "worker.observers",
+    "worker.timing",
     "worker.policy",
     "worker.config.settings",
 }
@@ -44,9 +50,13 @@ RULES: dict[str, set[str]] = {
     "dispatch": GROUND | {"dispatch", "client"},
     # The core of the runner knows no handler but the base of all, no log, and no configuration.
     "worker": GROUND | CORE | {"client", "worker.handlers.base"},
+    # Puts a runner together for a program: settings, the one handler, and the usual observers.
+    "worker.worker": GROUND
+    | CORE
+    | {"worker.handlers.coroutine", "worker.config.values", "worker.log"},
     "worker.policy": {"worker.policy", "protocol"},
     "worker.process": {"worker.process", "worker.handlers.base", "worker.policy"},
-    "worker.log": {"worker.log", "worker.events", "worker.policy"},
+    "worker.log": {"worker.log", "worker.events", "worker.policy", "errors"},
     "worker.config": GROUND | HANDLER | {"worker.config", "worker.handlers.registry"},
     # Handlers never import each other; the registry finds them by name.
     "worker.handlers": GROUND | HANDLER,
@@ -203,6 +213,7 @@ PUBLIC = [
     "beanstalkt.testing:beanstalkd_server",
     "beanstalkt.testing:beanstalkt_client",
     "beanstalkt.cmd:main",
+    *(["beanstalkt.django:schedule_function"] if find_spec("django") else []),
 ]
 
 

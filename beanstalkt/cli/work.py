@@ -14,14 +14,19 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from ..errors import ConnectionLost
-from ..worker.config.loading import COMMON, ON_EXIT, RUN, ConfigError, Flags, load
-from ..worker.config.settings import EVERY_TUBE, Settings
+from ..worker.config.loading import load
+from ..worker.config.options import COMMON, ON_EXIT, RESERVED, RUN
+from ..worker.config.settings import EVERY_TUBE, ConfigError, Settings
+from ..worker.config.sources import Flags
 from ..worker.handlers.base import CannotStart, Option
-from ..worker.handlers.registry import HANDLERS
-from ..worker.log.lines import Once, TextFormatter, as_line, log
+from ..worker.handlers.registry import HandlerError, load_handlers
+from ..worker.log.lines import FORMATTERS, RepeatFilter, TextFormatter, as_line, log
+from ..worker.log.observer import LogObserver
 from ..worker.log.progress import Progress
 from ..worker.log.spool import Spool, text_stream
-from ..worker.process.orphans import reaped
+from ..worker.log.systemd import SystemdObserver
+from ..worker.process.command_guard import guarded
+from ..worker.process.orphan_reaper import reap_orphans
 from ..worker.runner import Runner, Stage
 from ..worker.signals import signals
 from .exit_status import DONE, NO_SERVER, USAGE
@@ -66,7 +71,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the verb to its parser."""
     _add_tubes(parser.add_argument_group("which tubes"))
     group = parser.add_argument_group("what to run")
-    for handler in HANDLERS:
+    try:
+        # The flags must be known before it is known which handlers are needed.
+        handlers = load_handlers(RESERVED)
+    except HandlerError as error:
+        parser.error(str(error))
+    for handler in handlers:
         for option in handler.options:
             _add_option(group, option)
     group = parser.add_argument_group("what becomes of a job")
@@ -143,7 +153,7 @@ def work(options: argparse.Namespace) -> int:
     if options.only_check:
         _describe(settings)
         return DONE
-    burst, formatter = settings.run["burst"], settings.run["log_format"]
+    burst, formatter = settings.run["burst"], FORMATTERS[settings.run["log_format"]]
     spool.tell_dropped = _dropped(formatter())
     progress = Progress() if burst and sys.stderr.isatty() else None
     _log_to(progress or logging.StreamHandler(), formatter())
@@ -154,7 +164,11 @@ def work(options: argparse.Namespace) -> int:
         max_jobs=settings.run["max_jobs"],
         connect_timeout=options.connect_timeout,
         reread=(lambda: load(flags, os.environ, check=True)) if flags.config is not None else None,
-        on_ended=progress.ended if progress is not None else None,
+        observers=[
+            LogObserver(),
+            SystemdObserver(),
+            *([progress] if progress is not None else []),
+        ],
     )
     status = asyncio.run(_run(runner, spool))
     if progress is not None:
@@ -171,8 +185,9 @@ async def _run(runner: Runner, spool: Spool) -> int:
         last = number
 
     try:
-        with signals(runner, hangup=True, on_stop=on_stop), reaped(runner.in_process):
-            await runner.run()
+        with signals(runner, hangup=True, on_stop=on_stop), reap_orphans(runner.runs_in_process):
+            async with guarded():
+                await runner.run()
     except ConnectionLost as error:
         log.error("%s", error)
         return NO_SERVER
@@ -180,7 +195,7 @@ async def _run(runner: Runner, spool: Spool) -> int:
         log.error("%s", error)
         return USAGE
     status = 128 + last if runner.stage is Stage.KILLING else DONE
-    if runner.left:
+    if runner.has_running_slots:
         # Some coroutines ignore that they are cancelled: asyncio would wait for them forever.
         logging.shutdown()
         spool.finish()
@@ -230,7 +245,7 @@ def _dropped(formatter: logging.Formatter) -> Callable[[int], str]:
 
 def _log_to(handler: logging.Handler, formatter: logging.Formatter) -> None:
     handler.setFormatter(formatter)
-    handler.addFilter(Once())
+    handler.addFilter(RepeatFilter())
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.INFO)

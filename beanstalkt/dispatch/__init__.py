@@ -1,6 +1,6 @@
-"""Python functions as jobs: scheduling them, tables of them, and a web handler that runs them.
+"""Python functions as jobs: schedule them, list them in tables, call them over HTTP.
 
-:func:`schedule_function` puts a job that says which function to call, and with what. The runner
+:func:`schedule_function` puts a job that names a function and its arguments. The runner
 (``work --call package.module:TABLE``) or :class:`DispatcherHandler` looks the name up in a
 dispatch table, ``name → module.path.to.function``, and calls it. :class:`SafeTask` is a function
 with a time limit and hooks.
@@ -27,8 +27,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    # tornado.web is large, and neither a program that only schedules nor a child that only
-    # runs functions needs it.
+    # tornado.web is large, and is needed neither by a program that only schedules functions nor by
+    # a child that only calls them.
     if name == "DispatcherHandler":
         from .web import DispatcherHandler
 

@@ -1,4 +1,4 @@
-"""A call of a function as the body of a job: ``{"function": …, "args": […], "kwargs": {…}}``."""
+"""A function call as the body of a job: ``{"function": ..., "args": [...], "kwargs": {...}}``."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ..errors import InvalidArgument
 
 
 class BadCall(ValueError):
-    """A body that calls nothing, and never will; the message says why."""
+    """Report a body that is no call of a function in the table; the message says why."""
 
 
 @dataclass(frozen=True)
 class Call:
-    """What to call, and with what.
+    """A call: the name of a function, and its arguments.
 
-    :ivar function: its name in the dispatch table; None: the body names none
+    :ivar function: its name in the dispatch table; None: the body names no function
     """
 
     function: str | None
@@ -33,10 +33,10 @@ class Call:
 
 
 def encode(function: str, args: Iterable[Any], kwargs: Mapping[str, Any]) -> bytes:
-    """The body of a job that calls it.
+    """Return the body of a job that calls a function.
 
-    Raises InvalidArgument for whatever would not arrive as it was sent: it takes None, bool,
-    int, finite float, str, list, and dict with keys that are str.
+    Arguments may be None, bool, int, finite float, str, list, and dict with keys that are str.
+    Raises InvalidArgument for all others, because the function would get something else.
     """
     if not isinstance(function, str) or not function:
         raise InvalidArgument(f"the name of a function must be a str, not {function!r}")
@@ -63,8 +63,8 @@ class _NotJSON(Exception):
 
 
 def _check(value: object) -> None:
-    # json.dumps would turn a tuple into a list, the key 1 into "1", and NaN into what no other
-    # language reads: the function would get something else than it was sent.
+    # json.dumps would turn a tuple into a list, the key 1 into "1", and NaN into text that few
+    # other languages can read.
     if value is None or isinstance(value, str | int):
         return
     if isinstance(value, float):
@@ -91,7 +91,7 @@ def _kind(value: object) -> str:
 
 
 def decode(body: bytes) -> Call:
-    """The call that a body says, plain or in base64. Raises BadCall."""
+    """Return the call that a body describes, plain or in base64. Raises BadCall."""
     try:
         call = json.loads(_text(body), parse_constant=_refuse)
     except BadCall:

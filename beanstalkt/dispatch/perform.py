@@ -1,4 +1,4 @@
-"""Runs a task with its limit and its hooks: here, on the event loop, or in a thread."""
+"""Runs a task with its limit and its hooks: in the main thread, on the loop, or in a thread."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NoReturn
 
+from ..client.transport import within
 from .safetask import SafeTask, TaskTimeout
 
 log = logging.getLogger("beanstalkt.task")
@@ -19,8 +20,10 @@ log = logging.getLogger("beanstalkt.task")
 
 @dataclass(frozen=True)
 class _Step:
+    """A call to make: of the task's ``run``, or of a hook."""
+
     call: Callable[[], object]
-    #: seconds; None: no limit
+    #: seconds that the call may take; None: no limit
     limit: float | None = None
 
 
@@ -28,8 +31,10 @@ Steps = Generator[_Step, "BaseException | None", "BaseException | None"]
 
 
 def _steps(task: SafeTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Steps:
-    """What is to be called, in order. It is sent what each has raised, and gives at the end what
-    made the task fail."""
+    """Yield the calls to make, in order; return the exception that made the task fail.
+
+    Each yield must be sent the exception that the call has raised, or None.
+    """
     name = type(task).__qualname__
     limit = None if task.timeout_timedelta is None else task.timeout_timedelta.total_seconds()
     failure = yield _Step(partial(task.run, *args, **kwargs), limit)
@@ -50,7 +55,7 @@ def _steps(task: SafeTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> St
 def perform(
     task: SafeTask, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> BaseException | None:
-    """Run it here, in the main thread; gives what made it fail."""
+    """Run a task in the main thread; return the exception that made it fail, or None."""
     steps = _steps(task, args, kwargs)
     try:
         step = next(steps)
@@ -67,7 +72,7 @@ def _attempt(step: _Step) -> BaseException | None:
             result = step.call()
             if inspect.iscoroutine(result):
                 asyncio.run(result)
-    # Whatever it is, sys.exit() and a Stopped included: the hooks come next.
+    # SystemExit and Stopped included: the hooks must be called after any of them.
     except BaseException as error:
         return error
     return None
@@ -96,10 +101,12 @@ async def perform_async(
     kwargs: Mapping[str, Any],
     in_thread: bool = False,
 ) -> BaseException | None:
-    """Run it on the loop, or what is no coroutine of it in a thread; gives what made it fail.
+    """Run a task on the event loop; return the exception that made it fail, or None.
 
-    Cancelled, it cancels ``run``, and the hooks still follow; the failure is a CancelledError
-    then. A thread cannot be stopped: past the limit it is left to itself.
+    When this is cancelled, it cancels ``run``, and then calls the hooks; the exception is a
+    CancelledError. A thread cannot be stopped: past the limit it is left to itself.
+
+    :param in_thread: call plain functions in a thread
     """
     steps = _steps(task, args, kwargs)
     try:
@@ -123,14 +130,14 @@ async def _attempt_async(step: _Step, in_thread: bool) -> BaseException | None:
             result = step.call()
         if inspect.isawaitable(result):
             await _limited(result, step.limit)
-    # Whatever it is: out of a task, a KeyboardInterrupt or SystemExit would end the loop.
+    # A KeyboardInterrupt or SystemExit that left a task would end the loop.
     except BaseException as error:
         return error
     return None
 
 
 def _called(call: Callable[[], object]) -> tuple[object, BaseException | None]:
-    """As values: a StopIteration cannot be raised through a future."""
+    """Return the result and the exception: a StopIteration cannot be raised through a future."""
     try:
         return call(), None
     except BaseException as error:
@@ -138,28 +145,21 @@ def _called(call: Callable[[], object]) -> tuple[object, BaseException | None]:
 
 
 async def _limited(awaitable: Awaitable[Any], seconds: float | None) -> Any:
+    """Return the result of an awaitable. Raises TaskTimeout if it takes more than `seconds`."""
     if seconds is None:
         return await awaitable
-
-    async def caught() -> tuple[Any, BaseException | None]:
-        # A SystemExit that ended a task would end the loop.
-        try:
-            return await awaitable, None
-        except BaseException as error:
-            return None, error
-
-    task = asyncio.ensure_future(caught())
     try:
-        done, _ = await asyncio.wait({task}, timeout=seconds)
-        if not done:
-            task.cancel()
-            await asyncio.wait({task})
-            raise TaskTimeout(f"it took more than {seconds:g} s")
-    except asyncio.CancelledError:
-        task.cancel()
-        await asyncio.wait({task})
-        raise
-    result, error = task.result()
+        result, error = await within(seconds, _outcome(awaitable))
+    except OSError:  # the task's own errors are returned
+        raise TaskTimeout(f"it took more than {seconds:g} s") from None
     if error is not None:
         raise error
     return result
+
+
+async def _outcome(awaitable: Awaitable[Any]) -> tuple[Any, BaseException | None]:
+    """Return the result and the exception: a SystemExit that left a task would end the loop."""
+    try:
+        return await awaitable, None
+    except BaseException as error:
+        return None, error

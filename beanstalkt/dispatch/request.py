@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from .call import BadCall, Call, decode
 from .safetask import SafeTask
-from .table import Entry, NotATask, Unlocated, make_entry
+from .table import NotATask, TableEntry, Unlocated, make_entry
 
 NO_TABLE = "no table configured"
 MISSING_ARGUMENT = "missing argument"
@@ -28,7 +28,7 @@ class Refused(Exception):
         self.error = error
 
 
-def find(table: Mapping[str, object] | None, body: bytes) -> tuple[Entry, Call]:
+def find(table: Mapping[str, object] | None, body: bytes) -> tuple[TableEntry, Call]:
     """Look up the function that a request's body says; a plain one may take 2 minutes.
 
     Raises Refused.

@@ -1,4 +1,4 @@
-"""Puts jobs that call functions."""
+"""Schedules a function: puts a job that calls it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from .call import encode
 
 @dataclass(frozen=True)
 class Scheduled:
-    """The name of a function together with how its job is put.
+    """Name a function, and say how its job is put.
 
-    It stands where the name stands, so that every keyword remains the function's own:
+    It takes the place of the name, so that every keyword is an argument of the function:
     ``schedule_function(client, "mail", Scheduled("send", delay=60), to, priority="high")``.
 
-    :ivar name: of the function, in the dispatch table
+    :ivar name: name of the function in the dispatch table
     :ivar priority: 0 is the most urgent, 2**32 - 1 the least
-    :ivar delay: seconds before it is ready
-    :ivar ttr: seconds that a worker may hold it
+    :ivar delay: seconds until the job is ready
+    :ivar ttr: seconds that a worker may hold the job
     """
 
     name: str
@@ -33,13 +33,13 @@ class Scheduled:
 def schedule_function(
     client: Client, tube: str, name: str | Scheduled, /, *args: Any, **kwargs: Any
 ) -> asyncio.Future[int]:
-    """Put a job that calls the function with these arguments; gives its id.
+    """Put a job that calls the function with these arguments; the result is its id.
 
-    :param name: the function's name in the dispatch table of whoever works on the tube
+    :param name: name of the function in the dispatch table of the workers
     :param args: None, bool, int, finite float, str, and lists and dicts of them, as `kwargs`
 
-    Raises InvalidArgument for whatever is not JSON, before anything is sent; else what
-    :meth:`Client.put <beanstalkt.Client.put>` raises.
+    Raises InvalidArgument, before anything is sent, for arguments that are not JSON; and
+    whatever :meth:`Client.put <beanstalkt.Client.put>` raises.
     """
     scheduled = name if isinstance(name, Scheduled) else Scheduled(name)
     body = encode(scheduled.name, args, kwargs)

@@ -1,4 +1,4 @@
-"""The dispatch table: which names may be called, and what stands behind each."""
+"""The dispatch table: the names that may be called, and the function of each."""
 
 from __future__ import annotations
 
@@ -12,45 +12,46 @@ from typing import Any
 from .call import BadCall, Call
 from .safetask import SafeTask
 
-SHOWN = 300
-"""Characters of an error of somebody else's that stand in one of ours."""
+MAX_QUOTED = 300
+"""Characters of a name or of another error that a message quotes."""
 
 
 class TableError(ValueError):
-    """Something is wrong with a table."""
+    """Report that something is wrong with a table."""
 
 
 class Unlocated(TableError):
-    """A path that leads nowhere."""
+    """Report a path at which nothing is found."""
 
 
 class NotATask(TableError):
-    """A path that leads to something that cannot be run."""
+    """Report a path to something that cannot be run."""
 
 
 class UnknownFunction(BadCall):
-    """A name that is not in the table."""
+    """Report a name that is not in the table."""
 
 
 class FunctionTask(SafeTask):
-    """A function as a task without hooks."""
+    """Make a task without hooks of a function."""
 
     def __init__(self, function: Callable[..., Any], timeout: timedelta | None) -> None:
         self.run = function  # type: ignore[method-assign]
         self.timeout_timedelta = timeout
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError  # each instance has its function in this place
+        """Call the function."""
+        raise NotImplementedError  # the function of each instance replaces this
 
 
 @dataclass(frozen=True)
-class Entry:
-    """What stands behind one name.
+class TableEntry:
+    """The function or SafeTask of one name.
 
-    :ivar make: gives the task for one job
-    :ivar signature: of its ``run``; None: it tells none
-    :ivar asynchronous: ``run`` is a coroutine function
-    :ivar timeout: seconds that it allows itself; None: no limit of its own
+    :ivar make: returns the task for one job
+    :ivar signature: the signature of its ``run``; None: unknown
+    :ivar asynchronous: whether ``run`` is a coroutine function
+    :ivar timeout: seconds that the task may take by its own limit; None: it has none
     """
 
     name: str
@@ -60,32 +61,32 @@ class Entry:
     timeout: float | None
 
     def check(self, call: Call) -> None:
-        """Raise BadCall if it does not take these arguments."""
+        """Raise BadCall unless the function takes the arguments of the call."""
         if self.signature is not None:
             try:
                 self.signature.bind(*call.args, **call.kwargs)
             except TypeError as error:
-                raise BadCall(f"{self.name}: {str(error)[:SHOWN]}") from None
+                raise BadCall(f"{self.name}: {str(error)[:MAX_QUOTED]}") from None
 
 
 class Table:
-    """All the names, each with what stands behind it.
+    """The names that may be called.
 
-    :param only: the name that a body need not say, because there is no other
+    :param only: the name of the only function, which a body need not give; else None
     """
 
-    def __init__(self, entries: Mapping[str, Entry], only: str | None = None) -> None:
+    def __init__(self, entries: Mapping[str, TableEntry], only: str | None = None) -> None:
         self.entries = dict(entries)
         self.only = only
 
     @classmethod
     def load(cls, source: str | Mapping[str, object]) -> Table:
-        """Import and check everything.
+        """Import and check all functions of a table.
 
         :param source: a mapping from name to path (or to a function or SafeTask); or the path of
             such a mapping or of a single function, ``package.module:NAME``
 
-        Raises TableError, which tells everything that is wrong at once.
+        Raises TableError, whose message says everything that is wrong.
         """
         if not isinstance(source, str):
             return cls._of(source)
@@ -97,7 +98,7 @@ class Table:
 
     @classmethod
     def _of(cls, targets: Mapping[Any, object]) -> Table:
-        entries: dict[str, Entry] = {}
+        entries: dict[str, TableEntry] = {}
         problems: list[str] = []
         for name, target in targets.items():
             try:
@@ -112,30 +113,30 @@ class Table:
             raise TableError("; ".join(problems))
         return cls(entries)
 
-    def find(self, call: Call) -> Entry:
-        """What the call wants to be called. Raises BadCall, also for wrong arguments."""
+    def find(self, call: Call) -> TableEntry:
+        """Return the entry for a call. Raises BadCall, also for wrong arguments."""
         name = self.only if call.function is None else call.function
         if name is None:
             raise BadCall("function is missing")
         if name not in self.entries:
-            raise UnknownFunction(f"there is no function {name[:SHOWN]!r} in the table")
+            raise UnknownFunction(f"there is no function {name[:MAX_QUOTED]!r} in the table")
         entry = self.entries[name]
         entry.check(call)
         return entry
 
 
 def locate(path: str) -> object:
-    """What stands at ``package.module.name`` or ``package.module:name``. Raises Unlocated."""
+    """Return what is at ``package.module.name`` or ``package.module:name``. Raises Unlocated."""
     module_name, colon, attribute = path.strip().partition(":")
     if not colon:
         module_name, _, attribute = module_name.rpartition(".")
     if not module_name or not attribute:
-        raise Unlocated(f"{path[:SHOWN]!r} is no path such as package.module.function")
+        raise Unlocated(f"{path[:MAX_QUOTED]!r} is no path such as package.module.function")
     try:
         found: object = importlib.import_module(module_name)
     except KeyboardInterrupt:
-        raise  # importing takes a while, and somebody may have lost patience
-    # A module that calls sys.exit() must not take the runner with it, nor must any error in it.
+        raise  # it is the user's, who stops a slow import
+    # A module that calls sys.exit() must not end the runner, nor must any error in it.
     except BaseException as error:
         raise Unlocated(f"cannot import {module_name}: {brief(error)}") from error
     for name in attribute.split("."):
@@ -146,10 +147,10 @@ def locate(path: str) -> object:
     return found
 
 
-def make_entry(name: str, target: object, timeout: timedelta | None = None) -> Entry:
-    """The entry for a path, a function, or a SafeTask (class or instance).
+def make_entry(name: str, target: object, timeout: timedelta | None = None) -> TableEntry:
+    """Return the entry for a path, a function, or a SafeTask (class or instance).
 
-    :param timeout: for a function, which has none of its own
+    :param timeout: the limit of a function, which has none of its own
 
     Raises Unlocated, NotATask.
     """
@@ -168,7 +169,7 @@ def make_entry(name: str, target: object, timeout: timedelta | None = None) -> E
     called = run if inspect.isroutine(run) else getattr(run, "__call__", run)  # noqa: B004
     if inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called):
         raise NotATask(f"{shown} is a generator: calling it would run nothing")
-    return Entry(
+    return TableEntry(
         name,
         make,
         _signature(run),
@@ -193,9 +194,9 @@ def _maker(shown: str, target: Any, timeout: timedelta | None) -> Callable[[], S
 
 def _signature(run: Callable[..., Any]) -> inspect.Signature | None:
     try:
-        # Not that of a decorated function inside: a decorator may add arguments or take some.
+        # Not the signature of a decorated function: a decorator may change the arguments.
         return inspect.signature(run, follow_wrapped=False)
-    except (TypeError, ValueError):  # written in C, and it tells nothing
+    except (TypeError, ValueError):  # written in C, without a signature
         return None
 
 
@@ -205,10 +206,10 @@ def _name(target: object) -> str:
 
 
 def brief(error: BaseException) -> str:
-    """An exception in one line."""
+    """Return the type and the message of an exception in one line."""
     name = type(error).__qualname__
     try:
         lines = str(error).strip().splitlines()
-    except BaseException:  # of an exception of the user's, whose own __str__ fails
+    except BaseException:  # its own __str__ fails
         lines = []
-    return f"{name}: {lines[0][:SHOWN]}" if lines else name
+    return f"{name}: {lines[0][:MAX_QUOTED]}" if lines else name

@@ -1,4 +1,4 @@
-"""The web handler that calls the function a request says."""
+"""The web handler that calls the function which a request names."""
 
 from __future__ import annotations
 
@@ -11,36 +11,40 @@ from tornado.web import RequestHandler
 
 from .perform import perform_async
 from .request import Refused, find
-from .table import Entry, brief
+from .table import TableEntry, brief
 
 log = logging.getLogger("beanstalkt.dispatch")
 
 
 class DispatcherHandler(RequestHandler):
-    """Answers a POST whose body is that of a scheduled job (plain or base64) by calling it::
+    """Answer a POST by calling the function that its body names.
+
+    The body is that of a scheduled job, plain or in base64::
 
         (r"/beanstalk_dispatch/dispatcher", DispatcherHandler, {"table": TABLE})
 
-    200 when the task succeeded; 500 when it failed, so that the sender tries again; 400 with
-    ``{"message", "error"}`` for a request that can never succeed, where ``message`` is one of
-    five: no table configured, missing argument (also for a body that cannot be read, or arguments
-    that the function does not take), function not found, unable to locate, not a SafeTask.
+    The status is 200 if the task succeeded, and 500 if it failed, so that the sender tries again.
+    It is 400 with ``{"message", "error"}`` for a request that can never succeed. Then ``message``
+    is one of five: no table configured, missing argument (also for a body that cannot be read, or
+    arguments that the function does not take), function not found, unable to locate, not a
+    SafeTask.
 
-    A coroutine function runs on the loop, a plain one in a thread. That cannot be stopped: past
-    the limit (``timeout_timedelta``; 2 min for a function) the answer is 500 all the same.
+    A coroutine function runs on the loop, a plain one in a thread, which cannot be stopped. Past
+    the limit (``timeout_timedelta``; 2 minutes for a function) the status is 500.
 
-    :param table: from name to path, function or SafeTask; None: the application's setting
-        ``dispatch_table``
+    :param table: mapping from name to path, function or SafeTask; None: the application's
+        setting ``dispatch_table``
     """
 
     def initialize(self, table: Mapping[str, object] | None = None) -> None:
+        """Take the table."""
         self.table = self.settings.get("dispatch_table") if table is None else table
 
     def check_xsrf_cookie(self) -> None:
-        """None is wanted: it is no browser that posts here."""
+        """Check nothing: requests come from programs, which have no cookie."""
 
     async def post(self) -> None:
-        """Call the function."""
+        """Call the function that the body names, and answer."""
         try:
             entry, call = find(self.table, self.request.body)
         except Refused as refused:
@@ -50,7 +54,7 @@ class DispatcherHandler(RequestHandler):
         else:
             await self._call(entry, call.args, call.kwargs)
 
-    async def _call(self, entry: Entry, args: list[Any], kwargs: dict[str, Any]) -> None:
+    async def _call(self, entry: TableEntry, args: list[Any], kwargs: dict[str, Any]) -> None:
         failure: BaseException | None
         try:
             task = entry.make()
@@ -67,8 +71,10 @@ class DispatcherHandler(RequestHandler):
 
 
 async def _apart(performing: Coroutine[Any, Any, BaseException | None]) -> BaseException | None:
-    """Await it in a task of its own. So a CancelledError that the function raises is its failure,
-    while one that is raised here says that the request is cancelled.
+    """Await a call in a task of its own, and return the exception that made it fail.
+
+    So a CancelledError that the function raises is its failure, while one that is raised here says
+    that the request is cancelled.
     """
     task = asyncio.ensure_future(performing)
     try:

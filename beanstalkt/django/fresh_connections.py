@@ -11,7 +11,7 @@ from asgiref.sync import sync_to_async
 from django.db import close_old_connections, reset_queries
 
 from ..dispatch.safetask import SafeTask
-from ..dispatch.table import Entry
+from ..dispatch.table import TableEntry
 
 
 def refresh() -> None:
@@ -20,7 +20,9 @@ def refresh() -> None:
     close_old_connections()
 
 
-def with_fresh_connections(entry: Entry, close: Callable[[], object] = refresh) -> type[SafeTask]:
+def with_fresh_connections(
+    entry: TableEntry, close: Callable[[], object] = refresh
+) -> type[SafeTask]:
     """Return a task that does what the entry's does, with `close` called before and after.
 
     :param close: called before ``run`` and after the last hook, in the thread that the task's

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..cmd import main
-from ..worker.config.loading import COMMON, RUN
+from ..worker.config.options import COMMON, RUN
 from ..worker.handlers.base import Option
 from ..worker.handlers.function.handler import FunctionHandler
 

@@ -20,7 +20,7 @@ from ..dispatch.call import Call
 from ..dispatch.perform import perform, perform_async
 from ..dispatch.request import Refused, find
 from ..dispatch.safetask import SafeTask
-from ..dispatch.table import Entry, brief
+from ..dispatch.table import TableEntry, brief
 from .configuration import configuration
 
 log = logging.getLogger("beanstalkt.dispatch")
@@ -52,7 +52,7 @@ def dispatcher(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"message": "the task failed", "error": brief(failure)}, status=500)
 
 
-def _called(entry: Entry, call: Call) -> BaseException | None:
+def _called(entry: TableEntry, call: Call) -> BaseException | None:
     """Call the function with its limit and its hooks; return what made it fail."""
     try:
         task = entry.make()

@@ -1,4 +1,4 @@
-"""A handler at work on one job."""
+"""A handler at work on one job, and what stops it."""
 
 from __future__ import annotations
 
@@ -6,23 +6,28 @@ import asyncio
 from dataclasses import replace
 
 from .handlers.base import Handler, Work
-from .handlers.coroutine import crash
+from .policy.exceptions import crash
 from .policy.outcome import Kind, Outcome
 
 
 class Attempt:
-    """Runs a handler on a job, in a task of its own, and makes an outcome of whatever it raises.
+    """Runs a handler on a job in a task of its own, and makes an outcome of whatever it raises.
 
     The code of a job may raise anything, KeyboardInterrupt and CancelledError included. None of
-    that may leave the task: asyncio would end the loop, or whoever waits would take a
-    CancelledError of the job for one of their own.
+    that may leave the task: asyncio would end the loop, or the slot would take a CancelledError
+    of the job for one of its own.
+
+    :param repeat_delay: seconds after which a handler that was cancelled and goes on is
+        cancelled again
     """
 
-    def __init__(self, handler: Handler, work: Work) -> None:
+    def __init__(self, handler: Handler, work: Work, repeat_delay: float) -> None:
         self._loop = asyncio.get_running_loop()
+        self._repeat_delay = repeat_delay
+        self._reason: Kind | None = None  # why it was stopped
+        self._repeat: asyncio.TimerHandle | None = None
         self._outcome: Outcome | None = None  # once it has ended
         self._begun = False
-        self._cancelled = False  # by us
         self._ended: asyncio.Future[Outcome] = self._loop.create_future()
         self._task = self._loop.create_task(self._run(handler, work))
 
@@ -31,7 +36,7 @@ class Attempt:
         try:
             outcome = await handler.run(work)
         except asyncio.CancelledError as error:
-            if self._cancelled:
+            if self._reason is not None:
                 outcome = Outcome(Kind.UNKNOWN_FAIL)
             else:
                 outcome = replace(crash(error), error="it was cancelled")
@@ -41,22 +46,60 @@ class Attempt:
 
     def _end(self, outcome: Outcome) -> None:
         self._outcome = outcome
+        if self._repeat is not None:
+            self._repeat.cancel()
         if not self._ended.done():
             self._ended.set_result(outcome)
 
-    def cancel(self) -> None:
-        """Tell the handler to end, as by cancelling a task."""
-        self._cancelled = True
+    @property
+    def stopping(self) -> bool:
+        """Whether the handler was told to stop."""
+        return self._reason is not None
+
+    def stop(self, reason: Kind) -> None:
+        """Cancel the handler now, and again each time that `repeat_delay` has passed.
+
+        :param reason: TIMEOUT, STOPPED or LOST. The first one counts, unless it is LOST later:
+            an outcome SUCCESS stays one after a stop, and becomes LOST for a lost job
+        """
+        if self._reason is None or reason is Kind.LOST:
+            self._reason = reason
+        if self._outcome is not None:
+            return
+        if self._repeat is not None:
+            self._repeat.cancel()
+        self._repeat = self._loop.call_later(self._repeat_delay, self.stop, reason)
         self._task.cancel()
-        if not self._begun and self._outcome is None:
-            # Cancelled before its first step, it never begins.
+        if not self._begun:
+            # A task that is cancelled before its first step never begins.
             self._end(Outcome(Kind.UNKNOWN_FAIL))
 
+    def lose(self) -> None:
+        """Note that the job was lost to another worker, and stop the handler if it goes on."""
+        if self._reason is None:
+            self.stop(Kind.LOST)
+        else:
+            self._reason = Kind.LOST
+
     def wait(self) -> asyncio.Future[Outcome]:
-        """Return a Future of what becomes of it. To cancel that ends nothing but the waiting;
-        one at a time may wait."""
+        """Return a Future of what the handler returned, for one caller at a time.
+
+        Cancelling the Future does not stop the handler.
+        """
         if self._ended.cancelled():
             self._ended = self._loop.create_future()
             if self._outcome is not None:
                 self._ended.set_result(self._outcome)
         return self._ended
+
+    def judge(self, outcome: Outcome) -> Outcome:
+        """Return the outcome of the attempt, given what the handler returned.
+
+        The caller does so as late as it can: a program that cancels all its tasks may cancel the
+        handler's before it cancels the one that then calls `stop`.
+        """
+        reason = self._reason
+        if reason is None or (outcome.kind is Kind.SUCCESS and reason is not Kind.LOST):
+            return outcome
+        details = {"handler": outcome.kind.value, **outcome.details}
+        return replace(outcome, kind=reason, details=details)

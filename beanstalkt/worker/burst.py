@@ -1,64 +1,69 @@
-"""Knows when a burst is over: nothing is ready, and nobody works who might add to it."""
+"""Find out when a burst is over: no job is ready, and no slot works that might add one."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 
-LOOK_AGAIN = 1.0
-"""Seconds after which a slot that found nothing looks again, while others still work."""
-
 
 class Burst:
-    """Shared by all slots of a runner; a slot is any object.
+    """The end of a burst, for all slots of a runner. A slot may be any object.
 
-    A slot is busy from the job that it found until it looks for the next and finds none. It is
-    quiet when it looked while nobody was busy, and nobody has found a job since. When all are
-    quiet, it is over: a job that was put by another job is not left behind.
+    A slot is busy from the job that it found until it asks for the next one and finds none. It is
+    quiet when it found none while no slot was busy, and no slot has found a job since. The burst
+    is over when all slots are quiet; so a job that another job has put is not left behind.
+
+    :param check_interval: seconds before a slot that found no job asks for one again, while
+        other slots still work
     """
 
-    def __init__(self) -> None:
+    def __init__(self, check_interval: float) -> None:
+        #: set when the burst is over
         self.over = asyncio.Event()
+        self._check_interval = check_interval
         self._slots: set[object] = set()
         self._busy: set[object] = set()
         self._quiet: set[object] = set()
         self._round = 0  # grows with every job found
-        self._wake = asyncio.Event()  # replaced when it was used
+        self._wake = asyncio.Event()  # replaced each time it was set
 
     def join(self, slot: object) -> None:
-        """One more slot."""
+        """Add a slot, without which the burst is not over."""
         self._slots.add(slot)
 
     def leave(self, slot: object) -> None:
-        """It looks no more."""
+        """Remove a slot that takes no more jobs."""
         self._slots.discard(slot)
         self._quiet.discard(slot)
-        self._rest(slot)
-        self._check()
+        self._set_idle(slot)
+        self._check_over()
 
-    def look(self) -> int | None:
-        """To be called before looking; what it gives goes to `nothing`."""
+    def begin_check(self) -> int | None:
+        """Return a mark of this moment, which `found_none` takes. Call it before each reserve."""
         return None if self._busy else self._round
 
     def found(self, slot: object) -> None:
-        """It got a job."""
+        """Note that a slot has got a job."""
         self._round += 1
         self._quiet.clear()
         self._busy.add(slot)
 
-    async def nothing(self, slot: object, looked: int | None) -> None:
-        """It found none; comes back when it should look again, or when the burst is over."""
-        if self._rest(slot):
+    async def found_none(self, slot: object, mark: int | None) -> None:
+        """Note that a slot has found no job; return when it should ask again, or at the end.
+
+        :param mark: what `begin_check` returned before the slot asked for a job
+        """
+        if self._set_idle(slot):
             return
-        if looked == self._round and not self._busy:
+        if mark == self._round and not self._busy:
             self._quiet.add(slot)
-            self._check()
+            self._check_over()
         if not self.over.is_set():
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), LOOK_AGAIN)
+                await asyncio.wait_for(self._wake.wait(), self._check_interval)
 
-    def _rest(self, slot: object) -> bool:
-        """It is no longer busy; whether it was the last one that was."""
+    def _set_idle(self, slot: object) -> bool:
+        """Note that a slot is not busy; return whether it was the last one that was."""
         if slot not in self._busy:
             return False
         self._busy.remove(slot)
@@ -66,7 +71,7 @@ class Burst:
             self._wake_all()
         return not self._busy
 
-    def _check(self) -> None:
+    def _check_over(self) -> None:
         if self._quiet >= self._slots:
             self.over.set()
             self._wake_all()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from ..client.client import Client
+from ..client.timers import LazyTimer
 from ..errors import (
     BeanstalkException,
     Buried,
@@ -14,35 +16,25 @@ from ..errors import (
     ConnectionLost,
     NotFound,
     UnexpectedResponse,
-    UnknownCommand,
 )
 from ..job import Job
 from ..protocol.stats import StatsJob
-from .alarm import Alarm
-from .log.lines import log, tell
-from .policy.decision import Action, Verb
-from .prefetch import Ahead
+from .events import Event, JobEvent, JobNotSettled, JobNotTakenBack, JobNotTouched, JobTakenBack
+from .policy.decision import Action, SettleResult, Verb
+from .prefetch import Prefetch
+from .timing import WorkerTiming
 
-PARKED = 15
-"""Seconds that a job is put off when another slot of ours got it while it was running here: more
-than reconnecting takes."""
-
-AGE_SLACK = 2
-"""Seconds by which a job's age may be off: it is told in whole seconds, and clocks are set."""
-
-TRIES = 5
-"""How often a job that somebody holds is looked at before it is given up ..."""
-
-TRY_PAUSE = 0.2
-"""... and seconds between. Somebody may be a slot of ours that is just about to hand it over."""
+RECOVERY_ATTEMPTS = 5
+"""How often a job that some worker has reserved is looked at before it counts as lost. That worker
+may be a slot of the same runner, which is about to release the job."""
 
 
 _BROKEN = (ConnectionLost, UnexpectedResponse)
-"""Either way there will be another connection, which does not hold the job."""
+"""Errors after which the client connects anew, and no longer holds the job."""
 
 
-class Fate(enum.Enum):
-    """What a look at the server finds to have become of a job."""
+class RecoveryResult(enum.Enum):
+    """What has become of a job that was held by a connection that is gone."""
 
     OURS = "ours again"
     GONE = "it no longer exists"
@@ -53,183 +45,181 @@ class Fate(enum.Enum):
     CLOSED = "the runner was told to stop, and the server does not answer"
 
 
-class Settled(enum.Enum):
-    """How an attempt to settle a job ended."""
+@dataclass(frozen=True)
+class HeldJobContext:
+    """What all held jobs of a slot have in common.
 
-    DONE = "done"
-    #: the answer got lost with the connection, and the job is where it would be then; another
-    #: worker may have had it in between, and have done the same
-    PRESUMED = "presumed"
-    #: the server had no memory for the release
-    BURIED = "buried by the server"
-    #: the server refused; it has the job, and nobody can reach it before a restart of the server
-    REFUSED = "refused"
-    LOST = "lost"
+    :ivar server: URL of the server that has the jobs
+    :ivar on_lost: called once if a job cannot be taken back while its handler runs
+    :ivar touch_timer: its callback calls `touch` of the job that is held
+    :ivar publish: takes events
+    """
+
+    server: str
+    tube: str
+    on_lost: Callable[[], None]
+    touch_timer: LazyTimer
+    publish: Callable[[Event], None]
+    timing: WorkerTiming
 
 
-class Reservation:
-    """Holds one job from its reserve to its settling, over one client that holds no other.
+class HeldJob:
+    """Holds one job from its reserve until it is settled, over a client that holds no other.
 
-    The job is touched at every third of its ttr. When the connection was lost, or the job's
-    time was over because this machine stood still, it is taken back if it is still the same
-    job and nobody has it.
+    The job is touched each time a third of its ttr has passed. It is taken back after the
+    connection was lost, and after its ttr has passed because this machine stood still, provided
+    that it is still the same job and no other worker has reserved it.
 
-    :param on_lost: called once when the job could not be taken back
-    :param alarm: for the touches, and for nothing else before `close`
+    :param counters: the job's statistics, just after it was reserved
     """
 
     def __init__(
-        self,
-        client: Client,
-        job: Job,
-        tube: str,
-        counters: StatsJob,
-        on_lost: Callable[[], None],
-        alarm: Alarm,
+        self, client: Client, job: Job, counters: StatsJob, context: HeldJobContext
     ) -> None:
         self.body = job.body
-        self.tube = tube
-        #: why the job was lost
+        #: why the job was lost; empty while it is not
         self.reason = ""
         self._client = client
         self._job = job
+        self._context = context
         self._priority = counters["pri"]
-        self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         self._since = self._loop.time()
         self._age = counters["age"]
-        self._interval = max(counters["ttr"], 1) / 3
-        self._alarm = alarm
-        alarm.set(self._interval, self._tick)
+        self._touch_interval = max(counters["ttr"], 1) / 3
+        context.touch_timer.set(self._since + self._touch_interval)
         self._task: asyncio.Task[None] | None = None  # a touch under way, and what follows
         self._settling = False
         self._lost = False
-        self._parked = False  # released by another slot of ours, for us
-        self._patient = True  # waits for a server that is gone
-        self._connected: asyncio.Event | None = None  # while it is taken back
+        self._parked = False  # another slot of this runner released it, delayed
+        self._waits_for_server = True
+        self._connected: asyncio.Event | None = None  # while the job is taken back
 
-    # --- what the slot tells ---
+    # --- called by the slot ---
 
     def reconnected(self) -> None:
-        """The client has another connection, which does not hold the job."""
+        """Take the job back, for the client has a new connection, which does not hold it."""
         if self._connected is not None:
             self._connected.set()
         if self._task is None and not self._settling and not self._lost:
-            self._alarm.clear()
-            self._tick()
+            self._context.touch_timer.clear()
+            self.touch()
 
     def park(self) -> None:
-        """Another slot of ours got the job and is about to release it, delayed, for us."""
+        """Note that another slot of this runner has got the job and will release it, delayed."""
         self._parked = True
 
-    def hurry(self) -> None:
-        """Wait no longer for a server that is gone."""
-        self._patient = False
+    def stop_waiting_for_server(self) -> None:
+        """Give the job up if the server cannot be reached now."""
+        self._waits_for_server = False
         if self._connected is not None:
             self._connected.set()
 
-    def same(self, tube: str, body: bytes, counters: StatsJob) -> bool:
-        """Whether a job with our id is our job: a server that was restarted uses ids again.
+    def is_same(self, tube: str, body: bytes, counters: StatsJob) -> bool:
+        """Return whether a job on the same server with the same id is this job.
 
-        A job that was put again, with the same body, is younger than ours.
+        A server that was restarted assigns the same ids again. A job that was put again, with
+        the same body, is younger than this one.
         """
         elapsed = self._loop.time() - self._since
         return (
-            tube == self.tube
+            tube == self._context.tube
             and body == self.body
-            and counters["age"] + AGE_SLACK >= self._age + elapsed
+            and counters["age"] + self._context.timing.age_tolerance >= self._age + elapsed
         )
 
-    # --- keeping ---
+    # --- keeping the job reserved ---
 
-    def _tick(self) -> None:
+    def touch(self) -> None:
+        """Prolong the reservation, in a task of its own."""
         self._task = self._loop.create_task(self._keep())
 
     async def _keep(self) -> None:
         try:
             await self._client.touch(self._job)
         except (*_BROKEN, NotFound):
-            fate = await self._recover()
-            if fate is not Fate.OURS:
-                self._lose(fate)
+            result = await self._recover()
+            if result is not RecoveryResult.OURS:
+                self._lose(result)
         except BeanstalkException as error:
-            log.warning("job %d: %s", self._job.id, error)
+            self._report(JobNotTouched, error)
         self._task = None
         if not self._settling and not self._lost:
-            self._alarm.set(self._interval, self._tick)
+            self._context.touch_timer.set(self._loop.time() + self._touch_interval)
 
-    def _lose(self, fate: Fate) -> None:
+    def _lose(self, result: RecoveryResult) -> None:
         self._lost = True
-        self.reason = fate.value
+        self.reason = result.value
         if not self._settling:
-            self._on_lost()
+            self._context.on_lost()
 
-    # --- taking back ---
+    def _report(self, kind: type[JobEvent], *values: object) -> None:
+        context = self._context
+        context.publish(kind(context.server, context.tube, self._job.id, *values))
 
-    async def _recover(self) -> Fate:
+    # --- taking the job back ---
+
+    async def _recover(self) -> RecoveryResult:
         while True:
             connected = self._connected = asyncio.Event()
             try:
                 return await self._take_back()
-            except UnknownCommand:
-                log.warning("this server cannot give a job back to its worker: it is too old")
-                return Fate.TAKEN
             except _BROKEN:
-                if not self._patient:
-                    return Fate.CLOSED
+                if not self._waits_for_server:
+                    return RecoveryResult.CLOSED
                 await connected.wait()
             except BeanstalkException as error:
-                log.error("job %d: cannot take it back: %s", self._job.id, error)
-                return Fate.TAKEN
+                self._report(JobNotTakenBack, error)
+                return RecoveryResult.TAKEN
 
-    async def _take_back(self) -> Fate:
+    async def _take_back(self) -> RecoveryResult:
         job_id = self._job.id
-        for _ in range(TRIES):
+        for _ in range(RECOVERY_ATTEMPTS):
             try:
                 found = await self._client.peek(job_id)
                 counters = await self._client.stats_job(job_id)
             except NotFound:
-                return Fate.GONE
-            if not self.same(counters["tube"], found.body, counters):
-                return Fate.OTHER
+                return RecoveryResult.GONE
+            if not self.is_same(counters["tube"], found.body, counters):
+                return RecoveryResult.OTHER
             state = counters["state"]
             if state == "buried":
-                return Fate.BURIED
+                return RecoveryResult.BURIED
             if state == "delayed" and not self._parked:
-                return Fate.DELAYED
+                return RecoveryResult.DELAYED
             if state != "reserved" and await self._reserve_again(job_id):
-                # Another worker may have had it meanwhile, and lost it too.
-                tell("taken-back", {"tube": self.tube, "id": job_id})
-                return Fate.OURS
-            await asyncio.sleep(TRY_PAUSE)
-        return Fate.TAKEN
+                # Another worker may have reserved and lost it meanwhile.
+                self._report(JobTakenBack)
+                return RecoveryResult.OURS
+            await asyncio.sleep(self._context.timing.recovery_delay)
+        return RecoveryResult.TAKEN
 
     async def _reserve_again(self, job_id: int) -> bool:
         try:
             self._job = await self._client.reserve_job(job_id)
-        except NotFound:  # somebody was faster
+        except NotFound:  # another worker has just reserved it
             return False
         self._parked = False
         return True
 
-    # --- settling ---
+    # --- settling the job ---
 
-    async def settle(self, action: Action, ahead: Ahead | None = None) -> Settled:
-        """Do it, on this connection or on the next ones.
+    async def settle(self, action: Action, prefetch: Prefetch | None = None) -> SettleResult:
+        """Settle the job, on this connection or on a later one.
 
-        :param ahead: reserves the next job if this one is deleted
+        :param prefetch: reserves the next job if this one is deleted
         """
         self._settling = True
-        self._alarm.clear()
+        self._context.touch_timer.clear()
         if self._task is not None:
             await self._task
-        sent = False  # and the answer never came
+        sent = False  # a command to settle the job was sent, and its reply was lost
         while not self._lost:
             try:
-                await self._carry_out(action, ahead)
-                return Settled.DONE
+                await self._carry_out(action, prefetch)
+                return SettleResult.DONE
             except Buried:
-                return Settled.BURIED
+                return SettleResult.BURIED
             except NotFound:
                 pass
             except ConnectionLost as error:
@@ -237,22 +227,20 @@ class Reservation:
             except UnexpectedResponse:
                 sent = True
             except CommandFailed as error:
-                log.error(
-                    "job %d is out of reach until the server's restart: %s", self._job.id, error
-                )
-                return Settled.REFUSED
-            fate = await self._recover()
-            if sent and fate is _FATES.get(action.verb):
-                return Settled.PRESUMED
-            if fate is not Fate.OURS:
-                self._lose(fate)
-        return Settled.LOST
+                self._report(JobNotSettled, error)
+                return SettleResult.REFUSED
+            result = await self._recover()
+            if sent and result is _RESULTS.get(action.verb):
+                return SettleResult.PRESUMED
+            if result is not RecoveryResult.OURS:
+                self._lose(result)
+        return SettleResult.LOST
 
-    async def _carry_out(self, action: Action, ahead: Ahead | None) -> None:
-        # The priority that the job has: the protocol wants it said.
+    async def _carry_out(self, action: Action, prefetch: Prefetch | None) -> None:
+        # The job keeps its priority, which release and bury must send along.
         if action.verb is Verb.DELETE:
-            if ahead is not None:
-                await ahead.delete(self._client, self._job)
+            if prefetch is not None:
+                await prefetch.delete(self._client, self._job)
             else:
                 await self._client.delete(self._job)
         elif action.verb is Verb.BURY:
@@ -260,15 +248,20 @@ class Reservation:
         else:
             await self._client.release(self._job, self._priority, action.delay or 0)
 
-    async def close(self) -> None:
-        """Touch no more."""
+    def close(self) -> asyncio.Task[None] | None:
+        """Stop touching the job. Return a task to wait for, if a touch is under way."""
         self._settling = True
-        self.hurry()
-        self._alarm.clear()
+        self._context.touch_timer.clear()
         if self._task is not None:
-            await self._task
+            self.stop_waiting_for_server()
+        return self._task
 
 
-_FATES = {Verb.DELETE: Fate.GONE, Verb.BURY: Fate.BURIED, Verb.RELEASE: Fate.DELAYED}
-"""Where a job is found whose settling was sent, when it was carried out though the answer got
-lost. (Released without a delay it is ready, or somebody has it: it is released again, or lost.)"""
+_RESULTS = {
+    Verb.DELETE: RecoveryResult.GONE,
+    Verb.BURY: RecoveryResult.BURIED,
+    Verb.RELEASE: RecoveryResult.DELAYED,
+}
+"""Where a job is found if the command that settles it was carried out and only its reply was lost.
+(A job that was released without a delay is ready, or reserved by another worker: it is released
+again, or counts as lost.)"""

@@ -1,4 +1,4 @@
-"""The reserve of the next job, sent with the delete of the last one."""
+"""The reserve of the next job, sent together with the delete of the last one."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ from ..errors import BeanstalkException
 from ..job import Job
 
 
-class Ahead:
-    """Saves a slot that goes from one job to the next a write and a turn of the loop.
+class Prefetch:
+    """Reserves the next job in the same write as the delete of the last one.
 
-    Nothing else may be asked of the client while the reserve waits: so it is given up when the
-    delete did not succeed.
+    A slot that goes from one job to the next saves a write and a turn of the loop by that. While
+    a reserve waits, other commands of the same client wait too; so the reserve is cancelled when
+    the delete fails, after which the slot has more to ask.
     """
 
     def __init__(self) -> None:
         self._reserve: asyncio.Future[Job] | None = None
 
     async def delete(self, client: Client, job: Job) -> None:
-        """Delete the job, and have the next one reserved. Raises what the delete raises; then
-        no job is reserved."""
+        """Delete a job, and have the next one reserved.
+
+        Raises what the delete raises; then no other job is reserved.
+        """
         with client.together():
             deleted = client.delete(job)
             if not deleted.done():  # not refused before it was sent
@@ -30,25 +33,27 @@ class Ahead:
         try:
             await deleted
         except BaseException:
-            await self._give_back(client)
+            await self._release_next(client)
             raise
 
     def next(self, client: Client) -> asyncio.Future[Job]:
-        """The next job, whether it has been asked for or not."""
+        """Return a Future of the next job, which is reserved now unless it was before."""
         reserve, self._reserve = self._reserve, None
         return client.reserve() if reserve is None else reserve
 
-    def drop(self) -> Job | None:
-        """Ask for no job. One that has come already is returned; closing the client gives it
-        back too."""
+    def cancel(self) -> Job | None:
+        """Cancel the reserve of the next job. Return the job if it has already arrived.
+
+        The caller releases that job, or closes the client, which releases it as well.
+        """
         reserve, self._reserve = self._reserve, None
         if reserve is None or reserve.cancel() or reserve.cancelled():
             return None
         return reserve.result() if reserve.exception() is None else None
 
-    async def _give_back(self, client: Client) -> None:
-        job = self.drop()
+    async def _release_next(self, client: Client) -> None:
+        job = self.cancel()
         if job is not None:
-            # If that fails, it is the server's already.
+            # A job whose release fails was lost with its connection, and is ready again.
             with contextlib.suppress(BeanstalkException):
                 await client.release(job, None)

@@ -1,51 +1,61 @@
-"""The runner: the pools of all tubes, and what they are told together."""
+"""The runner: the slots of all tubes, and what controls them together."""
 
 from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from ..client.client import Client
-from ..errors import BeanstalkException, ConnectionLost
+from ..errors import ConnectionLost
 from .burst import Burst
-from .config.loading import ConfigError
-from .config.settings import EVERY_TUBE, Settings, TubeSettings
+from .config.settings import EVERY_TUBE, ConfigError, Settings, TubeSettings
+from .events import (
+    Event,
+    Observer,
+    ReloadFailed,
+    ReloadFinished,
+    ReloadRefused,
+    ReloadStarted,
+    RunnerPaused,
+    RunnerReady,
+    RunnerResumed,
+    RunnerStopped,
+    RunnerStopping,
+    TubeRetired,
+    TubeStarted,
+)
 from .handlers.base import CannotStart, Handler
-from .held_job import Reservation
-from .log.lines import log, tell
-from .log.systemd import notify, reloading
-from .policy.outcome import Outcome
-from .pool import Pool
-from .process import lifeline
-from .slot import MAX_RECONNECT_DELAY, Slot
-
-LOOK = 5.0
-"""Seconds between two looks for tubes that have appeared or are no longer used."""
-
-LAST_WAIT = 3.0
-"""Seconds that slots may take to end after they were killed."""
+from .held_job import HeldJob
+from .observers import Observers
+from .slot import Slot
+from .timing import WorkerTiming
+from .tube_scan import TubeScan
+from .tube_slots import TubeSlots
 
 
 class Stage(enum.IntEnum):
-    """How far stopping has come."""
+    """A stage of stopping."""
 
     RUNNING = 0
-    DRAINING = 1  # no new job, what runs is finished
-    STOPPING = 2  # what runs is stopped
+    #: no job is reserved, those that run are finished
+    DRAINING = 1
+    #: jobs that run are stopped and released
+    STOPPING = 2
+    #: handlers that do not stop are left behind
     KILLING = 3
 
 
 class Runner:
-    """Runs jobs until it is stopped, or has done what it was to do.
+    """Runs the jobs of tubes until it is stopped, or has run as many as it was told to.
 
-    :param burst: end when nothing is ready
+    :param burst: end when no job is ready
     :param max_jobs: end after that many jobs; None: no limit
     :param connect_timeout: seconds for the first connection; None: for ever
     :param reread: makes the settings anew, for a reload; raises ConfigError
-    :param on_ended: called with the outcome of each job
+    :param observers: get every event; the log is one, where jobs are to be logged
     """
 
     def __init__(
@@ -56,67 +66,71 @@ class Runner:
         max_jobs: int | None = None,
         connect_timeout: float | None = None,
         reread: Callable[[], Settings] | None = None,
-        on_ended: Callable[[Outcome], None] | None = None,
+        observers: Iterable[Observer] = (),
+        timing: WorkerTiming | None = None,
     ) -> None:
         self.server = settings.server
-        self.running: dict[int, Reservation] = {}
-        self.burst = Burst() if burst else None
+        self.timing = timing or WorkerTiming()
+        self.running: dict[tuple[str, int], HeldJob] = {}
+        self.burst = Burst(self.timing.burst_check_interval) if burst else None
         self.stage = Stage.RUNNING
         self._settings = settings
-        self._left = max_jobs
+        self._jobs_left = max_jobs
         self._connect_timeout = connect_timeout
         self._reread = reread
-        self._on_ended = on_ended
+        self._observers = Observers(observers)
+        #: hands an event to the observers; see `SlotContext`
+        self.publish: Callable[[Event], None] = self._observers.publish
+        self.wants: Callable[[type[Event]], bool] = self._observers.wants
         self._paused = False
-        self._pools: dict[str, Pool] = {}  # those that take jobs
-        self._all: set[Pool] = set()  # and those that only finish theirs
+        self._tubes: dict[str, TubeSlots] = {}  # those that take jobs
+        self._all: set[TubeSlots] = set()  # and those that only finish theirs
         self._discovered: set[str] = set()  # tubes that only EVERY_TUBE has brought
-        self._watcher: asyncio.Task[None] | None = None  # looks for new tubes
-        self._last: asyncio.TimerHandle | None = None
-        self._first: Client | None = None  # while it looks for the server
-        self._over: asyncio.Event | None = None  # no pool is left, and none will come
+        self._scan: TubeScan | None = None  # while every tube is wanted
+        self._kill_timer: asyncio.TimerHandle | None = None
+        self._first_client: Client | None = None  # while the server is looked for
+        self._over: asyncio.Event | None = None  # no slot is left, and none will be started
 
-    # --- what a slot asks ---
+    # --- called by the slots ---
 
     def take(self) -> bool:
-        """Whether one more job may be run."""
-        if self._left is None:
+        """Return whether one more job may be run, and count that job."""
+        if self._jobs_left is None:
             return True
-        if self._left == 0:
+        if self._jobs_left == 0:
             return False
-        self._left -= 1
-        if self._left == 0:
-            # The job that is just being taken runs; whoever asks next gets a no.
+        self._jobs_left -= 1
+        if self._jobs_left == 0:
+            # The job that is taken by this call still runs.
             self._go_to(Stage.DRAINING)
         return True
 
-    def ended(self, outcome: Outcome) -> None:
-        """A job has ended."""
-        if self._on_ended is not None:
-            self._on_ended(outcome)
+    # --- questions ---
 
     @property
-    def left(self) -> bool:
-        """Whether jobs still run, after the end: their handlers would not be stopped."""
+    def has_running_slots(self) -> bool:
+        """Whether jobs still run after `run` has returned, because they cannot be cancelled."""
         return bool(self._all)
 
-    def in_process(self) -> bool:
-        """Whether code of jobs runs in this process."""
-        return any(pool.handler.in_process for pool in self._all)
+    def runs_in_process(self) -> bool:
+        """Return whether code of jobs runs in this process."""
+        return any(slots.handler.in_process for slots in self._all)
 
-    # --- what it is told ---
+    # --- control ---
 
     def stop(self) -> None:
-        """The first time: finish what runs, and end. The second: stop what runs, and release
-        those jobs. The third: kill it."""
+        """Take no new job, finish those that run, and end.
+
+        Called again, stop the handlers that run, and release their jobs; called a third time, do
+        not wait for the handlers.
+        """
         self._go_to(Stage(min(self.stage + 1, Stage.KILLING)))
 
     def _go_to(self, stage: Stage) -> None:
         if stage <= self.stage:
             return
         self.stage = stage
-        notify("STOPPING=1")
-        tell("stopping", {"how": stage.name.lower(), "running": len(self.running)})
+        self.publish(RunnerStopping(stage.name.lower(), len(self.running)))
         for slot in self._slots():
             if stage is Stage.DRAINING:
                 slot.drain()
@@ -124,70 +138,76 @@ class Runner:
                 slot.stop()
             else:
                 slot.kill()
-        if self._first is not None:
-            self._first.close()
+        if self._first_client is not None:
+            self._first_client.close()
+        if self._scan is not None:
+            self._scan.cancel()
         if stage is Stage.KILLING and self._over is not None:
             # A coroutine that cannot be cancelled must not keep the process.
             loop = asyncio.get_running_loop()
-            self._last = loop.call_later(LAST_WAIT, self._over.set)
+            self._kill_timer = loop.call_later(self.timing.kill_timeout, self._over.set)
         self._check_over()
 
     def pause(self) -> None:
-        """Reserve nothing; what runs is finished."""
+        """Reserve no jobs until `resume` is called; those that run are finished."""
         self._paused = True
-        tell("paused", {"running": len(self.running)})
+        self.publish(RunnerPaused(len(self.running)))
         for slot in self._slots():
             slot.pause()
 
     def resume(self) -> None:
-        """Reserve again."""
+        """Reserve jobs again."""
         self._paused = False
-        tell("resumed", {})
+        self.publish(RunnerResumed())
         for slot in self._slots():
             slot.resume()
 
     def reload(self) -> None:
-        """Read the settings again; wrong ones are reported, and the old ones kept."""
+        """Read the settings again, and work by them. If they are wrong, keep the old ones."""
         if self._reread is None or self.stage is not Stage.RUNNING:
-            log.warning("there is no configuration file to read again")
+            self.publish(ReloadRefused())
             return
-        reloading()
+        self.publish(ReloadStarted())
         try:
             settings = self._reread()
-            made = _make(settings)
+            handlers = _make_handlers(settings)
         except ConfigError as error:
-            for problem in error.problems:
-                log.error("%s", problem)
-            log.error("the configuration is wrong; the old one is kept")
+            self.publish(ReloadFailed(error.problems, "the configuration is wrong"))
         except CannotStart as error:
-            log.error("%s; the old configuration is kept", error)
+            self.publish(ReloadFailed((), str(error)))
         else:
-            self._apply(settings, made)
-            tell("reloaded", {"tubes": len(self._pools)})
-        notify("READY=1")
+            self._apply(settings, handlers)
+            self.publish(ReloadFinished(len(self._tubes)))
 
     def _slots(self) -> list[Slot]:
-        return [slot for pool in self._all for slot in pool.slots]
+        return [slot for slots in self._all for slot in slots.slots]
 
-    # --- its life ---
+    # --- running ---
 
     async def run(self) -> None:
-        """Until all is over. Raises ConnectionLost when there is no server at the beginning,
-        and CannotStart when a handler cannot run any job."""
-        self._over = asyncio.Event()
-        made = _make(self._settings)
-        try:
-            await self._first_look()
-        except ConnectionLost:
-            if self.stage is Stage.RUNNING:
-                raise
-        if self.stage is not Stage.RUNNING:  # by a signal, meanwhile
-            return
-        async with lifeline.held():
-            await self._run(made)
+        """Run jobs until the end.
 
-    async def _run(self, made: dict[str, Handler]) -> None:
-        self._apply(self._settings, made)
+        Raises ConnectionLost if no server can be reached at first, and CannotStart if a handler
+        can run no job.
+        """
+        if self.stage > Stage.RUNNING:  # it was stopped already
+            return
+        self._over = asyncio.Event()
+        try:
+            handlers = _make_handlers(self._settings)
+            try:
+                await self._find_server()
+            except ConnectionLost:
+                if self.stage is Stage.RUNNING:
+                    raise
+            if self.stage is Stage.RUNNING:  # else it was stopped meanwhile
+                await self._run(handlers)
+        finally:
+            timeout = 0.0 if self.stage is Stage.KILLING else self.timing.observer_timeout
+            await self._observers.close(timeout)
+
+    async def _run(self, handlers: dict[str, Handler]) -> None:
+        self._apply(self._settings, handlers)
         loop = asyncio.get_running_loop()
         tasks = [loop.create_task(self._announce())]
         if self.burst is not None:
@@ -195,24 +215,25 @@ class Runner:
         try:
             await self._wait()
         finally:
-            if self._watcher is not None:
-                tasks.append(self._watcher)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            if self._last is not None:
-                self._last.cancel()
+            if self._scan is not None:
+                await self._scan.close()
+            if self._kill_timer is not None:
+                self._kill_timer.cancel()
+            self.publish(RunnerStopped(len(self.running)))
 
-    async def _first_look(self) -> None:
-        """Whether there is a server; and, where all tubes are wanted, which there are."""
+    async def _find_server(self) -> None:
+        """Connect once, and list the tubes if every tube is wanted."""
         client = Client.from_url(self.server, connect_timeout=self._connect_timeout)
-        self._first = client
+        self._first_client = client
         try:
             await client.connect()
-            if self._every() is not None:
+            if self._every_tube() is not None:
                 self._discovered = set(await client.list_tubes())
         finally:
-            self._first = None
+            self._first_client = None
             await client.close()
 
     async def _wait(self) -> None:
@@ -220,23 +241,15 @@ class Runner:
         try:
             await self._over.wait()
         except asyncio.CancelledError:
-            # Whoever runs a Worker in a task cancels that: its jobs are released, not lost.
+            # A program that runs a Worker in a task cancels that task: the jobs are released.
             self._go_to(Stage.STOPPING)
             await self._over.wait()
             raise
 
     async def _announce(self) -> None:
-        await asyncio.gather(*(pool.ready() for pool in self._all))
+        await asyncio.gather(*(slots.wait_ready() for slots in self._all))
         if self.stage is Stage.RUNNING:
-            notify("READY=1", f"STATUS=working on {len(self._pools)} tubes")
-            tell(
-                "ready",
-                {
-                    "server": self.server,
-                    "tubes": len(self._pools),
-                    "slots": len(self._slots()),
-                },
-            )
+            self.publish(RunnerReady(self.server, len(self._tubes), len(self._slots())))
 
     async def _wait_for_burst(self, burst: Burst) -> None:
         await burst.over.wait()
@@ -246,15 +259,28 @@ class Runner:
         if self._over is not None and not self._all and self.stage is not Stage.RUNNING:
             self._over.set()
 
-    # --- pools ---
+    # --- tubes ---
 
-    def _apply(self, settings: Settings, made: dict[str, Handler]) -> None:
-        """Have the pools that these settings want, and no others."""
+    def _apply(self, settings: Settings, handlers: dict[str, Handler]) -> None:
+        """Start and retire slots until they are those that the settings say."""
         moved = settings.server != self.server
         self._settings = settings
         self.server = settings.server
-        wanted = {tube.tube: tube for tube in settings.tubes if tube.tube != EVERY_TUBE}
-        every = self._every()
+        wanted = self._wanted_tubes()
+        for name, slots in list(self._tubes.items()):
+            if moved or wanted.get(name) != slots.settings:
+                self._retire(name)
+        for name, tube in wanted.items():
+            if name not in self._tubes:
+                self._start(tube, handlers.get(name))
+        self._set_scan(moved)
+        if self.burst is not None and not wanted:
+            self._go_to(Stage.DRAINING)
+
+    def _wanted_tubes(self) -> dict[str, TubeSettings]:
+        tubes = self._settings.tubes
+        wanted = {tube.tube: tube for tube in tubes if tube.tube != EVERY_TUBE}
+        every = self._every_tube()
         self._discovered = {
             name
             for name in self._discovered
@@ -262,109 +288,83 @@ class Runner:
         }
         if every is not None:
             wanted.update((name, replace(every, tube=name)) for name in self._discovered)
-        for name, pool in list(self._pools.items()):
-            if moved or wanted.get(name) != pool.settings:
-                self._retire(name)
-        for name, tube in wanted.items():
-            if name not in self._pools:
-                self._start(tube, made.get(name))
-        if self._watcher is not None and (moved or every is None):
-            self._watcher.cancel()
-            self._watcher = None
-        if self._watcher is None and every is not None:
-            self._watcher = asyncio.get_running_loop().create_task(self._watch())
-        if self.burst is not None and not wanted:
-            self._go_to(Stage.DRAINING)
+        return wanted
 
     def _start(self, settings: TubeSettings, handler: Handler | None = None) -> None:
-        old = [pool for pool in self._all if pool.tube == settings.tube]
-        after = [task for pool in old for task in pool.tasks]
+        old = [slots for slots in self._all if slots.tube == settings.tube]
+        after = [task for slots in old for task in slots.tasks]
         if handler is None:
             handler = settings.make_handler()
-        pool = Pool(self, settings.tube, settings, handler, after)
-        self._pools[settings.tube] = pool
-        self._all.add(pool)
-        pool.ended.add_done_callback(lambda _: self._ended(pool))
+        slots = TubeSlots(self, self.server, settings, handler, after)
+        self._tubes[settings.tube] = slots
+        self._all.add(slots)
+        slots.ended.add_done_callback(lambda _: self._remove(slots))
         if self._paused:
-            for slot in pool.slots:
+            for slot in slots.slots:
                 slot.pause()
-        fields = {"tube": settings.tube, "workers": settings.workers}
-        tell("tube", {**fields, "handler": handler.describe(), **settings.describe_policy()})
+        self.publish(
+            TubeStarted(
+                self.server,
+                settings.tube,
+                settings.workers,
+                handler.describe(),
+                settings.describe_policy(),
+            )
+        )
 
     def _retire(self, name: str) -> None:
-        for slot in self._pools.pop(name).slots:
+        slots = self._tubes.pop(name)
+        for slot in slots.slots:
             slot.drain()
+        self.publish(TubeRetired(slots.server, name))
 
-    def _ended(self, pool: Pool) -> None:
-        self._all.discard(pool)
+    def _remove(self, slots: TubeSlots) -> None:
+        self._all.discard(slots)
         self._check_over()
 
-    # --- all tubes ---
+    # --- every tube ---
 
-    def _every(self) -> TubeSettings | None:
+    def _every_tube(self) -> TubeSettings | None:
         return next((tube for tube in self._settings.tubes if tube.tube == EVERY_TUBE), None)
 
-    async def _watch(self) -> None:
-        """Looks for new tubes. That is the one thing that polls: no server tells of a tube."""
-        client = Client.from_url(
-            self.server, connect_timeout=None, max_reconnect_delay=MAX_RECONNECT_DELAY
-        )
-        unused: set[str] = set()  # at the last look
-        try:
-            while self.stage is Stage.RUNNING:
-                await asyncio.sleep(LOOK)
-                try:
-                    await client.connect()
-                    unused = await self._look(client, unused)
-                except BeanstalkException as error:
-                    log.debug("cannot look for tubes: %s", error)
-                except Exception:
-                    # No look may be the last one.
-                    log.exception("cannot look for tubes")
-        finally:
-            await client.close()
+    def _set_scan(self, moved: bool) -> None:
+        wanted = self._every_tube() is not None
+        if self._scan is not None and (moved or not wanted):
+            self._scan.cancel()
+            self._scan = None
+        if self._scan is None and wanted:
+            self._scan = TubeScan(
+                self.server, self._discovered_watchers, self._adopt, self.publish, self.timing
+            )
 
-    async def _look(self, client: Client, unused: set[str]) -> set[str]:
-        """Starts a pool for each new tube, and ends those of tubes that only we use, and did
-        at the last look; gives those that only we use now."""
-        names = await client.list_tubes()
-        now: set[str] = set()
-        for name in self._discovered & self._pools.keys():
-            stats: Mapping[str, object] = await client.stats_tube(name)
-            only_we = stats["current-watching"] == len(self._pools[name].slots)
-            if only_we and not any(stats[key] for key in _IN_USE):
-                now.add(name)
-        every = self._every()
+    def _discovered_watchers(self) -> dict[str, int]:
+        """Return the tubes that were discovered, with their numbers of connections."""
+        discovered = self._discovered & self._tubes.keys()
+        return {name: len(self._tubes[name].slots) for name in discovered}
+
+    def _adopt(self, names: list[str], unused: set[str]) -> None:
+        """Start slots for tubes that are new, and retire those of tubes that are not used."""
+        every = self._every_tube()
         if every is None or self.stage is not Stage.RUNNING or self._paused:
-            return now
+            return
         for name in names:
-            if name not in self._pools and not _excluded(every, name):
+            if name not in self._tubes and not _excluded(every, name):
                 self._discovered.add(name)
                 self._start(replace(every, tube=name))
-        for name in now & unused & self._discovered:
+        for name in unused & self._discovered:
             self._discovered.discard(name)
             self._retire(name)
-        return now
 
 
-_IN_USE = (
-    "current-using",
-    "current-jobs-ready",
-    "current-jobs-reserved",
-    "current-jobs-delayed",
-    "current-jobs-buried",
-)
-
-
-def _make(settings: Settings) -> dict[str, Handler]:
-    """The handler of each tube, checked. Raises CannotStart."""
-    made = {tube.tube: tube.make_handler() for tube in settings.tubes}
-    for name, handler in made.items():
+def _make_handlers(settings: Settings) -> dict[str, Handler]:
+    """Return the handler of each tube, after checking it. Raises CannotStart."""
+    handlers = {tube.tube: tube.make_handler() for tube in settings.tubes}
+    for name, handler in handlers.items():
         try:
             handler.check()
         except CannotStart as error:
             raise CannotStart(f"tube {name}: {error}") from None
-    return made
+    return handlers
 
 
 def _excluded(every: TubeSettings, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""What the signals mean to a runner."""
+"""Control a runner by signals."""
 
 from __future__ import annotations
 
@@ -10,25 +10,33 @@ from contextlib import contextmanager
 from typing import Protocol
 
 
-class Told(Protocol):
-    """What a runner can be told."""
+class Controllable(Protocol):
+    """A runner as its signals need it."""
 
-    def stop(self) -> None: ...
-    def reload(self) -> None: ...
-    def pause(self) -> None: ...
-    def resume(self) -> None: ...
+    def stop(self) -> None:
+        """Stop; called again, stop faster."""
+
+    def reload(self) -> None:
+        """Read the configuration again."""
+
+    def pause(self) -> None:
+        """Reserve no more jobs."""
+
+    def resume(self) -> None:
+        """Reserve jobs again."""
 
 
 @contextmanager
 def signals(
-    runner: Told, hangup: bool = False, on_stop: Callable[[int], None] | None = None
+    runner: Controllable, hangup: bool = False, on_stop: Callable[[int], None] | None = None
 ) -> Iterator[None]:
-    """While it lasts: TERM and INT stop, USR1 pauses, USR2 resumes.
+    """Let signals control a runner within the context.
 
-    Without effect outside the main thread, which alone can handle signals.
+    TERM and INT stop it, USR1 pauses it, USR2 resumes it.
+    Outside the main thread, which alone can handle signals, no signal is handled.
 
-    :param hangup: HUP reloads; else it keeps the meaning it has
-    :param on_stop: called with the number of each signal that stops
+    :param hangup: whether HUP reloads the configuration; otherwise its handler stays
+    :param on_stop: called with the number of each signal that stops the runner
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -56,6 +64,6 @@ def signals(
     finally:
         for number, handler in old.items():
             loop.remove_signal_handler(number)
-            # None: it was not set from Python, and cannot be set again.
+            # None stands for a handler that was not set from Python, and cannot be set again.
             if handler is not None:
                 signal.signal(number, handler)

@@ -1,22 +1,44 @@
-"""The runner for a Python program: one tube, one coroutine function."""
+"""Run the jobs of one tube with a coroutine function, from a Python program."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from ..errors import InvalidArgument
 from ..protocol.address import Address
+from ..protocol.arguments import MAX_NUMBER
 from .config import values
-from .config.loading import COMMON, make_policy
 from .config.settings import Settings, TubeSettings
+from .events import Observer
 from .handlers.coroutine import CoroutineHandler, Function
+from .log.observer import LogObserver
+from .log.systemd import SystemdObserver
+from .policy.decision import BURY, RELEASE, Action, Policy
+from .policy.retry import Backoff
 from .runner import Runner
 from .signals import signals as handled
+from .timing import WorkerTiming
+
+_T = TypeVar("_T")
+
+_OPTIONS = (
+    "concurrency",
+    "timeout",
+    "kill_grace",
+    "max_attempts",
+    "on_timeout",
+    "on_temporary_fail",
+    "on_permanent_fail",
+    "on_unknown_fail",
+    "delay",
+    "backoff",
+    "max_delay",
+)
 
 
 class Worker:
-    """Reserves the jobs of a tube and awaits a function for each, many at a time.
+    """Reserve the jobs of a tube and await a function for each, many at a time.
 
     ::
 
@@ -25,20 +47,33 @@ class Worker:
 
         await Worker("beanstalk://localhost:11300", "mail", handler, concurrency=50).run()
 
-    When the function returns, the job is deleted. When it raises Retry it is released, Reject
-    buries it, and any other exception is an unknown fail. Its time limit is `timeout`, else
-    the job's ttr; it is cancelled then.
+    When the function returns, the job is deleted. When it raises Retry the job is released, Reject
+    buries it, and any other exception is an unknown fail. The function is cancelled when its time
+    limit has passed, which is `timeout`, or else the job's ttr.
 
     :param server: URL
     :param concurrency: jobs at the same time, each with a connection of its own
-    :param burst: end when nothing is ready
-    :param max_jobs: end after that many jobs
+    :param burst: end when no job is ready
+    :param max_jobs: end after that many jobs; None: no limit
     :param connect_timeout: seconds for the first connection; None: for ever
-    :param options: ``timeout``, ``kill_grace``, ``max_attempts``, ``on_timeout``,
-        ``on_temporary_fail``, ``on_permanent_fail``, ``on_unknown_fail``, ``delay``, ``backoff``,
-        ``max_delay``, as in the configuration file (``timeout=30, on_unknown_fail="release:60"``)
+    :param timeout: seconds that a job may take; None: the ttr of each job
+    :param kill_grace: seconds that the function has to end after it was cancelled
+    :param max_attempts: how often a job is reserved before it is buried without running; 0: no
+        limit
+    :param on_timeout: what becomes of a job that took too long: ``"bury"``, ``"delete"``,
+        ``"release"``, ``"release:SECONDS"``, or an Action
+    :param on_temporary_fail: what becomes of a job after a temporary fail
+    :param on_permanent_fail: what becomes of a job after a permanent fail
+    :param on_unknown_fail: what becomes of a job after any other exception
+    :param delay: seconds that a released job waits
+    :param backoff: ``"fixed"``, or ``"exponential"``: the delay doubles with each attempt, with
+        jitter on top
+    :param max_delay: seconds that a delay grows to at most
+    :param observers: callables that get every event, after the log; see
+        :mod:`beanstalkt.worker.events`
+    :param timing: how long the worker waits for what
 
-    Raises InvalidArgument.
+    An option that is None has its default. Raises InvalidArgument.
     """
 
     def __init__(
@@ -51,37 +86,59 @@ class Worker:
         burst: bool = False,
         max_jobs: int | None = None,
         connect_timeout: float | None = None,
-        **options: Any,
+        timeout: float | None = None,
+        kill_grace: float | None = 5.0,
+        max_attempts: int | None = 10,
+        on_timeout: str | Action | None = RELEASE,
+        on_temporary_fail: str | Action | None = BURY,
+        on_permanent_fail: str | Action | None = BURY,
+        on_unknown_fail: str | Action | None = BURY,
+        delay: int | None = 60,
+        backoff: str | None = "fixed",
+        max_delay: int | None = 3600,
+        observers: Iterable[Observer] = (),
+        timing: WorkerTiming | None = None,
+        **unknown: object,
     ) -> None:
         if not callable(handler):
             raise InvalidArgument(f"a handler must be a coroutine function, not {handler!r}")
+        for name in unknown:
+            raise InvalidArgument(f"{name} is no option; there are {', '.join(_OPTIONS)}")
         if max_jobs is not None:
-            _read(values.whole(1), "max_jobs", max_jobs)
-        chosen = _read_options({"workers": concurrency, **options})
+            _whole("max_jobs", max_jobs, 1, 1)
         settings = TubeSettings(
-            _read(values.tube_name, "tube", tube),
+            _check(values.tube_name, "tube", tube),
             CoroutineHandler,
             {"function": handler},
-            chosen["workers"],
-            chosen["timeout"],
-            chosen["kill_grace"],
-            make_policy(chosen, ()),
+            _whole("workers", concurrency, 1, 1, values.MAX_WORKERS),
+            _checked(values.check_duration, "timeout", timeout, None),
+            _checked(values.check_seconds, "kill_grace", kill_grace, 5.0),
+            Policy(
+                _action("on_timeout", on_timeout, RELEASE),
+                _action("on_temporary_fail", on_temporary_fail, BURY),
+                _action("on_permanent_fail", on_permanent_fail, BURY),
+                _action("on_unknown_fail", on_unknown_fail, BURY),
+                max_attempts=_whole("max_attempts", max_attempts, 10),
+                backoff=_backoff(delay, backoff, max_delay),
+            ),
         )
         self._runner = Runner(
             Settings(str(Address.parse(server)), (settings,)),
             burst=burst,
             max_jobs=max_jobs,
             connect_timeout=connect_timeout,
+            observers=(LogObserver(), SystemdObserver(), *observers),
+            timing=timing,
         )
 
     async def run(self, signals: bool = True) -> None:
-        """Work until stopped, or until the burst or `max_jobs` is over.
+        """Run jobs until the worker is stopped, the burst is over, or `max_jobs` have run.
 
-        :param signals: stop on SIGTERM and SIGINT, pause on SIGUSR1, go on on SIGUSR2, as the
-            command line does; only possible in the main thread
+        :param signals: whether SIGTERM and SIGINT stop the worker, SIGUSR1 pauses and SIGUSR2
+            resumes it, as on the command line; only possible in the main thread
 
-        Raises ConnectionLost when no server could be reached at first. Cancelled, it stops
-        the handlers and releases their jobs.
+        Raises ConnectionLost if no server can be reached at first. When the task is cancelled,
+        the functions that run are cancelled and their jobs released.
         """
         if not signals:
             await self._runner.run()
@@ -90,26 +147,37 @@ class Worker:
             await self._runner.run()
 
     def stop(self) -> None:
-        """Take no new job, finish what runs, and end. Called again: cancel what runs, and
-        release those jobs."""
+        """Take no new job, finish those that run, and end.
+
+        Called again, this cancels the functions that run and releases their jobs.
+        """
         self._runner.stop()
 
 
-def _read_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    known = {option.name: option for option in COMMON}
-    for name in options:
-        if name not in known:
-            raise InvalidArgument(f"{name} is no option; there are {', '.join(known)}")
-    return {
-        name: option.default
-        if options.get(name) is None
-        else _read(option.parse, name, options[name])
-        for name, option in known.items()
-    }
+def _checked(check: Callable[..., _T], name: str, value: object, default: _T) -> _T:
+    """Return what `check` makes of the value; the default for None. Raises InvalidArgument."""
+    return default if value is None else _check(check, name, value)
 
 
-def _read(parse: Any, name: str, value: object) -> Any:
+def _check(check: Callable[..., _T], name: str, value: object) -> _T:
+    """Return what `check` makes of the value. Raises InvalidArgument."""
     try:
-        return parse(str(value))
+        return check(value)
     except ValueError as error:
         raise InvalidArgument(f"{name}: {error}, not {value!r}") from None
+
+
+def _whole(name: str, value: object, default: int, least: int = 0, most: int = MAX_NUMBER) -> int:
+    return _checked(lambda number: values.check_whole(number, least, most), name, value, default)
+
+
+def _backoff(delay: object, kind: object, max_delay: object) -> Backoff:
+    return Backoff(
+        _whole("delay", delay, 60),
+        _checked(values.backoff, "backoff", kind, False),
+        _whole("max_delay", max_delay, 3600),
+    )
+
+
+def _action(name: str, value: object, default: Action) -> Action:
+    return _checked(values.check_action, name, value, default)

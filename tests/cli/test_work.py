@@ -6,11 +6,12 @@ import pytest
 
 from beanstalkt.cli.parser import parse
 from beanstalkt.cli.work import flags_of
-from beanstalkt.worker.config.loading import COMMON, ON_EXIT, RUN, Flags
+from beanstalkt.worker.config.options import COMMON, ON_EXIT, RUN
+from beanstalkt.worker.config.sources import Flags
 from beanstalkt.worker.handlers.base import Option
-from beanstalkt.worker.handlers.registry import HANDLERS
+from beanstalkt.worker.handlers.registry import load_handlers
 
-OPTIONS = [*COMMON, *RUN, *(option for handler in HANDLERS for option in handler.options)]
+OPTIONS = [*COMMON, *RUN, *(option for handler in load_handlers() for option in handler.options)]
 
 
 @pytest.fixture(autouse=True)

@@ -17,13 +17,10 @@ import beanstalkt
 from beanstalkt import Client
 from beanstalkt.errors import BeanstalkException
 
+from ..support.clients import client_of
 from ..support.peer import Line, Peer, Script
 
 PUT = b"put 2147483648 0 120 1\r\nx"
-
-
-def to(peer: Peer, **options: Any) -> Client:
-    return Client(peer.host, peer.port, connect_timeout=10, reconnect_delay=0.01, **options)
 
 
 def answering(reply: bytes) -> Script:
@@ -77,7 +74,7 @@ GARBAGE = [
 
 @pytest.mark.parametrize("reply", GARBAGE, ids=range(len(GARBAGE)))
 async def test_what_is_no_reply_to_put_ends_the_connection(reply: bytes) -> None:
-    async with Peer(answering(reply)) as peer, to(peer) as client:
+    async with Peer(answering(reply)) as peer, client_of(peer) as client:
         puts = [client.put(b"x") for _ in range(3)]
         error = await failure(puts[0])
         assert isinstance(error, beanstalkt.UnexpectedResponse)
@@ -125,7 +122,7 @@ async def test_what_is_no_reply_to_put_ends_the_connection(reply: bytes) -> None
 async def test_a_reply_of_the_wrong_kind(
     start: Callable[[Client], Awaitable[Any]], reply: bytes
 ) -> None:
-    async with Peer(answering(reply)) as peer, to(peer) as client:
+    async with Peer(answering(reply)) as peer, client_of(peer) as client:
         error = await failure(start(client))
         assert isinstance(error, beanstalkt.UnexpectedResponse)
         assert error.command
@@ -141,7 +138,7 @@ async def test_replies_that_nobody_asked_for(caplog: pytest.LogCaptureFixture) -
             greeted.set()
         await line.end()
 
-    async with Peer(play) as peer, to(peer) as client:
+    async with Peer(play) as peer, client_of(peer) as client:
         await asyncio.wait_for(greeted.wait(), 5)
         await client.connect()
         assert client.using == "default"
@@ -152,7 +149,7 @@ async def test_replies_that_nobody_asked_for(caplog: pytest.LogCaptureFixture) -
 
 
 async def test_one_reply_too_many_behind_a_right_one() -> None:
-    async with Peer(answering(b"INSERTED 1\r\nINSERTED 2\r\n")) as peer, to(peer) as client:
+    async with Peer(answering(b"INSERTED 1\r\nINSERTED 2\r\n")) as peer, client_of(peer) as client:
         assert await client.put(b"x") == 1
         assert isinstance(await failure(client.put(b"y")), beanstalkt.ConnectionLost)
 
@@ -163,7 +160,7 @@ async def test_the_replies_in_front_of_garbage_count() -> None:
         line.send(b"INSERTED 1\r\nINSERTED 2\r\n?\r\n")
         await line.end()
 
-    async with Peer(play) as peer, to(peer) as client:
+    async with Peer(play) as peer, client_of(peer) as client:
         puts = [client.put(b"x") for _ in range(3)]
         assert [await puts[0], await puts[1]] == [1, 2]
         error = await failure(puts[2])
@@ -178,7 +175,7 @@ async def test_a_body_without_its_end_waits_for_the_rest() -> None:
         await line.expect(b"peek 1")
         line.send(b"FOUND 1 1000\r\nabc")
 
-    async with Peer(play) as peer, to(peer) as client:
+    async with Peer(play) as peer, client_of(peer) as client:
         error = await failure(client.peek(1))
         assert isinstance(error, beanstalkt.ConnectionLost)
         assert error.sent
@@ -198,7 +195,7 @@ async def test_memory_does_not_grow_with_what_a_peer_sends(block: bytes) -> None
             sent += len(block)
             await line.writer.drain()
 
-    async with Peer(play) as peer, to(peer) as client:
+    async with Peer(play) as peer, client_of(peer) as client:
         tracemalloc.start()
         try:
             error = await failure(client.peek(1))
@@ -215,7 +212,7 @@ async def test_everything_pending_fails_with_the_reason() -> None:
         line.send(b"nonsense\r\n")
         await line.end()
 
-    async with Peer(play) as peer, to(peer) as client:
+    async with Peer(play) as peer, client_of(peer) as client:
         reserve = client.reserve()
         held: list[asyncio.Future[Any]] = [
             client.put(b"x"),
@@ -293,7 +290,7 @@ async def test_a_refusal_fails_one_command_and_the_connection_goes_on(
         line.send(b"INSERTED 18\r\n")
         await line.end()
 
-    async with Peer(play) as peer, to(peer) as client:
+    async with Peer(play) as peer, client_of(peer) as client:
         error = await failure(start(client))
         assert type(error) is kind
         assert error.command == start.__name__
@@ -327,7 +324,7 @@ async def test_a_put_that_was_misread_ends_the_connection(
             line.send(b"INSERTED 2\r\n")
         await line.end()
 
-    async with Peer(play) as peer, to(peer) as client:
+    async with Peer(play) as peer, client_of(peer) as client:
         first, second = client.put(b"x"), client.put(b"y")
         error = await failure(first)
         assert type(error) is kind
@@ -344,7 +341,7 @@ async def test_a_tube_that_cannot_be_switched_back_ends_the_connection() -> None
             line.send(b"USING t\r\nINSERTED 1\r\nOUT_OF_MEMORY\r\n")
         await line.end()
 
-    async with Peer(play) as peer, to(peer) as client:
+    async with Peer(play) as peer, client_of(peer) as client:
         put, after = client.put(b"x", tube="t"), client.put(b"x")
         assert await put == 1
         assert isinstance(await failure(after), beanstalkt.ConnectionLost)
@@ -359,7 +356,7 @@ async def test_the_priority_that_is_to_be_kept_is_missing() -> None:
         line.send(b"INSERTED 1\r\n")
         await line.end()
 
-    async with Peer(play) as peer, to(peer) as client:
+    async with Peer(play) as peer, client_of(peer) as client:
         for verb in (client.release, client.bury, client.release):
             error = await failure(verb(5, None))
             assert isinstance(error, beanstalkt.UnexpectedResponse)
@@ -378,7 +375,7 @@ async def test_replies_byte_by_byte() -> None:
             await asyncio.sleep(0)
         await line.end()
 
-    async with Peer(play) as peer, to(peer) as client:
+    async with Peer(play) as peer, client_of(peer) as client:
         put, peek, stats = client.put(b"x"), client.peek(1), client.stats_tube("t")
         assert await asyncio.wait_for(put, 5) == 1
         assert await asyncio.wait_for(peek, 5) == {"id": 1, "body": b"\r\nab"}
@@ -398,7 +395,7 @@ async def test_a_body_of_many_megabytes() -> None:
                 assert command.partition(b"\r\n")[2] == body
                 line.send(b"INSERTED 1\r\n")
 
-    async with Peer(play) as peer, to(peer) as client:
+    async with Peer(play) as peer, client_of(peer) as client:
         puts, peek = [client.put(body), client.put(body)], client.peek(1)
         assert await asyncio.gather(*puts) == [1, 1]
         assert (await peek).body == body

@@ -16,8 +16,9 @@ from beanstalkt.client.sockets import KEEPALIVE
 from beanstalkt.client.transport import Transport, open_transport
 from beanstalkt.protocol.address import Address
 
-from ..support.beanstalkd import HOST, free_port
-from ..support.proxy import nothing_left, until
+from ..support.leftovers import nothing_left
+from ..support.ports import HOST, free_port
+from ..support.waiting import until
 
 
 class End:

@@ -12,15 +12,13 @@ import pytest
 from beanstalkt import Client, ConnectionLost
 from beanstalkt.client.timing import Timing
 
-from ..support.beanstalkd import Beanstalkd, free_port
+from ..support.beanstalkd import Beanstalkd
+from ..support.clients import RECONNECT_DELAY, client_of
+from ..support.leftovers import nothing_left
 from ..support.peer import Line, Peer
-from ..support.proxy import Proxy, nothing_left, until
-
-DELAY = 0.02  # seconds between two attempts
-
-
-def client_of(server: Beanstalkd | Peer | Proxy, **options: Any) -> Client:
-    return Client(server.host, server.port, reconnect_delay=DELAY, **options)
+from ..support.ports import free_port
+from ..support.proxy import Proxy
+from ..support.waiting import until
 
 
 async def all_fail(pending: list[Any], sent: bool | None = None) -> None:
@@ -209,7 +207,7 @@ async def test_while_reconnecting(turns: int) -> None:
         await asyncio.wait_for(client.close(), 5)
         await all_fail(reserves)
         accepted = len(peer.lines)
-        await asyncio.sleep(2 * DELAY)
+        await asyncio.sleep(2 * RECONNECT_DELAY)
         assert len(peer.lines) == accepted
         assert client.closed()
 
@@ -322,7 +320,7 @@ async def test_the_server_goes_while_closing(moment: str) -> None:
         await asyncio.wait_for(close, 5)
         await all_fail(pending, sent=True)
         await all_fail([held], sent=False)
-        await asyncio.sleep(2 * DELAY)
+        await asyncio.sleep(2 * RECONNECT_DELAY)
         assert len(peer.lines) == 1
 
 
@@ -410,7 +408,7 @@ async def test_it_does_not_connect_again_by_itself(apart: Beanstalkd) -> None:
         await client.connect()
         await client.put(b"job")
         await client.close()
-        await asyncio.sleep(3 * DELAY)
+        await asyncio.sleep(3 * RECONNECT_DELAY)
         assert proxy.accepted == 1
 
 

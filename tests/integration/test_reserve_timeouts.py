@@ -12,12 +12,14 @@ import pytest
 
 from beanstalkt import Client, ConnectionLost, TimedOut
 from beanstalkt.client.pipeline import GRACE
-from tests.support.embedded import AnyServer
 
 from ..support.beanstalkd import Beanstalkd
+from ..support.clients import client_of, nothing_reserved, priority_is_kept, until_waiting
+from ..support.embedded import AnyServer
+from ..support.leftovers import nothing_left
 from ..support.peer import Line, Peer
-from ..support.proxy import Proxy, nothing_left, until
-from .test_cancel import nothing_reserved, priority_is_kept, reserving, soon, to
+from ..support.proxy import Proxy
+from ..support.waiting import soon, until
 
 LATE = 8  # seconds; without its own timeout a reserve would wait until the test ends
 
@@ -41,11 +43,11 @@ async def times_out(reserve: Awaitable[Any], after: float) -> None:
 async def test_behind_a_cancelled_one_with_no_job_held(
     server: AnyServer, first: int | None, timeout: int
 ) -> None:
-    async with to(server) as client, to(server) as other:
+    async with client_of(server) as client, client_of(server) as other:
         await cancelled(client, first)
         await times_out(client.reserve(timeout), timeout)
         # It went on elsewhere: the server has no reserve of ours any more.
-        await reserving(other, 0)
+        await until_waiting(other, 0)
         assert (await other.stats())["current-connections"] == 2
         # And a job that was there all the time is found, without waiting.
         await cancelled(client, first)
@@ -58,7 +60,7 @@ async def test_behind_a_cancelled_one_with_no_job_held(
 async def test_behind_a_cancelled_one_with_a_job_held(
     server: AnyServer, first: int | None, timeout: int
 ) -> None:
-    async with to(server) as client, to(server) as other:
+    async with client_of(server) as client, client_of(server) as other:
         await client.put(b"held")
         held = await client.reserve()
         await cancelled(client, first)
@@ -66,7 +68,7 @@ async def test_behind_a_cancelled_one_with_a_job_held(
         await times_out(client.reserve(timeout), timeout)
         assert (await other.stats_job(held))["state"] == "reserved"
         # The cancelled one still waits at the server, and those that timed out do not.
-        await reserving(other, 1)
+        await until_waiting(other, 1)
         job_id = await other.put(b"x", 77)
         await nothing_else_reserved(other, held.id)
         assert (await other.stats_job(job_id))["pri"] == 77
@@ -81,7 +83,7 @@ async def nothing_else_reserved(client: Client, held: int) -> None:
 
 
 async def test_its_job_goes_to_the_next_reserve_that_waits(server: AnyServer) -> None:
-    async with to(server) as client, to(server) as other:
+    async with client_of(server) as client, client_of(server) as other:
         await client.put(b"held")
         held = await client.reserve()
         await cancelled(client)
@@ -98,7 +100,7 @@ async def test_its_job_goes_to_the_next_reserve_that_waits(server: AnyServer) ->
 
 @pytest.mark.parametrize("holds", [False, True])
 async def test_a_loop_of_jobs_ends(server: AnyServer, holds: bool) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         if holds:
             await client.put(b"held")
             await client.reserve()
@@ -111,7 +113,7 @@ async def test_a_loop_of_jobs_ends(server: AnyServer, holds: bool) -> None:
 
 
 async def test_a_put_behind_such_a_pair_goes_in(server: AnyServer) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         await cancelled(client)
         timed, put, asked = client.reserve(1), client.put(b"x"), client.reserve_job(1)
         with pytest.raises(TimedOut):
@@ -123,7 +125,7 @@ async def test_a_put_behind_such_a_pair_goes_in(server: AnyServer) -> None:
 async def test_a_put_behind_such_a_pair_waits_for_deadline_soon_at_most(
     server: AnyServer,
 ) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         await client.put(b"held", ttr=3)
         held = await client.reserve()
         await cancelled(client)
@@ -135,7 +137,7 @@ async def test_a_put_behind_such_a_pair_waits_for_deadline_soon_at_most(
 
 async def test_behind_a_live_one(server: AnyServer) -> None:
     """Those that wait on one client at the same time wait no longer than each of them alone."""
-    async with to(server) as client, to(server) as other:
+    async with client_of(server) as client, client_of(server) as other:
         plain = client.reserve()
         begin = time.monotonic()
         timed = [client.reserve(1) for _ in range(20)]
@@ -153,7 +155,7 @@ async def test_behind_a_live_one(server: AnyServer) -> None:
 
 
 async def test_one_after_the_other_at_the_same_time(server: AnyServer) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         begin = time.monotonic()
         results = await asyncio.wait_for(
             asyncio.gather(*[client.reserve(1) for _ in range(30)], return_exceptions=True), 15
@@ -165,7 +167,7 @@ async def test_one_after_the_other_at_the_same_time(server: AnyServer) -> None:
 
 async def test_a_job_that_comes_in_time(server: AnyServer) -> None:
     for holds in (False, True):
-        async with to(server) as client, to(server) as other:
+        async with client_of(server) as client, client_of(server) as other:
             if holds:
                 await other.put(b"held")
                 await client.reserve()
@@ -182,7 +184,7 @@ async def test_a_job_that_comes_in_time(server: AnyServer) -> None:
 
 async def test_short_waits_leave_nothing_at_the_server(server: AnyServer) -> None:
     """While a job is held: each of them would hold up the settling at the end."""
-    async with to(server) as client, to(server) as other:
+    async with client_of(server) as client, client_of(server) as other:
         await client.put(b"held")
         held = await client.reserve()
         for timeout in (20, None, 20, 30, None, 20, 20):
@@ -198,16 +200,16 @@ async def test_short_waits_leave_nothing_at_the_server(server: AnyServer) -> Non
 async def test_the_end_of_a_timed_reserve_is_not_the_end_of_one_that_took_its_place(
     server: AnyServer,
 ) -> None:
-    async with to(server) as client, to(server) as other:
+    async with client_of(server) as client, client_of(server) as other:
         await client.put(b"held")
         held = await client.reserve()
         await cancelled(client, 1)
         # It waits for the job of that one, which comes back without a job first.
-        longer, plain = client.reserve(3), client.reserve()
+        longer, plain = client.reserve(2), client.reserve()
         begin = time.monotonic()
         with pytest.raises(TimedOut):
             await asyncio.wait_for(longer, LATE)
-        assert time.monotonic() - begin > 2.9
+        assert time.monotonic() - begin > 1.9
         job_id = await other.put(b"x")
         assert (await soon(plain)).id == job_id
         await soon(held.delete())
@@ -217,7 +219,7 @@ async def test_the_end_of_a_timed_reserve_is_not_the_end_of_one_that_took_its_pl
 async def test_a_cancelled_one_that_brings_no_job_is_followed_by_another(
     server: AnyServer, holds: bool
 ) -> None:
-    async with to(server) as client, to(server) as other:
+    async with client_of(server) as client, client_of(server) as other:
         if holds:
             await client.put(b"held")
             await client.reserve()
@@ -230,7 +232,7 @@ async def test_a_cancelled_one_that_brings_no_job_is_followed_by_another(
 
 
 async def test_one_that_is_held_keeps_its_timeout_when_it_is_written(server: AnyServer) -> None:
-    async with to(server) as client, to(server) as other:
+    async with client_of(server) as client, client_of(server) as other:
         first, put, held = client.reserve(), client.put(b"mine", delay=100), client.reserve(3)
         begin = time.monotonic()
         await asyncio.sleep(1.5)
@@ -256,7 +258,7 @@ async def test_a_reserve_behind_a_slow_reply_is_not_ended_before_its_turn() -> N
         line.send(b"RELEASED\r\nRESERVED 5 1\r\nx\r\n")
         await line.end()
 
-    async with Peer(play) as peer, to(peer) as client:
+    async with Peer(play) as peer, client_of(peer) as client:
         released, reserve = client.release(5, None), client.reserve(0)
         await released
         assert (await soon(reserve)).id == 5
@@ -281,7 +283,7 @@ async def test_a_server_that_accepts_no_second_connection(server: AnyServer, tim
 
 
 async def test_a_server_that_is_frozen(apart: Beanstalkd) -> None:
-    async with nothing_left(), to(apart, response_timeout=1) as client:
+    async with nothing_left(), client_of(apart, response_timeout=1) as client:
         await cancelled(client)
         apart.freeze()
         await times_out(client.reserve(1), 1)
@@ -293,22 +295,22 @@ async def test_a_server_that_is_frozen(apart: Beanstalkd) -> None:
 async def test_the_connection_is_lost_meanwhile(apart: Beanstalkd) -> None:
     """What is left of the timeout goes on, on the next connection or on none."""
     for starts_again in (True, False):
-        async with nothing_left(), to(apart, reconnect_delay=0.05) as client:
+        async with nothing_left(), client_of(apart, reconnect_delay=0.05) as client:
             await client.put(b"held")
             await client.reserve()
             await cancelled(client)
+            begin = time.monotonic()
             timed, plain = client.reserve(2), client.reserve()
             await asyncio.sleep(0.3)
             apart.kill()
             if starts_again:
                 apart.start()
-            begin = time.monotonic()
             with pytest.raises(TimedOut):
                 await asyncio.wait_for(timed, LATE)
-            assert time.monotonic() - begin > 1.2
+            assert time.monotonic() - begin > 1.9
             assert not plain.done()
             if starts_again:
-                async with to(apart) as other:
+                async with client_of(apart) as other:
                     await other.put(b"x")
                     job = await soon(plain)
                     assert job.body == b"x"
@@ -320,7 +322,7 @@ async def test_the_connection_is_lost_meanwhile(apart: Beanstalkd) -> None:
 async def test_closing_ends_them_all(server: AnyServer) -> None:
     async with nothing_left():
         for holds in (False, True):
-            client = to(server)
+            client = client_of(server)
             await client.connect()
             if holds:
                 await client.put(b"held")
@@ -338,7 +340,7 @@ async def test_closing_ends_them_all(server: AnyServer) -> None:
 
 async def test_cancelled_at_every_moment(server: AnyServer) -> None:
     """Callers that come and go, with and without a timeout: no job is lost or doubled."""
-    async with to(server) as client, to(server) as other:
+    async with client_of(server) as client, client_of(server) as other:
         got: list[int] = []
 
         async def consume(number: int) -> None:

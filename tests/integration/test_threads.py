@@ -12,9 +12,10 @@ from tornado.ioloop import IOLoop
 
 from beanstalkt import Client, Job
 from beanstalkt.client.client import UnknownLoop
-from tests.support.embedded import AnyServer
 
-from .test_cancel import every_verb, soon, to
+from ..support.clients import client_of, every_verb
+from ..support.embedded import AnyServer
+from ..support.waiting import soon
 
 
 def in_a_thread(call: Callable[[], Any]) -> Any:
@@ -42,7 +43,7 @@ async def test_a_wrong_thread_changes_nothing(
     if not told:  # in which thread the loop runs: asyncio's own loop does, not every other one
         unknown = property(lambda _: UnknownLoop, lambda *_: None)
         monkeypatch.setattr(Client, "_runner", unknown, False)
-    async with to(server) as client:
+    async with client_of(server) as client:
         await client.put(b"x")
         job = await client.reserve()
         calls: list[Callable[[], Any]] = [
@@ -69,7 +70,7 @@ async def test_a_wrong_thread_changes_nothing(
 
 
 async def test_the_bodies_of_put_many_are_not_touched(server: AnyServer) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         bodies = iter([b"1", b"2"])
         assert isinstance(in_a_thread(lambda: client.put_many(bodies)), RuntimeError)
         assert await client.put_many(bodies) == [1, 2]
@@ -77,7 +78,7 @@ async def test_the_bodies_of_put_many_are_not_touched(server: AnyServer) -> None
 
 async def test_the_ways_that_the_message_names(server: AnyServer) -> None:
     loop = asyncio.get_running_loop()
-    async with to(server) as client:
+    async with client_of(server) as client:
 
         async def put() -> int:
             return await client.put(b"x")
@@ -96,7 +97,7 @@ def test_before_the_loop_runs_and_between_its_runs(server: AnyServer) -> None:
     asyncio.set_event_loop(loop)
     io_loop = IOLoop.current()
     try:
-        client = to(server)
+        client = client_of(server)
         connected = client.connect()
         loop.run_until_complete(connected)
         put = client.put(b"x")
@@ -114,7 +115,7 @@ def test_a_loop_that_runs_in_another_thread_the_next_time(server: AnyServer) -> 
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     io_loop = IOLoop.current()
-    client = to(server)
+    client = client_of(server)
 
     async def put() -> int:
         return await client.put(b"x")

@@ -18,7 +18,9 @@ from beanstalkt.client.timing import Timing
 
 from ..support.beanstalkd import EXECUTABLE, Beanstalkd
 from ..support.embedded import Apart
-from ..support.proxy import Proxy, nothing_left, until
+from ..support.leftovers import nothing_left
+from ..support.proxy import Proxy
+from ..support.waiting import until
 
 DELAY = 0.02  # seconds between two attempts
 

@@ -19,11 +19,10 @@ from tornado.ioloop import IOLoop
 
 import beanstalkt
 from beanstalkt import Client, Job
-from tests.support.embedded import AnyServer
 
-
-def to(server: AnyServer) -> Client:
-    return Client(server.host, server.port, connect_timeout=10)
+from ..support.beanstalkd import EXECUTABLE
+from ..support.clients import client_of
+from ..support.embedded import AnyServer
 
 
 async def gives_none(awaitable: Awaitable[object]) -> None:
@@ -34,7 +33,7 @@ async def gives_none(awaitable: Awaitable[object]) -> None:
 
 
 async def test_put_gives_the_id_and_the_numbers_arrive(server: AnyServer) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         assert await client.put(b"one") == 1
         job_id = await client.put(b"two", 7, 8, 9)
         assert type(job_id) is int
@@ -47,7 +46,7 @@ async def test_put_gives_the_id_and_the_numbers_arrive(server: AnyServer) -> Non
 
 
 async def test_the_limits_of_the_numbers_are_taken(server: AnyServer) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         top = 2**32 - 1
         job_id = await client.put(b"", top, 10**8, top)
         stats = await client.stats_job(job_id)
@@ -77,7 +76,7 @@ async def test_the_limits_of_the_numbers_are_taken(server: AnyServer) -> None:
     ids=range(12),
 )
 async def test_a_body_comes_back_as_bytes(server: AnyServer, given: Any, stored: bytes) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         job_id = await client.put(given)
         for job in (await client.peek(job_id), await client.reserve()):
             assert job.body == stored
@@ -85,7 +84,7 @@ async def test_a_body_comes_back_as_bytes(server: AnyServer, given: Any, stored:
 
 
 async def test_a_body_may_change_once_put_has_returned(server: AnyServer) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         body = bytearray(b"before")
         first, put = client.put(b"busy"), client.put(body)
         body[:] = b"behind"
@@ -96,7 +95,7 @@ async def test_a_body_may_change_once_put_has_returned(server: AnyServer) -> Non
 async def test_a_body_too_big_is_refused_and_the_connection_goes_on(
     server: AnyServer,
 ) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         puts = [client.put(b"x" * 65536), client.put("y" * 100_000), client.put(b"z")]
         for put in puts[:2]:
             with pytest.raises(beanstalkt.JobTooBig) as caught:
@@ -108,7 +107,7 @@ async def test_a_body_too_big_is_refused_and_the_connection_goes_on(
 
 
 async def test_a_draining_server_refuses_puts_and_gives_jobs(server: AnyServer) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         await client.put(b"before")
         server.signal(signal.SIGUSR1)
         while not (await client.stats())["draining"]:
@@ -123,7 +122,7 @@ async def test_a_draining_server_refuses_puts_and_gives_jobs(server: AnyServer) 
 
 
 async def test_use_and_using(server: AnyServer) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         assert client.using == "default"
         assert await client.use("a-tube;+/.$_()") == "a-tube;+/.$_()"
         assert client.using == "a-tube;+/.$_()" == await client.list_tube_used()
@@ -136,7 +135,7 @@ async def test_use_and_using(server: AnyServer) -> None:
 
 
 async def test_a_job_from_put_to_delete(server: AnyServer) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         await client.put(b"A job to work on")
         job = await client.reserve()
         assert isinstance(job, Job)
@@ -152,7 +151,7 @@ async def test_a_job_from_put_to_delete(server: AnyServer) -> None:
 
 
 async def test_the_methods_of_a_job(server: AnyServer) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         await client.put(b"x", 5)
         job = await client.reserve()
         await gives_none(job.touch())
@@ -172,7 +171,7 @@ async def test_the_methods_of_a_job(server: AnyServer) -> None:
 
 
 async def test_a_job_is_taken_wherever_an_id_is(server: AnyServer) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         await client.put(b"x")
         job = await client.peek_ready()
         assert await client.peek(job) == job
@@ -187,7 +186,7 @@ async def test_a_job_is_taken_wherever_an_id_is(server: AnyServer) -> None:
 
 
 async def test_a_pickled_job_is_a_bare_one(server: AnyServer) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         await client.put(b"x")
         job = await client.reserve()
         copy = pickle.loads(pickle.dumps(job))
@@ -198,7 +197,7 @@ async def test_a_pickled_job_is_a_bare_one(server: AnyServer) -> None:
 
 
 async def test_reserve_with_a_timeout(server: AnyServer) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         for timeout in (0, 1):
             with pytest.raises(beanstalkt.TimedOut) as caught:
                 await client.reserve(timeout)
@@ -212,7 +211,7 @@ async def test_reserve_with_a_timeout(server: AnyServer) -> None:
 
 
 async def test_deadline_soon(server: AnyServer) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         await client.put(b"x", ttr=1)
         await client.put(b"y")
         job = await client.reserve()
@@ -226,7 +225,7 @@ async def test_deadline_soon(server: AnyServer) -> None:
 
 
 async def test_reserve_job(server: AnyServer) -> None:
-    async with to(server) as client, to(server) as other:
+    async with client_of(server) as client, client_of(server) as other:
         ready = await client.put(b"ready", tube="elsewhere")
         delayed = await client.put(b"delayed", delay=100)
         await client.pause_tube("elsewhere", 100)
@@ -243,7 +242,7 @@ async def test_reserve_job(server: AnyServer) -> None:
 
 
 async def test_priority_none_keeps_the_present_one(server: AnyServer) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         for give in ("release", "bury"):
             job_id = await client.put(b"x", 1234)
             await client.reserve()
@@ -261,7 +260,7 @@ async def test_priority_none_keeps_the_present_one(server: AnyServer) -> None:
 
 
 async def test_priority_none_of_a_job_that_is_not_ours(server: AnyServer) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         job_id = await client.put(b"x")
         for call, verb in ((client.release, "release"), (client.bury, "bury")):
             for missing in (job_id, 99):
@@ -273,7 +272,7 @@ async def test_priority_none_of_a_job_that_is_not_ours(server: AnyServer) -> Non
 async def test_what_is_called_after_priority_none_goes_out_after_it(
     server: AnyServer,
 ) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         await client.put(b"x", 9)
         job = await client.reserve()
         release, again = client.release(job, None), client.reserve()
@@ -286,7 +285,7 @@ async def test_what_is_called_after_priority_none_goes_out_after_it(
 
 
 async def test_the_ttr_runs_out(server: AnyServer) -> None:
-    async with to(server) as client, to(server) as other:
+    async with client_of(server) as client, client_of(server) as other:
         await client.put(b"x", ttr=1)
         job = await client.reserve()
         taken = None
@@ -303,7 +302,7 @@ async def test_the_ttr_runs_out(server: AnyServer) -> None:
 
 
 async def test_watch_and_ignore(server: AnyServer) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         assert client.watching == {"default"}
         assert await client.watch("a") == 2
         assert await client.watch("a") == 2
@@ -320,7 +319,7 @@ async def test_watch_and_ignore(server: AnyServer) -> None:
 
 
 async def test_jobs_yields_until_none_comes(server: AnyServer) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         ids = await client.put_many(str(number) for number in range(5))
         found: list[int] = []
         async for job in client.jobs(timeout=0):
@@ -331,7 +330,7 @@ async def test_jobs_yields_until_none_comes(server: AnyServer) -> None:
 
 
 async def test_jobs_goes_on_after_deadline_soon(server: AnyServer) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         await client.put(b"x", ttr=1)
         held = await client.reserve()
         # DEADLINE_SOON first; then its time is over, and it is ready again.
@@ -341,7 +340,7 @@ async def test_jobs_goes_on_after_deadline_soon(server: AnyServer) -> None:
 
 
 async def test_jobs_ends_when_the_client_is_closed(server: AnyServer) -> None:
-    client = to(server)
+    client = client_of(server)
     await client.connect()
 
     async def consume() -> None:
@@ -359,7 +358,7 @@ async def test_jobs_ends_when_the_client_is_closed(server: AnyServer) -> None:
 
 
 async def test_the_peeks(server: AnyServer) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         for verb in (client.peek_ready, client.peek_delayed, client.peek_buried):
             with pytest.raises(beanstalkt.NotFound):
                 await verb()
@@ -381,7 +380,7 @@ async def test_the_peeks(server: AnyServer) -> None:
 
 
 async def test_the_kicks(server: AnyServer) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         await client.put_many([b"x"] * 4, delay=100)
         await client.put(b"y", 0)
         await client.bury(await client.reserve())
@@ -397,7 +396,7 @@ async def test_the_kicks(server: AnyServer) -> None:
 
 
 async def test_the_lists_and_pause(server: AnyServer) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         names = ["007", "1.5", "null", "yes", "1_000", "2020-01-01"]
         for name in names:
             await client.watch(name)
@@ -417,7 +416,7 @@ async def test_the_lists_and_pause(server: AnyServer) -> None:
 
 
 async def test_the_statistics(server: AnyServer) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         await client.put(b"x", 3)
         stats = await client.stats()
         assert type(stats["version"]) is str
@@ -446,7 +445,7 @@ async def test_the_statistics(server: AnyServer) -> None:
 
 
 async def test_tube_is_for_one_command(server: AnyServer) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         await client.use("mine")
         there = await client.put(b"there", tube="theirs")
         here = await client.put(b"here")
@@ -468,7 +467,7 @@ async def test_tube_is_for_one_command(server: AnyServer) -> None:
 
 
 async def test_tube_after_a_refused_command_is_still_ours(server: AnyServer) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         with pytest.raises(beanstalkt.NotFound):
             await client.peek_ready(tube="a")
         with pytest.raises(beanstalkt.JobTooBig):
@@ -477,7 +476,7 @@ async def test_tube_after_a_refused_command_is_still_ours(server: AnyServer) -> 
 
 
 async def test_use_and_tube_in_one_turn(server: AnyServer) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         use_a = client.use("a")
         puts = [client.put(b"1"), client.put(b"2", tube="b"), client.put(b"3", tube="a")]
         use_b = client.use("b")
@@ -490,7 +489,7 @@ async def test_use_and_tube_in_one_turn(server: AnyServer) -> None:
 async def test_put_many_goes_to_the_tube_that_was_used_when_it_was_called(
     server: AnyServer,
 ) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         many = client.put_many([b"x"] * 3000)
         use = client.use("later")
         put = client.put(b"y")
@@ -503,7 +502,7 @@ async def test_put_many_goes_to_the_tube_that_was_used_when_it_was_called(
 
 
 async def test_put_many_gives_the_ids_in_order(server: AnyServer) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         assert await client.put_many([]) == []
         assert await client.put_many(iter(["a"])) == [1]
         bodies = [b"%d" % number for number in range(3000)]
@@ -518,7 +517,7 @@ async def test_put_many_gives_the_ids_in_order(server: AnyServer) -> None:
 
 @pytest.mark.parametrize("bodies", [b"abc", "abc", bytearray(b"x"), 5, None])
 async def test_put_many_takes_an_iterable_of_bodies(server: AnyServer, bodies: Any) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         with pytest.raises(beanstalkt.InvalidArgument):
             client.put_many(bodies)
         assert (await client.stats())["cmd-put"] == 0
@@ -535,7 +534,7 @@ async def called(start: Callable[[Callable[[Any], None]], object]) -> Any:
 
 
 async def test_every_verb_takes_its_callback_last(server: AnyServer) -> None:
-    async with to(server) as c:
+    async with client_of(server) as c:
         assert await called(lambda cb: c.put(b"x", 1, 0, 100, cb)) == 1
         assert await called(lambda cb: c.put_many([b"y"], 2, 0, 100, cb)) == [2]
         assert await called(lambda cb: c.use("default", cb)) == "default"
@@ -570,7 +569,7 @@ async def test_every_verb_takes_its_callback_last(server: AnyServer) -> None:
 
 
 async def test_an_error_comes_to_the_callback_as_a_value(server: AnyServer) -> None:
-    client = to(server)
+    client = client_of(server)
     assert isinstance(await called(lambda cb: client.put(b"", callback=cb)), OSError)
     assert isinstance(await called(lambda cb: client.reserve(callback=cb)), OSError)
     async with client:
@@ -598,7 +597,7 @@ async def test_a_callback_that_raises_is_reported_and_breaks_nothing(
     async def bad_later(value: object) -> None:
         raise ZeroDivisionError(value)
 
-    client = to(server)
+    client = client_of(server)
     await client.connect(bad)
     puts = [client.put(b"x", callback=bad), client.put(b"y", callback=bad_later)]
     assert await asyncio.gather(*puts) == [1, 2]
@@ -608,7 +607,7 @@ async def test_a_callback_that_raises_is_reported_and_breaks_nothing(
 
 
 async def test_an_async_callback_is_run(server: AnyServer) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         seen: asyncio.Future[Job] = asyncio.get_running_loop().create_future()
 
         async def look(job_id: int) -> None:
@@ -619,7 +618,7 @@ async def test_an_async_callback_is_run(server: AnyServer) -> None:
 
 
 async def test_a_callback_may_return_anything(server: AnyServer) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         for value in (5, "text", [], [1], {}, {"a": 1}, Job(1, b""), object()):
             client.put(b"x", callback=lambda _, value=value: value)
         client.put(b"x", callback=lambda _: client.put(b"y"))
@@ -627,7 +626,7 @@ async def test_a_callback_may_return_anything(server: AnyServer) -> None:
 
 
 async def test_the_callbacks_of_connect_and_close_get_nothing(server: AnyServer) -> None:
-    client = to(server)
+    client = client_of(server)
     for verb in (client.connect, client.connect, client.close, client.close):
         done: asyncio.Future[tuple[object, ...]] = asyncio.get_running_loop().create_future()
         verb(lambda *values, done=done: done.set_result(values))
@@ -636,7 +635,7 @@ async def test_the_callbacks_of_connect_and_close_get_nothing(server: AnyServer)
 
 
 def test_callbacks_may_be_given_before_the_loop_runs(server: AnyServer, io_loop: IOLoop) -> None:
-    client = to(server)
+    client = client_of(server)
     seen: list[object] = []
 
     def connected() -> None:
@@ -784,7 +783,7 @@ def refused(client: Client) -> Iterator[Call]:
 async def test_bad_arguments_are_refused_by_the_call_and_take_no_place(
     server: AnyServer,
 ) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         first = client.put(b"first")  # the connection is not idle meanwhile
         for call, args, options in refused(client):
             with pytest.raises(beanstalkt.InvalidArgument):
@@ -804,7 +803,7 @@ def test_bad_arguments_are_refused_without_a_connection_too(io_loop: IOLoop) -> 
 
 
 async def test_a_bad_timeout_of_jobs_is_refused(server: AnyServer) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         for bad in (-1, 1.0, True):
             with pytest.raises(beanstalkt.InvalidArgument):
                 async for _ in client.jobs(bad):  # type: ignore[arg-type]
@@ -815,14 +814,14 @@ async def test_an_int_of_another_class_is_an_int(server: AnyServer) -> None:
     class Urgency(enum.IntEnum):
         HIGH = 3
 
-    async with to(server) as client:
+    async with client_of(server) as client:
         job_id = await client.put(b"", Urgency.HIGH)
         assert (await client.stats_job(job_id))["pri"] == 3
 
 
 @pytest.mark.parametrize("text", ["é" * 40_000, "x" * 65_536])
 async def test_the_size_is_that_of_the_bytes(server: AnyServer, text: str) -> None:
-    async with to(server) as client:
+    async with client_of(server) as client:
         with pytest.raises(beanstalkt.JobTooBig):
             await client.put(text)
         assert await client.list_tubes() == ["default"]
@@ -838,6 +837,7 @@ async def test_from_url(server: AnyServer) -> None:
     assert client.closed()
 
 
+@pytest.mark.skipif(EXECUTABLE is None, reason="beanstalkd is not installed")
 async def test_a_unix_socket(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     process = subprocess.Popen(["beanstalkd", "-l", f"unix:{path}"])
@@ -851,7 +851,7 @@ async def test_a_unix_socket(tmp_path: Path) -> None:
 
 
 async def test_async_with_closes_after_an_error(server: AnyServer) -> None:
-    client = to(server)
+    client = client_of(server)
     with pytest.raises(ZeroDivisionError):
         async with client:
             raise ZeroDivisionError
@@ -863,7 +863,7 @@ async def test_async_with_closes_after_an_error(server: AnyServer) -> None:
 
 
 async def test_a_client_that_is_not_connected_fails_each_command(server: AnyServer) -> None:
-    client = to(server)
+    client = client_of(server)
     assert client.closed()
     calls: list[Call] = [
         (client.put, (b"x",), {}),

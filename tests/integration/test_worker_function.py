@@ -17,7 +17,6 @@ from tornado.web import Application, RequestHandler
 
 from beanstalkt import Client, NotFound
 from beanstalkt.dispatch import DispatcherHandler, schedule_function
-from beanstalkt.worker import slot
 
 from ..support import functions
 from ..support.beanstalkd import Beanstalkd
@@ -35,11 +34,6 @@ def no_child_is_left() -> Iterator[None]:
     pids = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     left = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in pids]
     assert not [command for command in left if b"beanstalkd" not in command]
-
-
-@pytest.fixture(autouse=True)
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slot, "PAUSE", 0.05)
 
 
 async def state(client: Client, job_id: int) -> str | None:
@@ -95,6 +89,21 @@ async def test_what_becomes_of_a_job(
     assert (event["outcome"], event["action"], left) == expected
     if name in functions.TABLE and event["outcome"] != "permanent-fail":
         assert event["function"] == name
+
+
+async def test_a_failure_that_is_swallowed_is_logged(beanstalkd: Beanstalkd) -> None:
+    options = {**CALL, "swallow": "yes"}
+    async with (
+        Client.from_url(beanstalkd.url) as client,
+        Running(settings(beanstalkd, "mail", options=options)) as running,
+    ):
+        for name, args in (("raises", ["value"]), ("takes", [1])):
+            await running.job(id=await schedule_function(client, "mail", name, *args))
+        (event,) = running.events.find("swallowed")
+        assert (event["function"], event["swallowed"]) == ("raises", "unknown-fail")
+        assert event["exception"] == "ValueError"
+        assert event["error"]
+        assert "Traceback" in event["backtrace"]
 
 
 @pytest.mark.parametrize("name", ["for_ever", "ignores_term", "cleans_up", "cleans_up_async"])

@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 
 from beanstalkt import Client, NotFound
-from beanstalkt.worker import slot
 from beanstalkt.worker.handlers.base import CannotStart
-from beanstalkt.worker.process import process
+from beanstalkt.worker.handlers.command.handler import CommandHandler
 from beanstalkt.worker.runner import Runner
 
 from ..support.beanstalkd import Beanstalkd
@@ -32,8 +31,7 @@ def no_child_is_left() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slot, "PAUSE", 0.05)
-    monkeypatch.setattr(process, "LINGER", 0.2)
+    monkeypatch.setattr(CommandHandler, "linger", 0.2)
 
 
 @asynccontextmanager

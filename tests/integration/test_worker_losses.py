@@ -6,28 +6,23 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from beanstalkt import Client, ConnectionLost, NotFound
-from beanstalkt.worker import held_job as reservation
-from beanstalkt.worker import slot
-from beanstalkt.worker.process import process
+from beanstalkt.worker.handlers.command.handler import CommandHandler
 from beanstalkt.worker.runner import Runner
 
 from ..support.beanstalkd import Beanstalkd
 from ..support.restarting_proxy import Proxy
-from ..support.running import Running, settings, until
+from ..support.running import TIMING, Running, settings, until
 
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slot, "PAUSE", 0.05)
-    monkeypatch.setattr(process, "LINGER", 0.2)
-    monkeypatch.setattr(reservation, "TRY_PAUSE", 0.05)
-    # As a server that is up again must not be waited for.
-    monkeypatch.setattr(slot, "MAX_RECONNECT_DELAY", 1.0)
+    monkeypatch.setattr(CommandHandler, "linger", 0.2)
 
 
 @pytest.fixture
@@ -283,14 +278,12 @@ async def test_a_job_that_got_the_same_id_is_left_alone(
                 assert (stats["state"], stats["reserves"]) == ("delayed", 0)
 
 
-async def test_the_same_job_put_again_is_another_job(
-    beanstalkd: Beanstalkd, gate: Gate, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_same_job_put_again_is_another_job(beanstalkd: Beanstalkd, gate: Gate) -> None:
     # It has run for longer than the job exists.
-    monkeypatch.setattr(reservation, "AGE_SLACK", 0)
+    exact = replace(TIMING, age_tolerance=0.0)
     async with Proxy(beanstalkd) as proxy:
         options = gate.options()
-        async with Running(settings(proxy.url, "mail", options=options)) as running:
+        async with Running(settings(proxy.url, "mail", options=options), timing=exact) as running:
             async with Client.from_url(beanstalkd.url) as client:
                 await client.put(b"x", ttr=100, tube="mail")
             await gate.started()

@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 import pytest
 
 from beanstalkt import Client, Job, NotFound, ReservationLost
-from beanstalkt.worker.prefetch import Ahead
+from beanstalkt.worker.prefetch import Prefetch
 
 from ..support.embedded import AnyServer
-from .test_fifo import Writes
+from ..support.writes import Writes
 
 PRIORITY = 7
 
@@ -41,14 +41,14 @@ async def taken_away(client: Client, other: Client) -> Job:
 async def test_the_next_job_comes_with_the_delete(server: AnyServer) -> None:
     async with two(server) as (client, other):
         ids = [await other.put(b"%d" % n) for n in range(3)]
-        ahead = Ahead()
+        prefetch = Prefetch()
         seen = []
         for _ in ids:
-            job = await ahead.next(client)
+            job = await prefetch.next(client)
             seen.append(job.id)
-            await ahead.delete(client, job)
+            await prefetch.delete(client, job)
         assert seen == ids
-        waiting = ahead.next(client)
+        waiting = prefetch.next(client)
         last = await other.put(b"last")
         assert (await waiting).id == last
 
@@ -56,32 +56,32 @@ async def test_the_next_job_comes_with_the_delete(server: AnyServer) -> None:
 async def test_they_leave_in_one_write(server: AnyServer, monkeypatch: pytest.MonkeyPatch) -> None:
     async with two(server) as (client, other):
         job_id = await other.put(b"x")
-        ahead = Ahead()
-        job = await ahead.next(client)
+        prefetch = Prefetch()
+        job = await prefetch.next(client)
         writes = Writes(server.port, monkeypatch)
-        await ahead.delete(client, job)
+        await prefetch.delete(client, job)
         assert writes.take() == [b"delete %d\r\nreserve\r\n" % job_id]
-        ahead.drop()
+        prefetch.cancel()
 
 
 async def test_a_failed_delete_gives_the_next_job_back(server: AnyServer) -> None:
     async with two(server) as (client, other):
-        ahead = Ahead()
+        prefetch = Prefetch()
         job = await taken_away(client, other)
         next_id = await other.put(b"next", priority=PRIORITY)
         with pytest.raises(NotFound):
-            await ahead.delete(client, job)
+            await prefetch.delete(client, job)
         assert await state(client, next_id) == ("ready", PRIORITY)
-        assert (await ahead.next(client)).id == next_id
+        assert (await prefetch.next(client)).id == next_id
 
 
 async def test_a_failed_delete_waits_for_no_job(server: AnyServer) -> None:
     async with two(server) as (client, other):
-        ahead = Ahead()
+        prefetch = Prefetch()
         job = await taken_away(client, other)
         with pytest.raises(NotFound):
-            await asyncio.wait_for(ahead.delete(client, job), 5)
-        # What is asked of the client now does not wait behind a reserve that nobody wants.
+            await asyncio.wait_for(prefetch.delete(client, job), 5)
+        # A command that follows does not wait for the cancelled reserve.
         assert await asyncio.wait_for(client.list_tube_used(), 5) == "default"
         later = await other.put(b"later", priority=PRIORITY)
         assert await state(client, later) == ("ready", PRIORITY)
@@ -92,12 +92,12 @@ async def test_a_job_of_another_connection_is_not_deleted_and_none_reserved(
 ) -> None:
     async with two(server) as (client, other):
         await client.put(b"x")
-        ahead = Ahead()
-        job = await ahead.next(client)
+        prefetch = Prefetch()
+        job = await prefetch.next(client)
         await client.close()
         await client.connect()
         with pytest.raises(ReservationLost):
-            await ahead.delete(client, job)
+            await prefetch.delete(client, job)
         stats = await other.stats_job(job.id)
         assert (stats["state"], stats["reserves"]) == ("ready", 1)
 
@@ -105,9 +105,9 @@ async def test_a_job_of_another_connection_is_not_deleted_and_none_reserved(
 async def test_a_cancelled_delete_reserves_nothing(server: AnyServer) -> None:
     async with two(server) as (client, other):
         first, second = await other.put(b"first"), await other.put(b"second", priority=PRIORITY)
-        ahead = Ahead()
+        prefetch = Prefetch()
         job = await client.reserve_job(first)
-        task = asyncio.ensure_future(ahead.delete(client, job))
+        task = asyncio.ensure_future(prefetch.delete(client, job))
         await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -118,18 +118,18 @@ async def test_a_cancelled_delete_reserves_nothing(server: AnyServer) -> None:
 
 async def test_dropped_before_and_after_a_job_has_come(server: AnyServer) -> None:
     async with two(server) as (client, other):
-        ahead = Ahead()
-        assert ahead.drop() is None
+        prefetch = Prefetch()
+        assert prefetch.cancel() is None
         await other.put(b"first")
-        await ahead.delete(client, await ahead.next(client))
-        assert ahead.drop() is None
-        assert ahead.drop() is None
+        await prefetch.delete(client, await prefetch.next(client))
+        assert prefetch.cancel() is None
+        assert prefetch.cancel() is None
         await other.put(b"second")
-        second = await ahead.next(client)
+        second = await prefetch.next(client)
         third = await other.put(b"third")
-        await ahead.delete(client, second)
+        await prefetch.delete(client, second)
         await client.list_tubes()  # behind the reserve's reply
-        dropped = ahead.drop()
+        dropped = prefetch.cancel()
         assert dropped is not None
         assert dropped.id == third
         await client.close()
@@ -140,7 +140,7 @@ async def test_dropped_before_and_after_a_job_has_come(server: AnyServer) -> Non
 async def test_dropped_when_the_connection_went(server: AnyServer) -> None:
     async with two(server) as (client, other):
         await other.put(b"x")
-        ahead = Ahead()
-        await ahead.delete(client, await ahead.next(client))
+        prefetch = Prefetch()
+        await prefetch.delete(client, await prefetch.next(client))
         await client.close()
-        assert ahead.drop() is None
+        assert prefetch.cancel() is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -13,11 +14,15 @@ import pytest
 
 from beanstalkt import Client, ConnectionLost, InvalidArgument, Job, NotFound
 from beanstalkt.dispatch import Stopped
-from beanstalkt.worker import Reject, Retry, Worker, pool, runner, slot
+from beanstalkt.worker import Reject, Retry, Worker
+from beanstalkt.worker.events import Event, JobEvent, JobFinished, JobStarted
 from beanstalkt.worker.handlers.base import Work
+from beanstalkt.worker.job_executor import JobExecutor
+from beanstalkt.worker.policy.outcome import Outcome
+from beanstalkt.worker.timing import WorkerTiming
 
 from ..support.beanstalkd import Beanstalkd
-from ..support.running import Events, until
+from ..support.running import TIMING, Events, until
 
 
 class Panic(BaseException):
@@ -25,11 +30,6 @@ class Panic(BaseException):
 
 
 Handle = Callable[[Work], Awaitable[object]]
-
-
-@pytest.fixture(autouse=True)
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slot, "PAUSE", 0.05)
 
 
 @asynccontextmanager
@@ -47,6 +47,7 @@ async def working(worker: Worker) -> AsyncIterator[asyncio.Task[None]]:
 async def do(server: Beanstalkd, handler: Handle, **options: Any) -> dict[str, Any]:
     """Do one job; its event, and its stats (``state`` None: it was deleted)."""
     ttr = options.pop("ttr", 100)
+    options.setdefault("timing", TIMING)
     worker = Worker(server.url, "mail", handler, **options)
     with Events() as events:
         async with Client.from_url(server.url) as client, working(worker):
@@ -125,24 +126,24 @@ async def test_no_job_harms_the_slots(beanstalkd: Beanstalkd) -> None:
 async def test_a_slot_that_dies_is_started_again(
     beanstalkd: Beanstalkd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    work = slot.Slot._work
+    run = JobExecutor.run
     deaths = iter([Panic, ValueError, asyncio.CancelledError])
 
-    async def dies(self: slot.Slot, client: Client, job: Job) -> None:
+    async def dies(self: JobExecutor, client: Client, job: Job) -> Outcome | None:
         for kind in deaths:
             raise kind
-        await work(self, client, job)
+        return await run(self, client, job)
 
     async def handler(job: Work) -> None:
         seen.append(job.body)
 
     seen: list[bytes] = []
-    monkeypatch.setattr(slot.Slot, "_work", dies)
-    monkeypatch.setattr(pool, "PAUSE", 0.01)
+    monkeypatch.setattr(JobExecutor, "run", dies)
+    timing = WorkerTiming(back_off_delay=0.01)
     async with Client.from_url(beanstalkd.url) as client:
         await client.put_many([b"1", b"2", b"3"], tube="mail")
         with Events() as events:
-            await Worker(beanstalkd.url, "mail", handler, burst=True).run()
+            await Worker(beanstalkd.url, "mail", handler, burst=True, timing=timing).run()
     # The burst was not over when its only slot was dead.
     assert sorted(seen) == [b"1", b"2", b"3"]
     told = [each["message"] for each in events.find("message")]
@@ -153,7 +154,7 @@ async def test_a_slot_that_dies_is_started_again(
 
 
 async def test_a_slot_that_is_cancelled_releases_its_job_and_comes_back(
-    beanstalkd: Beanstalkd, monkeypatch: pytest.MonkeyPatch
+    beanstalkd: Beanstalkd,
 ) -> None:
     runs = 0
 
@@ -162,15 +163,15 @@ async def test_a_slot_that_is_cancelled_releases_its_job_and_comes_back(
         runs += 1
         if runs == 1:
             for task in asyncio.all_tasks():
-                if "Pool._run" in repr(task.get_coro()):
+                if "TubeSlots._run" in repr(task.get_coro()):
                     task.cancel()
             await asyncio.sleep(100)
 
-    monkeypatch.setattr(pool, "PAUSE", 0.01)
+    timing = WorkerTiming(back_off_delay=0.01)
     async with Client.from_url(beanstalkd.url) as client:
         await client.put(b"", tube="mail")
         with Events() as events:
-            await Worker(beanstalkd.url, "mail", handler, burst=True).run()
+            await Worker(beanstalkd.url, "mail", handler, burst=True, timing=timing).run()
     assert [each["outcome"] for each in events.find("job")] == ["stopped", "success"]
     assert events.find("job")[0]["action"] == "release:0"
 
@@ -311,6 +312,59 @@ async def test_ten_thousand_short_jobs(beanstalkd: Beanstalkd) -> None:
         assert (await client.stats())["current-jobs-ready"] == 0
 
 
+async def test_an_observer_that_blocks_delays_no_job(beanstalkd: Beanstalkd) -> None:
+    gate = threading.Event()
+    seen: list[Event] = []
+
+    class Blocks:
+        blocking = True
+        events = (JobStarted, JobFinished)
+
+        def __call__(self, event: Event) -> None:
+            gate.wait(20)
+            seen.append(event)
+
+    async def handler(job: Work) -> None:
+        pass
+
+    async with Client.from_url(beanstalkd.url) as client:
+        ids = await client.put_many([b""] * 100, tube="mail")
+        worker = Worker(beanstalkd.url, "mail", handler, concurrency=4, observers=[Blocks()])
+        async with working(worker):
+            # Every job is deleted while the observer has not come to the end of its first event.
+            while (await client.stats())["cmd-delete"] < 100:
+                await asyncio.sleep(0.01)
+            assert not seen
+            gate.set()
+    assert sorted(event.id for event in seen if isinstance(event, JobFinished)) == sorted(ids)
+    assert len(seen) == 200
+    # A job has started before it has finished.
+    first: dict[int, type[Event]] = {}
+    for event in seen:
+        assert isinstance(event, JobEvent)
+        assert event.server == beanstalkd.url
+        first.setdefault(event.id, type(event))
+    assert set(first.values()) == {JobStarted}
+
+
+async def test_an_observer_that_fails_harms_no_job(beanstalkd: Beanstalkd) -> None:
+    def fails(event: Event) -> None:
+        raise Panic
+
+    async def handler(job: Work) -> None:
+        pass
+
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    async with Client.from_url(beanstalkd.url) as client:
+        await client.put_many([b""] * 10, tube="mail")
+        with Events() as events:
+            await Worker(beanstalkd.url, "mail", handler, burst=True, observers=[fails]).run()
+        assert len(events.find("job", outcome="success", action="delete")) == 10
+    assert len(told) == 1
+    assert "fails" in told[0]["message"]
+
+
 async def test_cancelling_run_releases_the_jobs(beanstalkd: Beanstalkd) -> None:
     started = asyncio.Event()
 
@@ -330,9 +384,9 @@ async def test_cancelling_run_releases_the_jobs(beanstalkd: Beanstalkd) -> None:
 
 
 async def test_a_handler_that_will_not_be_cancelled_does_not_keep_run(
-    beanstalkd: Beanstalkd, monkeypatch: pytest.MonkeyPatch
+    beanstalkd: Beanstalkd,
 ) -> None:
-    monkeypatch.setattr(runner, "LAST_WAIT", 0.2)
+    timing = WorkerTiming(kill_timeout=0.2)
     started, release = asyncio.Event(), asyncio.Event()
 
     async def handler(job: Work) -> None:
@@ -342,7 +396,7 @@ async def test_a_handler_that_will_not_be_cancelled_does_not_keep_run(
                 await release.wait()
 
     async with Client.from_url(beanstalkd.url) as client:
-        worker = Worker(beanstalkd.url, "mail", handler)
+        worker = Worker(beanstalkd.url, "mail", handler, timing=timing)
         task = asyncio.get_running_loop().create_task(worker.run())
         await client.put(b"", tube="mail")
         await started.wait()

@@ -11,20 +11,11 @@ from pathlib import Path
 import pytest
 
 from beanstalkt import Client
-from beanstalkt.worker import runner as runner_module
-from beanstalkt.worker import slot
 from beanstalkt.worker.config.loading import Flags, load
 from beanstalkt.worker.config.settings import Settings
 
 from ..support.beanstalkd import Beanstalkd
 from ..support.running import Running, settings, until
-
-
-@pytest.fixture(autouse=True)
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slot, "PAUSE", 0.05)
-    monkeypatch.setattr(runner_module, "LOOK", 0.05)
-
 
 # --- all tubes -------------------------------------------------------------------------------
 
@@ -148,6 +139,38 @@ async def test_a_reload_to_another_server(beanstalkd: Beanstalkd, file: Path) ->
             running.runner.reload()
             await client.put(b"", tube="a")
             await running.job()
+    finally:
+        other.stop()
+
+
+async def test_the_same_id_on_another_server_is_another_job(
+    beanstalkd: Beanstalkd, file: Path, tmp_path: Path
+) -> None:
+    """Both servers count from 1, and the two jobs differ in nothing else."""
+    wait = f"sh -c 'echo >>{tmp_path}/started; until [ -e {tmp_path}/go ]; do sleep 0.01; done'"
+    other = Beanstalkd()
+    other.start()
+    try:
+        text = f"[connection]\nserver={{}}\n[tube:a]\ncommand={wait}\nworkers=2\n"
+        file.write_text(text.format(beanstalkd.url))
+        again = partial(load, Flags(config=str(file)), {})
+        async with (
+            Client.from_url(beanstalkd.url) as first,
+            Client.from_url(other.url) as second,
+            Running(again(), reread=again) as running,
+        ):
+            assert await first.put(b"x", tube="a") == 1
+            await until((tmp_path / "started").exists)
+            file.write_text(text.format(other.url))
+            running.runner.reload()
+            assert await second.put(b"x", tube="a") == 1
+            # Two run at the same time, and neither is taken for the other.
+            await until(lambda: len((tmp_path / "started").read_text()) == 2)
+            assert running.runner.running.keys() == {(beanstalkd.url, 1), (other.url, 1)}
+            (tmp_path / "go").touch()
+            for url in (beanstalkd.url, other.url):
+                job = await running.job(server=url)
+                assert (job["id"], job["outcome"]) == (1, "success")
     finally:
         other.stop()
 

@@ -17,8 +17,7 @@ from pathlib import Path
 import pytest
 
 from beanstalkt import Client, NotFound
-from beanstalkt.worker import slot
-from beanstalkt.worker.process import process
+from beanstalkt.worker.handlers.command.handler import CommandHandler
 
 from ..support.beanstalkd import Beanstalkd
 from ..support.restarting_proxy import Proxy
@@ -80,9 +79,7 @@ async def test_every_job_is_accounted_for(
     script.write_text(SCRIPT)
     script.chmod(0o755)
     monkeypatch.setenv("NOTES", str(notes))
-    monkeypatch.setattr(slot, "PAUSE", 0.05)
-    monkeypatch.setattr(slot, "MAX_RECONNECT_DELAY", 1.0)
-    monkeypatch.setattr(process, "LINGER", 0.2)
+    monkeypatch.setattr(CommandHandler, "linger", 0.2)
     before = len(os.listdir("/proc/self/fd"))
     options = {**OPTIONS, "command": str(script)}
     async with AsyncExitStack() as stack:

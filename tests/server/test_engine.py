@@ -10,7 +10,7 @@ from hypothesis import given
 from beanstalkt.server.engine import Engine
 from beanstalkt.server.stored_job import JobState
 
-from ..integration.sequences import SEQUENCE, Close, HalfClose, Send, Step
+from ..support.sequences import SEQUENCE, Close, HalfClose, Send, Step
 from ..support.talk import Line, Talk
 
 

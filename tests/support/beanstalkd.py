@@ -8,23 +8,24 @@ import socket
 import subprocess
 import time
 
+import pytest
+
+from .ports import HOST, free_port
+
+__all__ = ["EXECUTABLE", "HOST", "Beanstalkd", "free_port"]
+
 EXECUTABLE = shutil.which("beanstalkd")
-
-HOST = "127.0.0.1"
-
-
-def free_port() -> int:
-    """A TCP port that nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind((HOST, 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 class Beanstalkd:
     """One server. `options` are beanstalkd's own; ``-l`` and ``-p`` are given already."""
 
+    #: the program that is started; a test without it is skipped
+    executable: str | None = EXECUTABLE
+
     def __init__(self, *options: str, port: int | None = None) -> None:
+        if self.executable is None:
+            pytest.skip("beanstalkd is not installed")
         self.host = HOST
         self.port = port or free_port()
         self.options = options
@@ -47,8 +48,8 @@ class Beanstalkd:
                 time.sleep(0.005)
 
     def command(self) -> list[str]:
-        assert EXECUTABLE, "beanstalkd is not installed"
-        return [EXECUTABLE, "-l", self.host, "-p", str(self.port), *self.options]
+        assert self.executable is not None
+        return [self.executable, "-l", self.host, "-p", str(self.port), *self.options]
 
     def stop(self, signum: int = signal.SIGTERM) -> None:
         """End the process, whatever state it is in; does nothing when it has ended."""

@@ -10,13 +10,14 @@ import threading
 from beanstalkt.testing import EmbeddedServer
 
 from .beanstalkd import Beanstalkd
+from .ports import free_port
 
 
 class Embedded(EmbeddedServer):
-    """One server, in a thread of its own. Its port stays the same when it is restarted."""
+    """Run one server in a thread of its own, on the same port each time."""
 
     def __init__(self, max_job_size: int = 65535) -> None:
-        super().__init__(max_job_size=max_job_size)
+        super().__init__(free_port(), max_job_size)
         self._thawed = threading.Event()
 
     def stop(self, signum: int = signal.SIGTERM) -> None:
@@ -61,6 +62,8 @@ class Apart(Beanstalkd):
     """The embedded server in a process of its own: one that can be frozen, and whose descriptors
     are not counted with those of the test. `options` are those of ``serve``.
     """
+
+    executable = sys.executable
 
     def command(self) -> list[str]:
         serve = [sys.executable, "-m", "beanstalkt.cmd", "serve"]

@@ -301,14 +301,15 @@ def writes_to_the_channel(text: str) -> None:
 
 def rejects_without_end() -> NoReturn:
     """With an outcome of which no JSON can be made."""
-    from beanstalkt.worker.handlers.function import child
+    from beanstalkt.worker.handlers.function import child_program
     from beanstalkt.worker.policy import outcome
 
     def outcome_of(_: object) -> outcome.Outcome:
-        vars(child)["outcome_of"] = original
+        vars(child_program)["outcome_of_task"] = original
         return outcome.Outcome(outcome.Kind.RETRY, details={"lock": threading.Lock()})
 
-    original, vars(child)["outcome_of"] = vars(child)["outcome_of"], outcome_of
+    names = vars(child_program)
+    original, names["outcome_of_task"] = names["outcome_of_task"], outcome_of
     raise Reject
 
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from types import TracebackType
 
-from .beanstalkd import HOST, free_port
+from .ports import HOST, free_port
 
 
 class Line:

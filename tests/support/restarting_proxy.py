@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 from types import TracebackType
 
-from .beanstalkd import HOST, Beanstalkd, free_port
+from .beanstalkd import Beanstalkd
+from .ports import HOST, free_port
 
 
 class Proxy:
@@ -14,7 +15,7 @@ class Proxy:
 
     def __init__(self, server: Beanstalkd) -> None:
         self.server = server
-        self.port = 0
+        self.port = free_port()
         #: the connections that are open, oldest first
         self.lines: list[Line] = []
         self._listener: asyncio.Server | None = None
@@ -24,7 +25,6 @@ class Proxy:
         return f"beanstalk://{HOST}:{self.port}"
 
     async def __aenter__(self) -> Proxy:
-        self.port = free_port()
         await self.accept()
         return self
 

@@ -9,10 +9,14 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
-from beanstalkt.worker.config.loading import Flags, load
+from beanstalkt.worker.config.loading import load
 from beanstalkt.worker.config.settings import Settings
-from beanstalkt.worker.log.lines import Event
+from beanstalkt.worker.config.sources import Flags
+from beanstalkt.worker.log.lines import LogEntry
+from beanstalkt.worker.log.observer import LogObserver
+from beanstalkt.worker.process.command_guard import guarded
 from beanstalkt.worker.runner import Runner
+from beanstalkt.worker.timing import WorkerTiming
 
 from .beanstalkd import Beanstalkd
 
@@ -30,7 +34,7 @@ class Events(logging.Handler):
         self._level = self._log.level
 
     def emit(self, record: logging.LogRecord) -> None:
-        if isinstance(record.msg, Event):
+        if isinstance(record.msg, LogEntry):
             self.all.append({"event": record.msg.name, **record.msg.fields})
         else:
             self.all.append({"event": "message", "message": record.getMessage()})
@@ -76,6 +80,12 @@ def settings(
     return load(Flags(options or {}, tubes, server=url, **more), {})
 
 
+TIMING = WorkerTiming(
+    back_off_delay=0.05, recovery_delay=0.05, tube_scan_interval=0.05, max_reconnect_delay=1.0
+)
+"""Short intervals, so that no test waits for what fails to be tried again."""
+
+
 class Running:
     """``async with Running(settings, …) as running``: from ready to its end.
 
@@ -83,19 +93,25 @@ class Running:
     """
 
     def __init__(self, chosen: Settings, **options: Any) -> None:
+        options.setdefault("timing", TIMING)
+        options["observers"] = [LogObserver(), *options.get("observers", [])]
         self.runner = Runner(chosen, **options)
         self.events = Events()
         self.task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Running:
         self.events.__enter__()
-        self.task = asyncio.get_running_loop().create_task(self.runner.run())
+        self.task = asyncio.get_running_loop().create_task(self._run())
         await until(
             lambda: bool(self.events.find("ready") or (self.task and self.task.done())),
             "ready",
             self.events,
         )
         return self
+
+    async def _run(self) -> None:
+        async with guarded():
+            await self.runner.run()
 
     async def __aexit__(
         self,

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
-
-from beanstalkt.worker import burst as burst_module
 from beanstalkt.worker.burst import Burst
 
-
-@pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Nothing here may depend on looking again after a while.
-    monkeypatch.setattr(burst_module, "LOOK_AGAIN", 1000.0)
+CHECK_INTERVAL = 1000.0
+"""No test here may depend on asking again after a while."""
 
 
 async def look(burst: Burst, slot: str, jobs: list[str]) -> None:
     """What a slot does, with a list for a tube."""
     while not burst.over.is_set():
-        looked = burst.look()
+        mark = burst.begin_check()
         await asyncio.sleep(0)
         if jobs:
             burst.found(slot)
@@ -27,14 +21,14 @@ async def look(burst: Burst, slot: str, jobs: list[str]) -> None:
             await asyncio.sleep(0.001)
             others.setdefault(job, []).append("end")
         else:
-            await burst.nothing(slot, looked)
+            await burst.found_none(slot, mark)
 
 
 others: dict[str, list[str]] = {}
 
 
 async def test_nothing_at_all() -> None:
-    burst = Burst()
+    burst = Burst(CHECK_INTERVAL)
     for slot in "abc":
         burst.join(slot)
     await asyncio.gather(*(look(burst, slot, []) for slot in "abc"))
@@ -43,7 +37,7 @@ async def test_nothing_at_all() -> None:
 async def test_a_job_that_puts_into_a_tube_that_was_empty() -> None:
     others.clear()
     tubes: dict[str, list[str]] = {"a": ["b"], "b": others.setdefault("b", []), "c": []}
-    burst = Burst()
+    burst = Burst(CHECK_INTERVAL)
     for slot in tubes:
         burst.join(slot)
     await asyncio.wait_for(
@@ -54,7 +48,7 @@ async def test_a_job_that_puts_into_a_tube_that_was_empty() -> None:
 
 
 async def test_a_slot_that_leaves_is_not_waited_for() -> None:
-    burst = Burst()
+    burst = Burst(CHECK_INTERVAL)
     burst.join("a")
     burst.join("b")
     task = asyncio.get_running_loop().create_task(look(burst, "a", []))
@@ -67,13 +61,13 @@ async def test_a_slot_that_leaves_is_not_waited_for() -> None:
 
 
 async def test_a_slot_that_works_is_waited_for() -> None:
-    burst = Burst()
+    burst = Burst(CHECK_INTERVAL)
     burst.join("a")
     burst.join("b")
     burst.found("b")
     task = asyncio.get_running_loop().create_task(look(burst, "a", []))
     await asyncio.sleep(0.02)
     assert not burst.over.is_set()
-    await burst.nothing("b", burst.look())
+    await burst.found_none("b", burst.begin_check())
     await look(burst, "b", [])
     await asyncio.wait_for(task, 5)

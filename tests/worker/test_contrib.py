@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 from beanstalkt.worker.config import ini
-from beanstalkt.worker.config.loading import COMMON, Flags, load
+from beanstalkt.worker.config.loading import Flags, load
+from beanstalkt.worker.config.options import COMMON
 from beanstalkt.worker.config.settings import TubeSettings
 from beanstalkt.worker.policy.decision import Policy
 

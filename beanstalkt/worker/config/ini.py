@@ -1,4 +1,4 @@
-"""Reads the lines of a configuration file, and remembers where each stood."""
+"""Reads a configuration file into sections, and keeps the line of each of their entries."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ _ENTRY = re.compile(r"([^=:]*?)\s*[=:]\s*(.*)")
 
 
 @dataclass
-class Entry:
-    """One value, as text."""
+class IniEntry:
+    """The text that belongs to a key, and the number of its line."""
 
     value: str
     line: int
 
 
 @dataclass
-class Section:
-    """A section: its name as it stands between the brackets, and its entries by their keys."""
+class IniSection:
+    """A section: its name between the brackets, its line, and its entries by their keys."""
 
     name: str
     line: int
-    entries: dict[str, Entry] = field(default_factory=dict)
+    entries: dict[str, IniEntry] = field(default_factory=dict)
 
 
-def parse(text: str, cased: Container[str] = ()) -> tuple[list[Section], list[tuple[int, str]]]:
-    """The sections, and what is wrong with the lines: number and message.
+def parse(text: str, cased: Container[str] = ()) -> tuple[list[IniSection], list[tuple[int, str]]]:
+    """Return the sections of a text, and the problems: for each the line and a message.
 
-    :param cased: the names of sections whose keys keep their case; all others are taken in lower
+    A line is a ``[section]``, a ``key = value`` (or ``key: value``), a comment (it begins with
+    ``#`` or ``;``), empty, or, if it is indented, a continuation of the value above it. No
+    character of a value has a special meaning.
 
-    A line is a ``[section]``, a ``key = value`` (or ``key: value``), a comment (``#`` or ``;`` at
-    its beginning), empty, or, when it is indented, more of the value above it. Nothing in
-    a value is special.
+    :param cased: names of the sections whose keys keep their case; other keys are lower-cased
     """
-    sections: list[Section] = []
+    sections: list[IniSection] = []
     problems: list[tuple[int, str]] = []
-    entry: Entry | None = None  # that an indented line continues
+    entry: IniEntry | None = None  # that an indented line continues
     for number, raw in enumerate(text.split("\n"), start=1):
         line = raw.strip()
         if not line or line[0] in "#;":
@@ -52,11 +52,11 @@ def parse(text: str, cased: Container[str] = ()) -> tuple[list[Section], list[tu
             for earlier in sections:
                 if earlier.name == name:
                     problems.append((number, f"[{name}] stands in line {earlier.line} already"))
-            sections.append(Section(name, number))
+            sections.append(IniSection(name, number))
         elif not (found := _ENTRY.fullmatch(line)) or not found[1]:
             problems.append((number, f"{line[:60]!r} is neither a [section] nor key = value"))
         else:
-            key, entry = found[1], Entry(found[2], number)
+            key, entry = found[1], IniEntry(found[2], number)
             if not sections or sections[-1].name not in cased:
                 key = key.lower()
             if not sections:

@@ -1,8 +1,8 @@
-"""What the runner is told to do, once all sources have been read and checked."""
+"""The settings of a runner, after all sources of the configuration were read and checked."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,18 +10,32 @@ from ..handlers.base import Handler
 from ..policy.decision import Policy
 
 EVERY_TUBE = "*"
-"""In the place of a tube's name: all tubes that have no settings of their own. No tube's name
-holds this letter."""
+"""What stands in place of a name for all tubes without settings of their own. No tube's name
+holds this character."""
+
+
+class ConfigError(Exception):
+    """Report what is wrong with the configuration.
+
+    :ivar problems: a line for each
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
 
 
 @dataclass(frozen=True)
 class TubeSettings:
-    """One tube, its workers and its policy. Two that are equal run in the same way.
+    """Settings of one tube. Two tubes with equal settings are run in the same way.
 
-    :ivar handler: the class, and `values` what its ``from_options`` gets
-    :ivar timeout: seconds; None: the ttr of each job
-    :ivar kill_grace: seconds
-    :ivar exclude: patterns of names that EVERY_TUBE leaves out
+    :ivar tube: its name, or EVERY_TUBE
+    :ivar handler: the class of its handler
+    :ivar values: what the handler's ``from_options`` gets
+    :ivar workers: number of jobs that run at the same time
+    :ivar timeout: seconds that a job may take; None: the ttr of each job
+    :ivar kill_grace: seconds that a handler has to end after it was cancelled
+    :ivar exclude: patterns of the names of tubes that EVERY_TUBE leaves out
     """
 
     tube: str
@@ -34,11 +48,11 @@ class TubeSettings:
     exclude: tuple[str, ...] = ()
 
     def make_handler(self) -> Handler:
-        """A handler for the tube. Raises ValueError."""
-        return self.handler.from_options(self.values, self.workers)
+        """Return a new handler for the tube. Raises ValueError."""
+        return self.handler.from_options(self.values)
 
     def describe_policy(self) -> dict[str, object]:
-        """For the log line at the start."""
+        """Return the options that decide about a job, with their values, for the log."""
         policy = self.policy
         backoff = policy.backoff
         fields: dict[str, object] = {
@@ -60,10 +74,10 @@ class TubeSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """All of it.
+    """Settings of a runner.
 
     :ivar server: URL
-    :ivar run: the values of the options that the file does not have, such as ``burst``
+    :ivar run: values of the options that the file does not have, such as ``burst``
     """
 
     server: str

@@ -1,20 +1,32 @@
-"""Values as they are written in the configuration: from text, or ValueError."""
+"""Values of the configuration: read from their text, or checked as a Python program gives them.
+
+Every function raises ValueError with a message that says what is expected.
+"""
 
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
 from typing import TypeVar
 
 from ...protocol.arguments import MAX_NUMBER, TUBE
 from ..policy.decision import Action, Verb
 
+_T = TypeVar("_T")
+
 _YES = frozenset({"yes", "true", "on", "1"})
 _NO = frozenset({"no", "false", "off", "0"})
 
+MAX_WORKERS = 10_000
+"""The largest number of jobs of a tube that run at the same time."""
+
+
+# --- read from text --------------------------------------------------------------------------
+
 
 def boolean(text: str) -> bool:
-    """``yes`` or ``no``, or what else is usual."""
+    """Read ``yes`` or ``no``, or one of their usual synonyms."""
     if text.lower() in _YES:
         return True
     if text.lower() in _NO:
@@ -23,44 +35,35 @@ def boolean(text: str) -> bool:
 
 
 def whole(least: int, most: int = MAX_NUMBER) -> Callable[[str], int]:
-    """Makes a reader of whole numbers within these limits."""
+    """Return a reader of whole numbers from `least` to `most`."""
 
     def read(text: str) -> int:
         # int() alone would also take 1_000, and digits of other scripts.
-        if text.isascii() and text.isdigit() and len(text) <= 20 and least <= int(text) <= most:
-            return int(text)
-        raise ValueError(f"a whole number from {least} to {most} is expected")
+        plain = text.isascii() and text.isdigit() and len(text) <= 20
+        return check_whole(int(text) if plain else None, least, most)
 
     return read
 
 
 def seconds(text: str) -> float:
-    """A duration, which may have a fraction."""
+    """Read a number of seconds, which may have a fraction."""
     try:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0 <= value <= MAX_NUMBER:
-        raise ValueError("a number of seconds is expected")
-    return value
+    return check_seconds(value)
 
 
 def duration(text: str) -> float:
-    """A duration of more than nothing."""
-    value = seconds(text)
-    if not value:
-        raise ValueError("more than 0 seconds are expected")
-    return value
-
-
-_T = TypeVar("_T")
+    """Read a number of seconds that is more than 0."""
+    return check_duration(seconds(text))
 
 
 def one_of(values: dict[str, _T]) -> Callable[[str], _T]:
-    """Makes a reader of one of these words."""
+    """Return a reader of the keys of `values`, which returns what belongs to the key."""
 
     def read(text: str) -> _T:
-        if text not in values:
+        if not isinstance(text, str) or text not in values:
             raise ValueError(f"one of {', '.join(values)} is expected")
         return values[text]
 
@@ -68,7 +71,7 @@ def one_of(values: dict[str, _T]) -> Callable[[str], _T]:
 
 
 def action(text: str) -> Action:
-    """``bury``, ``delete``, ``release`` or ``release:SECONDS``."""
+    """Read ``bury``, ``delete``, ``release`` or ``release:SECONDS``."""
     verb, colon, delay = text.partition(":")
     try:
         if not colon:
@@ -81,7 +84,7 @@ def action(text: str) -> Action:
 
 
 def exit_code(text: str) -> int:
-    """An exit status that is no success."""
+    """Read an exit status that is no success."""
     try:
         return whole(1, 255)(text)
     except ValueError:
@@ -89,28 +92,72 @@ def exit_code(text: str) -> int:
 
 
 def exit_action(text: str) -> tuple[int, Action]:
-    """``CODE=ACTION``, such as ``75=release:300``."""
-    code, equals, what = text.partition("=")
+    """Read ``CODE=ACTION``, such as ``75=release:300``."""
+    code, equals, verb = text.partition("=")
     if not equals:
         raise ValueError("CODE=ACTION is expected, such as 75=release:300")
-    return exit_code(code.strip()), action(what.strip())
+    return exit_code(code.strip()), action(verb.strip())
 
 
 def exit_actions(text: str) -> tuple[tuple[int, Action], ...]:
-    """Several of them, with spaces between."""
+    """Read several ``CODE=ACTION`` with spaces between them."""
     return tuple(exit_action(word) for word in text.split())
 
 
 def tube_name(text: str) -> str:
-    """The name of a tube (protocol section 1.3)."""
+    """Read the name of a tube (protocol section 1.3)."""
     TUBE.check(text)
     return text
 
 
 def tube_and_workers(text: str) -> tuple[str, int | None]:
-    """``NAME`` or ``NAME:WORKERS``. (No tube's name holds a colon.)"""
+    """Read ``NAME`` or ``NAME:WORKERS``. No tube's name holds a colon."""
     name, colon, count = text.partition(":")
     return tube_name(name), workers(count) if colon else None
 
 
-workers = whole(1, 10_000)
+workers = whole(1, MAX_WORKERS)
+"""Read how many jobs of a tube run at the same time."""
+
+backoff = one_of({"fixed": False, "exponential": True})
+"""Read how delays grow; return whether they double with each attempt."""
+
+
+# --- given by a program ----------------------------------------------------------------------
+
+
+def check_whole(value: object, least: int, most: int = MAX_NUMBER) -> int:
+    """Return a whole number from `least` to `most`, of any type of integers but bool."""
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = None
+    if number is None or not least <= number <= most:
+        raise ValueError(f"a whole number from {least} to {most} is expected")
+    return number
+
+
+def check_seconds(value: object) -> float:
+    """Return a number of seconds, of any type of real numbers but bool, as a float."""
+    try:
+        # A str is no number, though float() would read one.
+        wrong = isinstance(value, bool | str | bytes | bytearray)
+        number = math.nan if wrong else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not 0 <= number <= MAX_NUMBER:
+        raise ValueError("a number of seconds is expected")
+    return number
+
+
+def check_duration(value: object) -> float:
+    """Return a number of seconds that is more than 0, as :func:`check_seconds` does."""
+    number = check_seconds(value)
+    if not number:
+        raise ValueError("more than 0 seconds are expected")
+    return number
+
+
+def check_action(value: object) -> Action:
+    """Return an action that was given as such or as text, such as ``"release:300"``."""
+    return value if isinstance(value, Action) else action(str(value))

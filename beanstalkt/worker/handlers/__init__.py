@@ -1,0 +1,1 @@
+"""What does the work of a job: handlers, and the registry that finds them."""

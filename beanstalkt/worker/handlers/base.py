@@ -1,28 +1,32 @@
-"""Where a handler plugs into the runner: one coroutine from a job to an outcome.
+"""The base of all handlers: a handler turns a job into an outcome.
 
-To write one:
+To write a handler:
 
 1. Subclass :class:`Handler`. ``run(work)`` does one job and returns an
-   :class:`~beanstalkt.worker.policy.outcome.Outcome` of one of the kinds that a handler may say. It runs
-   as often at once as the tube has workers, on the event loop: it must not block it. An exception
-   that it raises is an unknown fail.
-2. **Stopping is cancelling.** The slot keeps the time limit, and cancels the coroutine when
-   it has passed, when the runner is told to stop now, and when the job was lost to
-   another worker. A handler has ``work.kill_grace`` seconds to end then, by raising CancelledError
-   or by returning: an outcome SUCCESS still counts as one, any other becomes the reason why it
-   was stopped, with the fields of the outcome kept for the log. A second cancel means: at
-   once. Most handlers need no line for this.
-3. The slot touches, takes the job back after a lost connection, settles and logs. A handler
-   never talks to the server.
-4. Name the configuration keys in ``options``, each an :class:`Option`: it is a key of a
-   ``[tube:…]`` section, a flag and an environment variable at the same time. A tube has the
+   :class:`~beanstalkt.worker.policy.outcome.Outcome` of one of the kinds that a handler may
+   return. As many calls of it run at once as the tube has workers, on the event loop, which it
+   must not block. An exception that it raises is an unknown fail.
+2. **To stop a handler, the slot cancels it**: when the time limit has passed, when the runner is
+   told to stop now, and when the job was lost to another worker. The handler then has
+   ``work.kill_grace`` seconds to end, by raising CancelledError or by returning. An outcome
+   SUCCESS still counts as one; any other is replaced by the reason why the handler was stopped,
+   with the fields of the outcome kept for the log. A second cancellation means: at once. Most
+   handlers need no line for this.
+3. The slot touches the job, takes it back after a lost connection, settles it and logs it. A
+   handler never talks to the server.
+4. Name the configuration keys in ``options``, each an :class:`Option`. It is a key of a
+   ``[tube:...]`` section, a flag and an environment variable at the same time. A tube has the
    handler of which it sets an option with ``selects=True``. ``defaults`` gives other defaults to
-   the common options, such as ``{"on_temporary_fail": RELEASE}``; ``sections`` names
-   sections of the file that belong to the handler, such as ``("dispatch",)``.
-5. ``from_options`` makes the handler of a tube; what is wrong with the values together is a
-   ValueError there. ``check`` is called before the first job and again after NOT_STARTED, before
-   the next: raise :class:`CannotStart` while no job could be run.
-6. Add the class to ``HANDLERS`` in ``handlers.py``.
+   the common options, such as ``{"on_temporary_fail": RELEASE}``. ``sections`` names sections of
+   the file that belong to the handler, such as ``("dispatch",)``.
+5. ``from_options`` makes the handler of a tube; it raises ValueError if the values do not go
+   together. ``check`` is called before the first job, and after NOT_STARTED before the next one:
+   it raises :class:`CannotStart` while no job can be run.
+6. Announce the class in the distribution that brings it, as an entry point of the group
+   ``beanstalkt.handlers``. In ``pyproject.toml``::
+
+       [project.entry-points."beanstalkt.handlers"]
+       mine = "my_package.handler:MyHandler"
 """
 
 from __future__ import annotations
@@ -38,14 +42,14 @@ from ..policy.outcome import Outcome
 
 
 class CannotStart(Exception):
-    """No job can be run now, such as for want of the command; the message says why."""
+    """Report that no job can be run now, for example because the command is missing."""
 
 
 class Work(Job):
-    """A job with what a handler may want to know of it.
+    """A job as a handler gets it, with its counters and limits.
 
-    It is a :class:`~beanstalkt.job.Job` without a client: ``delete()`` and its like raise, for
-    it is the runner that settles the job.
+    It is a :class:`~beanstalkt.job.Job` without a client: ``delete()`` and the other verbs raise
+    an exception, because the runner settles the job.
     """
 
     __slots__ = (
@@ -74,49 +78,49 @@ class Work(Job):
         slot: int,
     ) -> None:
         super().__init__(id, body)
-        #: the tube that it was reserved from
+        #: name of the tube from which the job was reserved
         self.tube = tube
-        #: what ``stats-job`` said just after it was reserved
+        #: reply to ``stats-job`` just after the job was reserved
         self.counters = counters
-        #: which attempt this is, from 1
+        #: which attempt at the job this is, from 1
         self.attempt = attempt
-        #: 0: no limit
+        #: attempts that the job may have; 0: no limit
         self.max_attempts = max_attempts
         #: seconds from now after which the handler is cancelled
         self.time_limit = time_limit
-        #: seconds that the handler has to end once it is cancelled
+        #: seconds that the handler has to end after it was cancelled
         self.kill_grace = kill_grace
         #: URL of the server
         self.server = server
-        #: the number of the slot among the tube's workers, from 1; one job at a time has it
+        #: number of the slot among the tube's workers, from 1; a slot runs one job at a time
         self.slot = slot
 
 
 @dataclass(frozen=True)
 class Option:
-    """A setting of a tube: key in the file, flag, and environment variable.
+    """Describe a setting of a tube: its key in the file, its flag, and its environment variable.
 
     ``Option("pass_tube", …)`` is ``pass_tube = yes`` in the file, ``--pass-tube`` as a flag and
     ``BEANSTALKT_PASS_TUBE=yes`` in the environment.
     """
 
     name: str
-    #: from the text to the value; a ValueError's message says what is expected
+    #: reads the value from its text; raises ValueError that says what is expected
     parse: Callable[[str], Any]
     help: str
     metavar: str = "TEXT"
-    #: when nothing is set; None: the key is absent from what ``from_options`` gets
+    #: value if none is set; None: ``from_options`` does not get the key
     default: Any = None
-    #: without the dashes, where it is not the name
+    #: the flag without its dashes, if it differs from the name
     flag_name: str | None = None
-    #: a tube that sets it has this handler
+    #: whether a tube that sets the option has the handler of the option
     selects: bool = False
-    #: yes or no: the flag takes no argument
+    #: whether the value is yes or no, and the flag takes no argument
     switch: bool = False
 
     @property
     def flag(self) -> str:
-        """The flag, with its dashes."""
+        """The flag of the command line, with its dashes."""
         return "--" + (self.flag_name or self.name.replace("_", "-"))
 
     @property
@@ -126,35 +130,37 @@ class Option:
 
 
 class Handler(abc.ABC):
-    """Runs the jobs of one tube. See the module's text for how to write one."""
+    """Run the jobs of one tube. The docstring of the module explains how to write a handler."""
 
+    #: settings of the handler
     options: ClassVar[tuple[Option, ...]] = ()
+    #: defaults of common options that differ from the usual ones
     defaults: ClassVar[Mapping[str, Any]] = {}
+    #: names of the sections of the configuration file that belong to the handler
     sections: ClassVar[tuple[str, ...]] = ()
-    #: whether code of the jobs runs in the runner's process, where it may start processes
+    #: whether code of the user's runs in the runner's process, where it may start processes
     in_process: bool = True
 
     @classmethod
     @abc.abstractmethod
-    def from_options(cls, values: Mapping[str, Any], workers: int) -> Handler:
-        """The handler for a tube.
+    def from_options(cls, values: Mapping[str, Any]) -> Handler:
+        """Make the handler of a tube.
 
-        :param values: the parsed options of this handler that are set or have a default; and
-            each of ``sections`` that the file has, as a mapping from key to text
-        :param workers: how many jobs at once it will be given at most
+        :param values: the values of `options` that are set or have a default; and each of
+            `sections` that the file has, as a mapping from key to text
         :raises ValueError: with a message for whoever wrote the configuration
         """
 
     @abc.abstractmethod
     def describe(self) -> str:
-        """What it runs, for the log line at the start."""
+        """Return what the handler runs, for the log line at the start."""
 
     def check(self) -> None:  # noqa: B027 - most handlers need none
-        """Raise :class:`CannotStart` if no job could be run now."""
+        """Raise :class:`CannotStart` if no job can be run now."""
 
     @abc.abstractmethod
     async def run(self, work: Work) -> Outcome:
-        """Do one job."""
+        """Do one job, and return how that ended."""
 
     async def close(self) -> None:  # noqa: B027 - most handlers hold nothing
-        """Let go of what is held. No job runs any more, and none will."""
+        """Release what the handler holds. It is called after the last job."""

@@ -1,0 +1,1 @@
+"""What a runner writes about itself: lines, the progress of a burst, notes to systemd."""

@@ -1,4 +1,4 @@
-"""What the runner tells: events with fields, as lines of text or of JSON."""
+"""Format what the runner logs: entries with fields, as lines of text or of JSON."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from collections.abc import Mapping
 
 log = logging.getLogger("beanstalkt.worker")
 
-SILENCE = 60.0
-"""Seconds for which a message is not repeated that each of many clients would write."""
+REPEAT_INTERVAL = 60.0
+"""Seconds for which a message is not logged again. Each of many clients may log the same one."""
 
-REMEMBERED = 1000
-"""Messages that are remembered in order not to be repeated; of more, the oldest are forgotten."""
+MAX_REMEMBERED = 1000
+"""Number of messages that are remembered at most; the oldest is forgotten first."""
 
-DEPTH = 20
+MAX_DEPTH = 20
 """Levels of lists and objects that a field of a JSON line may have."""
 
 _PACKAGE = "beanstalkt"
@@ -25,8 +25,8 @@ _encode = json.JSONEncoder(allow_nan=False).encode
 _PLAIN = re.compile(r"[^\s\"'=\\\x00-\x1f\x7f]+", re.ASCII)
 
 
-class Event:
-    """A word for what happened, and its fields; as a str, one line of text."""
+class LogEntry:
+    """A word for what happened, and its fields. As a str, an entry is one line of text."""
 
     def __init__(self, name: str, fields: Mapping[str, object]) -> None:
         self.name = name
@@ -38,17 +38,17 @@ class Event:
         )
 
 
-def tell(name: str, fields: Mapping[str, object], level: int = logging.INFO) -> None:
-    """Log an event. The fields keep their order."""
+def log_entry(name: str, fields: Mapping[str, object], level: int = logging.INFO) -> None:
+    """Log an entry, with its fields in their order."""
     if log.isEnabledFor(level):
-        # As log.log does it, but for the search of the line that calls: it is always this one.
-        log.handle(log.makeRecord(log.name, level, __file__, 0, Event(name, fields), (), None))
+        # log.log would also search for the line that calls it, which takes long and is no use.
+        log.handle(log.makeRecord(log.name, level, __file__, 0, LogEntry(name, fields), (), None))
 
 
 def as_line(formatter: logging.Formatter, name: str, fields: Mapping[str, object]) -> str:
-    """Make the line of a warning, for what cannot be logged in the usual way."""
+    """Return the line of a warning, for what cannot be logged in the usual way."""
     return formatter.format(
-        log.makeRecord(log.name, logging.WARNING, __file__, 0, Event(name, fields), (), None)
+        log.makeRecord(log.name, logging.WARNING, __file__, 0, LogEntry(name, fields), (), None)
     )
 
 
@@ -56,17 +56,18 @@ def _quoted(value: object) -> str:
     text = str(value)
     if type(value) in (int, float):
         return text
-    # What a command wrote must begin no line of its own, nor steer a terminal: JSON escapes it.
+    # The output of a command must neither begin another line nor control a terminal: JSON escapes
+    # the characters that could.
     return text if text.isascii() and _PLAIN.fullmatch(text) else _without_delete(json.dumps(text))
 
 
 def _without_delete(text: str) -> str:
-    """Escape DEL in a text of JSON, the one control character that JSON leaves as it is."""
+    """Escape DEL in a JSON text, the one control character that JSON does not escape."""
     return text.replace("\x7f", "\\u007f")
 
 
 def to_json(line: Mapping[str, object]) -> str:
-    """Make one line of JSON that every strict reader takes (RFC 8259), whatever the values are.
+    """Return one line of JSON that strict parsers accept (RFC 8259), whatever the values are.
 
     Lone surrogates become U+FFFD. NaN, the infinities, keys that are no str and values of other
     types become the text that str() makes of them.
@@ -76,14 +77,14 @@ def to_json(line: Mapping[str, object]) -> str:
     except (TypeError, ValueError, RecursionError):
         text = json.dumps(_plain(line))
     else:
-        # json.dumps writes a surrogate as if it were half of a character.
+        # The encoder writes a lone surrogate as if it were half of a character.
         if "\\ud" in text:
             text = json.dumps(_plain(line))
     return _without_delete(text)
 
 
-def _plain(value: object, depth: int = DEPTH) -> object:
-    """Copy a value with everything replaced that JSON cannot say."""
+def _plain(value: object, depth: int = MAX_DEPTH) -> object:
+    """Return a copy of a value, with everything replaced that JSON cannot represent."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int):
@@ -105,12 +106,13 @@ def _text(value: object) -> str:
 
 
 class _Formatter(logging.Formatter):
-    """Makes the text of a time once a second."""
+    """Formats the time once a second."""
 
     _second = -1
     _text = ""
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802
+        """Return the time of a record."""
         second = int(record.created)
         if second != self._second:
             self._second, self._text = second, super().formatTime(record, datefmt)
@@ -118,26 +120,27 @@ class _Formatter(logging.Formatter):
 
 
 class TextFormatter(_Formatter):
-    """``2024-05-01T12:00:00+0200 INFO job tube=mail id=7 …``"""
+    """Makes lines such as ``2024-05-01T12:00:00+0200 INFO job tube=mail id=7 …``."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S%z")
 
 
 class JSONFormatter(_Formatter):
-    """An object a line: ``time``, ``level``, ``event``, and the fields of the event."""
+    """Makes a JSON object a line: ``time``, ``level``, ``event``, and the fields of the entry."""
 
     def __init__(self) -> None:
         super().__init__(datefmt="%Y-%m-%dT%H:%M:%S%z")
 
     def format(self, record: logging.LogRecord) -> str:
+        """Return the line for a record."""
         line: dict[str, object] = {
             "time": self.formatTime(record, self.datefmt),
             "level": record.levelname.lower(),
         }
-        if isinstance(record.msg, Event):
+        if isinstance(record.msg, LogEntry):
             line["event"] = record.msg.name
-            # Twice: these stand first, and no field of a job takes their place.
+            # `line` twice: its keys come first, and no field of a job replaces them.
             line = {**line, **record.msg.fields, **line}
         else:
             line.update(event="message", message=_message(record))
@@ -149,33 +152,35 @@ class JSONFormatter(_Formatter):
 def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
-    except Exception:  # the arguments do not fit; that must not become lines of no JSON
+    except Exception:  # the arguments do not fit; logging would write lines that are not JSON
         return f"{_text(record.msg)} {_text(record.args)}"
 
 
 FORMATTERS: dict[str, type[logging.Formatter]] = {"text": TextFormatter, "json": JSONFormatter}
 
 
-class Once(logging.Filter):
-    """Lets a message of this package through once, not once for each of 200 lost connections.
+class RepeatFilter(logging.Filter):
+    """Drops a message of this package that was logged less than REPEAT_INTERVAL ago.
 
-    Events, exceptions, and what other loggers say are never left out. Memory is bounded, and a
-    message costs the same time however many there were before.
+    So a message is logged once, not once for each of 200 lost connections. Entries, exceptions,
+    and messages of other loggers are never dropped. Memory is bounded, and a message takes the
+    same time however many there were before.
     """
 
     def __init__(self) -> None:
         super().__init__(_PACKAGE)
-        self._seen: dict[str, float] = {}  # when each may come again; the earliest first
+        self._seen: dict[str, float] = {}  # when each may be logged again; the earliest first
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if isinstance(record.msg, Event) or record.exc_info or not super().filter(record):
+        """Return whether a record is to be logged."""
+        if isinstance(record.msg, LogEntry) or record.exc_info or not super().filter(record):
             return True
         now = time.monotonic()
         text = _message(record)
         if self._seen.get(text, now) > now:
             return False
         self._seen.pop(text, None)
-        self._seen[text] = now + SILENCE
-        if len(self._seen) > REMEMBERED:
+        self._seen[text] = now + REPEAT_INTERVAL
+        if len(self._seen) > MAX_REMEMBERED:
             del self._seen[next(iter(self._seen))]
         return True

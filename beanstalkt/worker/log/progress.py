@@ -1,4 +1,4 @@
-"""A line on the terminal that shows how far a burst has come."""
+"""Show on a terminal how far a burst has come."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import logging
 import time
 from typing import TYPE_CHECKING, TextIO
 
-from ..policy.outcome import Kind, Outcome
+from ..events import Event, JobFinished
+from ..policy.outcome import Kind
 
-INTERVAL = 0.1
+REDRAW_INTERVAL = 0.1
 """Seconds between two changes of the line."""
 
 
@@ -19,28 +20,33 @@ else:  # Python 3.10 cannot subscript it
 
 
 class Progress(_Handler):
-    """Counts the jobs, and keeps its line below whatever is logged.
+    """Counts jobs in a line of a terminal, and writes log records above that line.
 
-    Jobs that went well need no log line of their own then.
+    Records of level INFO and less, such as those of jobs that succeeded, are not written.
     """
 
+    events = frozenset({JobFinished})
+
     def __init__(self, stream: TextIO | None = None) -> None:
-        super().__init__(stream)  # None: standard error, as it is now
+        super().__init__(stream)  # None stands for the present sys.stderr
         self._began = time.monotonic()
         self._next = 0.0
         self._done = 0
         self._failed = 0
 
-    def ended(self, outcome: Outcome) -> None:
-        """A job has ended."""
+    def __call__(self, event: Event) -> None:
+        """Count a job that has finished."""
+        if not isinstance(event, JobFinished):
+            return
         self._done += 1
-        self._failed += outcome.kind is not Kind.SUCCESS
+        self._failed += event.outcome is not Kind.SUCCESS
         now = time.monotonic()
         if now >= self._next:
-            self._next = now + INTERVAL
+            self._next = now + REDRAW_INTERVAL
             self._show()
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Write a record in the place of the line, and the line below it."""
         if record.levelno <= logging.INFO:
             return
         self._write("\r\x1b[K")
@@ -48,7 +54,7 @@ class Progress(_Handler):
         self._show()
 
     def finish(self) -> None:
-        """Leave the last state standing."""
+        """Show the last numbers, and end the line."""
         self._show()
         self._write("\n")
 
@@ -63,4 +69,4 @@ class Progress(_Handler):
             self.stream.write(text)
             self.stream.flush()
         except OSError:
-            pass  # the terminal is gone; the jobs go on
+            pass  # the terminal is gone, which must not end the jobs

@@ -1,4 +1,4 @@
-"""Standard error for a program whose loop must not wait for whoever reads it."""
+"""Standard error for a program whose event loop must not wait until a reader reads it."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 LIMIT = 2**20
-"""Bytes that wait at most, one longer piece aside."""
+"""Bytes that wait at most, unless a single write is longer."""
 
-GATHER = 0.01
-"""Seconds for which writes are gathered after a first one: a line of its own is written at once,
-and a thousand lines a second cost a hundred wake-ups of the thread."""
+GATHER_DELAY = 0.01
+"""Seconds for which writes are gathered after one. A single line is written at once; a thousand
+lines a second wake the thread up a hundred times."""
 
-LAST = 1.0
-"""Seconds that the end of the program waits for what has not been written yet."""
+FINISH_TIMEOUT = 1.0
+"""Seconds that the end of the program waits until everything is written."""
 
-_WHOLE = select.PIPE_BUF
-"""Bytes that reach a pipe in one piece, also where other processes write to it."""
+_MAX_ATOMIC = select.PIPE_BUF
+"""Bytes that reach a pipe in one piece, even while other processes write to it."""
 
 
 class Spool(io.RawIOBase):
-    """A stream that takes every write at once, and whose thread writes it to a descriptor.
+    """A stream that accepts every write at once, and whose thread writes it to a descriptor.
 
-    Where that does not take it (a pipe that nobody reads, a terminal that was stopped), up to
-    LIMIT bytes wait. What comes then is dropped, its lines are counted, and how many they were
-    is written once there is room again. What cannot be written at all, as when the reader has
-    gone, counts as dropped too.
+    While the descriptor accepts nothing (a full pipe without a reader, a terminal that was
+    stopped), up to LIMIT bytes wait. Further writes are dropped, and when there is room again
+    their number of lines is written. Writes that fail, such as after the reader has gone, count
+    as dropped too.
 
-    It is written to from any thread, from signal handlers and destructors: so there is no lock.
+    Any thread, signal handler and destructor may write: so there is no lock.
 
-    :ivar tell_dropped: makes the line that tells how many were dropped
+    :ivar tell_dropped: returns the line that says how many lines were dropped
     """
 
     def __init__(self, fd: int, tell_dropped: Callable[[int], str]) -> None:
@@ -47,10 +47,10 @@ class Spool(io.RawIOBase):
         self._fd = fd
         self.tell_dropped = tell_dropped
         self._queue: queue.SimpleQueue[bytes | threading.Event] = queue.SimpleQueue()
-        self._waiting = 0  # bytes in the queue, about
+        self._waiting = 0  # bytes in the queue, approximately
         self._refused = 0  # lines that found no room
         self._failed = 0  # lines that could not be written
-        self._told = 0  # of those two, how many have been told of
+        self._told = 0  # of those two, how many have been reported
         self._direct = False  # whether there is no thread
         try:
             threading.Thread(target=self._carry, name="standard error", daemon=True).start()
@@ -58,23 +58,27 @@ class Spool(io.RawIOBase):
             self._direct = True
         self._pid = os.getpid()
 
-    # --- what a stream is asked ---
+    # --- a stream ---
 
     def writable(self) -> bool:
+        """Return True."""
         return True
 
     def fileno(self) -> int:
+        """Return the descriptor."""
         return self._fd
 
     def isatty(self) -> bool:
+        """Return whether the descriptor is a terminal."""
         return os.isatty(self._fd)
 
     def write(self, data: ReadableBuffer, /) -> int:
+        """Accept bytes, all of them, and return their number."""
         piece = bytes(data)
         self._notice_fork()
         if self._direct:
             self._put(piece)
-        # An empty queue always takes one: the count is only about right.
+        # An empty queue always accepts a piece, because the count is not exact.
         elif self._waiting + len(piece) > LIMIT and not self._queue.empty():
             self._refused += piece.count(b"\n")
         else:
@@ -82,10 +86,10 @@ class Spool(io.RawIOBase):
             self._queue.put(piece)
         return len(piece)
 
-    def finish(self, seconds: float = LAST) -> None:
-        """Wait until all has been written, or as many seconds, and have the thread end then.
+    def finish(self, seconds: float = FINISH_TIMEOUT) -> None:
+        """Write everything that waits, for as many seconds at most, and end the thread.
 
-        What is written later has no thread to wait for: the caller writes it.
+        Later writes go to the descriptor directly.
         """
         self._notice_fork()
         if not self._direct:
@@ -95,7 +99,7 @@ class Spool(io.RawIOBase):
 
     def _notice_fork(self) -> None:
         if self._pid != os.getpid():
-            # The thread is in the parent, and will write what waits there.
+            # A fork has no thread; the parent's thread writes what waits.
             self._pid = os.getpid()
             self._queue = queue.SimpleQueue()
             self._direct = True
@@ -108,20 +112,20 @@ class Spool(io.RawIOBase):
             batch = [self._queue.get(), *self._gathered()]
             ends = self._put_batch(batch)
             if not ends:
-                time.sleep(GATHER)
-        # Not before all was written: who writes now may have to wait.
+                time.sleep(GATHER_DELAY)
+        # Not earlier: a direct write may have to wait, and would come before those in the queue.
         self._direct = True
         ends += self._put_batch(self._gathered())  # what came meanwhile
         for end in ends:
             end.set()
 
     def _put_batch(self, batch: list[bytes | threading.Event]) -> list[threading.Event]:
-        """Write what is to be written, and return the events."""
+        """Write the bytes of a batch, and return its events."""
         self._put_all([item for item in batch if isinstance(item, bytes)])
         return [item for item in batch if isinstance(item, threading.Event)]
 
     def _gathered(self) -> list[bytes | threading.Event]:
-        """Take what is in the queue, but no more than is in it now: more may come for ever."""
+        """Take what is in the queue now; more may be added without end."""
         taken = []
         with contextlib.suppress(queue.Empty):
             for _ in range(self._queue.qsize()):
@@ -132,7 +136,7 @@ class Spool(io.RawIOBase):
     def _put_all(self, pieces: list[bytes]) -> None:
         start = size = 0
         for index, piece in enumerate(pieces):
-            if size + len(piece) > _WHOLE:
+            if size + len(piece) > _MAX_ATOMIC:
                 self._put(b"".join(pieces[start:index]))
                 start, size = index, 0
             size += len(piece)
@@ -155,16 +159,16 @@ class Spool(io.RawIOBase):
         return True
 
     def _await_room(self) -> None:
-        """Wait where another process has set the descriptor not to block."""
+        """Wait for a descriptor that another process has set not to block."""
         poll = select.poll()
         poll.register(self._fd, select.POLLOUT)
         poll.poll()
 
 
 def text_stream(spool: Spool) -> io.TextIOWrapper:
-    """Make a text stream, such as ``sys.stderr``, that passes whole lines on to a spool."""
+    """Return a text stream, such as ``sys.stderr``, that writes whole lines to a spool."""
     return io.TextIOWrapper(
-        spool,  # type: ignore[arg-type]  # as Python itself has it when it is not to buffer
+        spool,  # type: ignore[arg-type]  # Python does so itself for an unbuffered stream
         encoding="utf-8",
         errors="backslashreplace",
         line_buffering=True,

@@ -1,4 +1,4 @@
-"""Tells systemd how the runner is (``Type=notify``), where systemd started it."""
+"""Notify systemd of the state of the runner (``Type=notify``), if systemd has started it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,35 @@ import os
 import socket
 import time
 
+from ..events import (
+    Event,
+    ReloadFailed,
+    ReloadFinished,
+    ReloadStarted,
+    RunnerReady,
+    RunnerStopping,
+)
+
+
+class SystemdObserver:
+    """Notifies systemd of the events that change the state of the service."""
+
+    events = frozenset({RunnerReady, RunnerStopping, ReloadStarted, ReloadFinished, ReloadFailed})
+
+    def __call__(self, event: Event) -> None:
+        """Notify systemd of an event."""
+        if isinstance(event, RunnerReady):
+            notify("READY=1", f"STATUS=working on {event.tubes} tubes")
+        elif isinstance(event, ReloadStarted):
+            notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        elif isinstance(event, RunnerStopping):
+            notify("STOPPING=1")
+        else:
+            notify("READY=1")
+
 
 def notify(*lines: str) -> None:
-    """Send lines such as ``READY=1``; without effect where nobody listens.
+    """Send lines such as ``READY=1`` to systemd; do nothing if ``NOTIFY_SOCKET`` is not set.
 
     The protocol is that of sd_notify(3): one datagram, to the socket in ``NOTIFY_SOCKET``.
     """
@@ -22,10 +48,5 @@ def notify(*lines: str) -> None:
             sock.setblocking(False)
             sock.sendto("\n".join(lines).encode(), address)
     except OSError:
-        # To be told is systemd's wish. No job must suffer when it does not listen.
+        # No job must suffer because systemd does not read.
         pass
-
-
-def reloading() -> None:
-    """``RELOADING=1``, with the time that systemd wants beside it."""
-    notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")

@@ -1,4 +1,4 @@
-"""What becomes of a job: one function of its outcome, its attempt and the configuration."""
+"""Decide what becomes of a job, by its outcome, its attempt and the configuration."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .retry import Backoff, retry_delay
 
 
 class Verb(enum.Enum):
-    """What the server is asked to do with a job that has ended."""
+    """A command by which a job is settled."""
 
     DELETE = "delete"
     RELEASE = "release"
@@ -21,9 +21,10 @@ class Verb(enum.Enum):
 
 @dataclass(frozen=True)
 class Action:
-    """A verb, and for a release the delay.
+    """How to settle a job: a command, and for a release the delay.
 
-    :ivar delay: seconds; None: as the policy's :class:`~beanstalkt.worker.policy.retry.Backoff` says
+    :ivar delay: seconds; None leaves it to the policy's
+        :class:`~beanstalkt.worker.policy.retry.Backoff`
     """
 
     verb: Verb
@@ -38,9 +39,24 @@ RELEASE = Action(Verb.RELEASE)
 BURY = Action(Verb.BURY)
 
 
+class SettleResult(enum.Enum):
+    """How an attempt to settle a job ended."""
+
+    DONE = "done"
+    #: the reply was lost with the connection, and the job is where the command would have put
+    #: it; another worker may have reserved it in between, and have settled it in the same way
+    PRESUMED = "presumed"
+    #: the server was out of memory, and buried a job that it was to release
+    BURIED = "buried by the server"
+    #: the server refused; it keeps the job, and no worker can reach the job until it restarts
+    REFUSED = "refused"
+    #: another worker has the job, or the job no longer exists
+    LOST = "lost"
+
+
 @dataclass(frozen=True)
 class Policy:
-    """What the configuration says of jobs that did not succeed."""
+    """The actions that the configuration chooses for jobs that did not succeed."""
 
     on_timeout: Action = RELEASE
     on_temporary_fail: Action = BURY
@@ -48,17 +64,17 @@ class Policy:
     on_unknown_fail: Action = BURY
     #: exit status and action, for single exit statuses
     on_exit: tuple[tuple[int, Action], ...] = ()
-    #: 0: no limit
+    #: 0 for no limit
     max_attempts: int = 10
     backoff: Backoff = field(default_factory=Backoff)
 
 
 def decide(outcome: Outcome, policy: Policy, attempt: int, jitter: float) -> Action | None:
-    """What to do with the job; None: nothing, it is somebody else's.
+    """Choose how to settle a job; return None for a job that was lost to another worker.
 
-    The delay of a release is always filled in.
+    An action that releases the job always has a delay.
 
-    :param attempt: which attempt it was, from 1
+    :param attempt: which attempt at the job has ended, from 1
     :param jitter: a random number from 0 to 1
     """
     action = _choose(outcome, policy)
@@ -68,7 +84,7 @@ def decide(outcome: Outcome, policy: Policy, attempt: int, jitter: float) -> Act
 
 
 def _choose(outcome: Outcome, policy: Policy) -> Action | None:
-    # The success first: `on_exit_0` is refused by the configuration, and means nothing here.
+    # A success is judged first: the configuration refuses `on_exit_0`, and so does this function.
     if outcome.kind is Kind.SUCCESS:
         return DELETE
     if outcome.exit_code is not None and outcome.kind in _FAILS:
@@ -84,7 +100,7 @@ def _choose(outcome: Outcome, policy: Policy) -> Action | None:
         Kind.REJECT: BURY,
         Kind.NOT_STARTED: RELEASE,
         Kind.EXHAUSTED: BURY,
-        # Nothing is wrong with the job: the next worker may have it at once.
+        # The job itself has not failed: another worker may run it at once.
         Kind.STOPPED: Action(Verb.RELEASE, 0),
         Kind.LOST: None,
     }[outcome.kind]
@@ -96,6 +112,6 @@ _FAILS = frozenset({Kind.PERMANENT_FAIL, Kind.TEMPORARY_FAIL, Kind.UNKNOWN_FAIL}
 def _delay(outcome: Outcome, backoff: Backoff, attempt: int, jitter: float) -> int:
     if outcome.delay is None:
         return retry_delay(backoff, attempt, jitter)
-    # What comes from outside, such as a Retry-After, must not put a job off for a year.
+    # A delay from outside, such as that in a Retry-After, must not put a job off for a year.
     limit = MAX_NUMBER if outcome.kind is Kind.RETRY else backoff.max_delay
     return min(max(math.ceil(outcome.delay), 0), limit)

@@ -1,4 +1,4 @@
-"""How a handler's work on a job ended."""
+"""Describe how a handler's work on a job ended."""
 
 from __future__ import annotations
 
@@ -8,24 +8,28 @@ from dataclasses import dataclass, field
 
 
 class Kind(enum.Enum):
-    """What an outcome is; the value is the word for it in the log."""
+    """A kind of outcome; its value is the word for it in the log."""
 
-    # What a handler may say:
+    # Kinds that a handler may return:
     SUCCESS = "success"
     PERMANENT_FAIL = "permanent-fail"
     TEMPORARY_FAIL = "temporary-fail"
     UNKNOWN_FAIL = "unknown-fail"
-    #: release it, whatever the policy says of failures
+    #: release the job, whatever the policy says of failures
     RETRY = "retry"
-    #: bury it, whatever the policy says of failures
+    #: bury the job, whatever the policy says of failures
     REJECT = "reject"
-    #: the handler could not even begin; the slot backs off as well
+    #: the handler could not begin: release the job, and wait before the next one is reserved
     NOT_STARTED = "not-started"
 
-    # What only the slot says:
+    # Kinds that only a slot sets:
+    #: the time limit passed
     TIMEOUT = "timeout"
+    #: the job has used up its attempts, and was not run
     EXHAUSTED = "exhausted"
+    #: the runner was told to stop at once
     STOPPED = "stopped"
+    #: the job was lost to another worker, or no longer exists
     LOST = "lost"
 
 
@@ -33,13 +37,12 @@ class Kind(enum.Enum):
 class Outcome:
     """The end of one attempt at a job.
 
-    :ivar kind: what it was
-    :ivar exit_code: of a command that ended by itself: its exit status, or minus the number of
-        the signal that ended it; it selects among the ``on_exit_…`` of the policy
-    :ivar delay: seconds that the job should wait if it is released. After RETRY they are taken
-        as they are, after every other kind within the policy's ``max_delay``; None leaves the
-        delay to the policy
-    :ivar error: for the log, one or two lines; empty after a success
+    :ivar kind: how the attempt ended
+    :ivar exit_code: the exit status of a command that ended by itself, or minus the number of
+        the signal that ended it; selects among the ``on_exit_…`` of the policy
+    :ivar delay: seconds that the job should wait if it is released; None leaves the delay to the
+        policy. The policy's ``max_delay`` limits it, except after RETRY
+    :ivar error: one or two lines for the log; empty after a success
     :ivar details: further fields for the log line, each a str, a number or None
     """
 

@@ -1,4 +1,4 @@
-"""When a job is tried again, and how often: functions of plain values."""
+"""Decide when a job is tried again, and how often."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import NamedTuple
 from ...protocol.arguments import MAX_NUMBER
 
 JITTER = 0.25
-"""How much of a delay that grows is added at most, so that jobs that failed together part."""
+"""Share of a growing delay that is added at most, so that jobs that failed at the same time are
+not tried again at the same time."""
 
 
 @dataclass(frozen=True)
 class Backoff:
-    """How long a released job waits; all in seconds."""
+    """The delay of a released job, in seconds."""
 
     delay: int = 60
     #: the delay doubles with each attempt, and jitter comes on top
@@ -24,40 +25,42 @@ class Backoff:
 
 
 def retry_delay(backoff: Backoff, attempt: int, jitter: float) -> int:
-    """Seconds before attempt number `attempt` (from 1), which failed, is followed by the next.
+    """Return the seconds between an attempt that failed and the next one.
 
-    :param jitter: a random number from 0 to 1; a fixed delay takes no notice of it
+    :param attempt: the number of the attempt that failed, from 1
+    :param jitter: a random number from 0 to 1; a fixed delay does not depend on it
     """
     if not backoff.exponential:
         return min(backoff.delay, backoff.max_delay)
-    # Past 32 doublings every delay but 0 is over the limit; 1 << attempt itself could be huge.
+    # After 32 doublings every delay but 0 is over the limit. 1 << attempt could take all memory.
     grown = backoff.delay * (1 << min(max(attempt, 1) - 1, 32))
     return min(math.ceil(grown * (1 + JITTER * jitter)), backoff.max_delay, MAX_NUMBER)
 
 
 class Budget(NamedTuple):
-    """Which attempt at a job this is, and whether it may be made."""
+    """The number of an attempt at a job, and whether it may be made."""
 
-    #: from 1
+    #: number of this attempt, from 1
     attempt: int
-    #: the job has used up its attempts: bury it, do not run it
+    #: the job has used up its attempts, and must be buried without running
     exhausted: bool
 
 
 def budget(counters: Mapping[str, object], max_attempts: int) -> Budget:
-    """Judge a job just reserved by the counters in its ``stats-job``.
+    """Return the budget of a job that was just reserved.
 
-    An attempt is a reserve, whoever made it and however it ended: only so is a job caught
-    that takes its worker down. (So a lost connection that the runner repaired, or a look with
-    ``reserve``, counts too.)
+    Every reserve counts as an attempt, by whichever worker and however it ended: otherwise a
+    job that takes its worker down would be run for ever. A job that was taken back after a lost
+    connection, and one that a person reserved to see it, are counted too.
 
     Each kick of a buried job grants `max_attempts` more. The server does not tell how many
-    reserves there had been when the job was kicked. What is known: a job in hand has left the
+    reserves came before a kick, but two things are certain: a job that is reserved has left the
     buried state as often as it entered it, so at most min(buries, kicks) kicks found it
-    buried (other kicks found it delayed, and grant nothing); and every bury for want of attempts
-    took one reserve that ran nothing. So the new budget is never less than `max_attempts`; it
-    is more where the job was buried before it had used up the one before.
+    buried (other kicks found it delayed, and grant nothing); and every bury of a job without
+    attempts left took one reserve that ran nothing. So the new budget is never less than
+    `max_attempts`; it is more where the job was buried before it had used up the last one.
 
+    :param counters: the job's statistics, as from ``stats-job``
     :param max_attempts: 0 for no limit
     """
     reserves = _count(counters, "reserves")

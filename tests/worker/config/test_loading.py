@@ -14,11 +14,11 @@ from beanstalkt.worker.config import ini
 from beanstalkt.worker.config.loading import ConfigError, Flags, load
 from beanstalkt.worker.config.settings import Settings, TubeSettings
 from beanstalkt.worker.handlers.base import Handler, Option, Work
-from beanstalkt.worker.handlers.command.handler import TOLD, CommandHandler, environment
-from beanstalkt.worker.log.lines import TextFormatter
+from beanstalkt.worker.handlers.command.handler import CommandHandler
 from beanstalkt.worker.policy.decision import BURY, DELETE, RELEASE, Action, Policy, Verb
 from beanstalkt.worker.policy.outcome import SUCCESS, Outcome
 from beanstalkt.worker.policy.retry import Backoff
+from beanstalkt.worker.process.environment import JOB_VARIABLES, job_environment
 
 from ...support.work import make_work
 
@@ -281,7 +281,7 @@ def test_problems_of_flags_and_variables_name_them() -> None:
 
 def test_options_of_the_run_are_no_keys_of_the_file(file: Path) -> None:
     run = load(Flags({**EXEC, "burst": "yes"}, ["a"]), {"BEANSTALKT_MAX_JOBS": "3"}).run
-    assert (run["burst"], run["max_jobs"], run["log_format"]) == (True, 3, TextFormatter)
+    assert (run["burst"], run["max_jobs"], run["log_format"]) == (True, 3, "text")
     assert problems(file, "[tube:a]\ncommand=x\nburst=yes\n") == ["FILE:3: burst: unknown key"]
 
 
@@ -352,8 +352,10 @@ def test_variables_of_a_job_are_no_configuration() -> None:
 
 def test_what_a_command_was_told_of_its_job_is_no_configuration(file: Path) -> None:
     """A runner that is started by the command of another runner's job."""
-    told = {name: value.decode() for name, value in names_of(environment(make_work(), {})).items()}
-    assert told.keys() == TOLD
+    told = {
+        name: value.decode() for name, value in names_of(job_environment(make_work(), {})).items()
+    }
+    assert told.keys() == JOB_VARIABLES
     text = "[tube:a]\ncommand=x\nmax_attempts=7\n"
     alone = {"BEANSTALKT_MAX_ATTEMPTS": "4", "BEANSTALKT_DELAY": "1"}
     assert read(file, text, alone).tubes[0].policy.max_attempts == 4
@@ -415,15 +417,14 @@ class OtherHandler(Handler):
     defaults = {"on_temporary_fail": RELEASE, "max_attempts": 5}  # noqa: RUF012
     sections = ("paint",)
 
-    def __init__(self, values: Mapping[str, Any], workers: int) -> None:
+    def __init__(self, values: Mapping[str, Any]) -> None:
         self.values = dict(values)
-        self.workers = workers
 
     @classmethod
-    def from_options(cls, values: Mapping[str, Any], workers: int) -> OtherHandler:
+    def from_options(cls, values: Mapping[str, Any]) -> OtherHandler:
         if values["colour"] == "none":
             raise ValueError("a colour is needed")
-        return cls(values, workers)
+        return cls(values)
 
     def describe(self) -> str:
         return "other"
@@ -448,7 +449,7 @@ def test_a_handler_of_another_kind(file: Path) -> None:
     handler = a.make_handler()
     assert isinstance(handler, OtherHandler)
     assert handler.values == {"other": "x", "colour": "red", "paint": {"A": "b"}}
-    assert handler.workers == 3
+    assert a.workers == 3
     assert a.policy == Policy(on_temporary_fail=RELEASE, max_attempts=5)
     assert b.policy == Policy()
 

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beanstalkt.worker.log import lines as report
-from beanstalkt.worker.log.lines import Event, JSONFormatter, Once, TextFormatter
+from beanstalkt.worker.log import lines
+from beanstalkt.worker.log.lines import JSONFormatter, LogEntry, RepeatFilter, TextFormatter
 
 
 def record(
@@ -24,13 +24,15 @@ def record(
 
 
 def test_a_line_of_text() -> None:
-    event = Event("job", {"tube": "mail", "id": 7, "error": 'no "user"', "exit": None, "x": ""})
+    event = LogEntry("job", {"tube": "mail", "id": 7, "error": 'no "user"', "exit": None, "x": ""})
     line = TextFormatter().format(record(event))
     assert line.endswith('INFO job tube=mail id=7 error="no \\"user\\"" exit=None x=""')
 
 
 def test_a_line_of_json_has_the_same_fields() -> None:
-    line = JSONFormatter().format(record(Event("job", {"tube": "mail", "id": 7, "seconds": 0.5})))
+    line = JSONFormatter().format(
+        record(LogEntry("job", {"tube": "mail", "id": 7, "seconds": 0.5}))
+    )
     said = json.loads(line)
     assert said.pop("time")
     assert said == {"level": "info", "event": "job", "tube": "mail", "id": 7, "seconds": 0.5}
@@ -64,7 +66,7 @@ def test_an_exception_as_json() -> None:
 
 @given(st.text())
 def test_nothing_begins_a_line_of_its_own(text: str) -> None:
-    event = Event("job", {"error": text})
+    event = LogEntry("job", {"error": text})
     for formatter in (TextFormatter(), JSONFormatter()):
         line = formatter.format(record(event))
         assert line.isascii()
@@ -113,7 +115,7 @@ ANYTHING = st.recursive(
 
 @given(st.dictionaries(ANY_TEXT, ANYTHING))
 def test_whatever_the_fields_are_the_line_is_strict_json(fields: dict[str, object]) -> None:
-    said = strict(JSONFormatter().format(record(Event("job", fields))))
+    said = strict(JSONFormatter().format(record(LogEntry("job", fields))))
     assert (said["level"], said["event"]) == ("info", "job")
 
 
@@ -125,7 +127,7 @@ def test_whatever_a_message_says_the_line_is_strict_json(text: str, value: objec
 
 @given(ANY_TEXT)
 def test_what_is_no_text_at_all_becomes_a_sign_that_says_so(text: str) -> None:
-    said = strict(JSONFormatter().format(record(Event("job", {"error": text}))))
+    said = strict(JSONFormatter().format(record(LogEntry("job", {"error": text}))))
     whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     assert said["error"] == whole
     if not any("\ud800" <= letter <= "\udfff" for letter in text):
@@ -134,7 +136,7 @@ def test_what_is_no_text_at_all_becomes_a_sign_that_says_so(text: str) -> None:
 
 def test_what_is_no_number_is_text() -> None:
     fields = {"a": float("nan"), "b": [float("inf")], "c": {"d": -float("inf")}, "e": 1.5}
-    said = strict(JSONFormatter().format(record(Event("job", fields))))
+    said = strict(JSONFormatter().format(record(LogEntry("job", fields))))
     assert [said[key] for key in "abce"] == ["nan", ["inf"], {"d": "-inf"}, 1.5]
 
 
@@ -145,14 +147,14 @@ def test_what_holds_itself_is_still_a_line() -> None:
     for _ in range(100_000):
         deep = [deep]
     for value in (endless, deep):
-        assert "error" in strict(JSONFormatter().format(record(Event("job", {"error": value}))))
+        assert "error" in strict(JSONFormatter().format(record(LogEntry("job", {"error": value}))))
     # Not in one step: the release of one that is nested so deeply is left to the interpreter.
     while deep:
         deep = deep[0]  # type: ignore[assignment]
 
 
 def test_fields_do_not_take_the_place_of_what_every_line_has() -> None:
-    event = Event("job", {"event": "x", "time": "y", "level": "z", "id": 1})
+    event = LogEntry("job", {"event": "x", "time": "y", "level": "z", "id": 1})
     said = strict(JSONFormatter().format(record(event)))
     assert (said["event"], said["level"], said["id"]) == ("job", "info", 1)
     assert said["time"] != "y"
@@ -162,37 +164,37 @@ def test_fields_do_not_take_the_place_of_what_every_line_has() -> None:
 
 
 def test_a_message_of_200_clients_is_logged_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    once = Once()
+    once = RepeatFilter()
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     assert once.filter(record("lost %s", "a"))
     assert not once.filter(record("lost %s", "a"))
     assert once.filter(record("lost %s", "b"))
-    now += report.SILENCE + 1
+    now += lines.REPEAT_INTERVAL + 1
     assert once.filter(record("lost %s", "a"))
 
 
 def test_events_are_never_left_out() -> None:
-    once = Once()
-    event = Event("job", {"id": 1})
+    once = RepeatFilter()
+    event = LogEntry("job", {"id": 1})
     assert once.filter(record(event))
     assert once.filter(record(event))
 
 
 @pytest.mark.parametrize("name", ["app.mail", "root", "beanstalktics", "tornado.access"])
 def test_what_others_say_is_never_left_out(name: str) -> None:
-    once = Once()
+    once = RepeatFilter()
     assert all(once.filter(record("sent", name=name)) for _ in range(20))
 
 
 @pytest.mark.parametrize("name", ["beanstalkt", "beanstalkt.worker"])
 def test_every_logger_of_the_package_is_meant(name: str) -> None:
-    once = Once()
+    once = RepeatFilter()
     assert [once.filter(record("lost", name=name)) for _ in range(3)] == [True, False, False]
 
 
 def test_distinct_messages_take_bounded_memory_and_no_more_time_each() -> None:
-    once = Once()
+    once = RepeatFilter()
 
     def looked_at(count: int) -> int:
         """How many calls and lines of Python that many messages cost."""
@@ -214,23 +216,23 @@ def test_distinct_messages_take_bounded_memory_and_no_more_time_each() -> None:
 
     numbers = itertools.count()
     few = looked_at(100)
-    for number in range(3 * report.REMEMBERED):
+    for number in range(3 * lines.MAX_REMEMBERED):
         assert once.filter(record("lost %s", number + 10**6))
-    assert len(once._seen) == report.REMEMBERED
+    assert len(once._seen) == lines.MAX_REMEMBERED
     assert looked_at(100) <= 1.5 * few
 
 
 def test_a_message_is_left_out_for_as_long_as_it_is_remembered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    once = Once()
+    once = RepeatFilter()
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     assert once.filter(record("a"))
-    now += report.SILENCE / 2
+    now += lines.REPEAT_INTERVAL / 2
     assert once.filter(record("b"))
     assert not once.filter(record("a"))
-    now += report.SILENCE / 2
+    now += lines.REPEAT_INTERVAL / 2
     assert once.filter(record("a"))
     assert not once.filter(record("b"))
     assert not once.filter(record("a"))

@@ -1,4 +1,4 @@
-"""What systemd is told."""
+"""What systemd is notified of."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from beanstalkt.worker.log.systemd import notify, reloading
+from beanstalkt.worker.events import (
+    ReloadFailed,
+    ReloadFinished,
+    ReloadStarted,
+    RunnerReady,
+    RunnerStopping,
+)
+from beanstalkt.worker.log.systemd import SystemdObserver, notify
 
 
 @pytest.mark.parametrize("abstract", [False, True])
@@ -20,8 +27,21 @@ def test_a_datagram(abstract: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         monkeypatch.setenv("NOTIFY_SOCKET", name)
         notify("READY=1", "STATUS=fine")
         assert sock.recv(1000) == b"READY=1\nSTATUS=fine"
-        reloading()
+        observer = SystemdObserver()
+        observer(ReloadStarted())
         assert sock.recv(1000).startswith(b"RELOADING=1\nMONOTONIC_USEC=")
+        for event, expected in (
+            (ReloadFailed((), "no command"), b"READY=1"),
+            (ReloadFinished(3), b"READY=1"),
+            (
+                RunnerReady("beanstalk://x", 2, 8),
+                b"READY=1\nSTATUS=working on 2 tubes",
+            ),
+            (RunnerStopping("draining", 0), b"STOPPING=1"),
+        ):
+            assert type(event) in observer.events
+            observer(event)
+            assert sock.recv(1000) == expected
 
 
 @pytest.mark.parametrize("address", ["", "relative", "/no/such/socket", "/" + "x" * 200])

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from beanstalkt.worker.process.child_watcher import Exits
+from beanstalkt.worker.process.child_watcher import ChildWatcher
 
 from ..handlers.command.test_handler import descriptors
 
 
 def child() -> subprocess.Popen[bytes]:
-    """One that goes on until its stdin is closed, and then exits with 3."""
+    """One that goes on until its stdin is closed, and then watcher with 3."""
     return subprocess.Popen(["/bin/sh", "-c", "read line; exit 3"], stdin=subprocess.PIPE)
 
 
@@ -29,31 +29,31 @@ def end(process: subprocess.Popen[bytes]) -> None:
 class Watched:
     """A child, and whether its exit was told."""
 
-    def __init__(self, exits: Exits, *also: Watched) -> None:
+    def __init__(self, watcher: ChildWatcher, *also: Watched) -> None:
         self.process = child()
         self.told = asyncio.get_running_loop().create_future()
-        self._exits = exits
+        self._watcher = watcher
         self._also = also
-        exits.watch(self.process.pid, self._exited)
+        watcher.watch(self.process.pid, self._exited)
 
     def _exited(self) -> None:
         for each in (self, *self._also):
-            self._exits.forget(each.process.pid)
+            self._watcher.forget(each.process.pid)
         assert self.process.poll() == 3
         self.told.set_result(None)
 
 
 async def test_each_is_told_of_by_itself_and_nothing_stays_open() -> None:
     before = descriptors()
-    exits = Exits()
-    first, second = Watched(exits), Watched(exits)
+    watcher = ChildWatcher()
+    first, second = Watched(watcher), Watched(watcher)
     end(second.process)
     await asyncio.wait_for(second.told, 10)
     assert not first.told.done()
     end(first.process)
     await asyncio.wait_for(first.told, 10)
     assert descriptors() == before
-    third = Watched(exits)  # it can be used again
+    third = Watched(watcher)  # it can be used again
     end(third.process)
     await asyncio.wait_for(third.told, 10)
     assert descriptors() == before
@@ -69,8 +69,8 @@ async def test_many_at_once_take_one_place_in_the_loop(monkeypatch: pytest.Monke
         add(fd, *callback)
 
     monkeypatch.setattr(loop, "add_reader", counted)
-    exits = Exits()
-    children = [Watched(exits) for _ in range(20)]
+    watcher = ChildWatcher()
+    children = [Watched(watcher) for _ in range(20)]
     for each in children:
         end(each.process)
     await asyncio.wait_for(asyncio.gather(*(each.told for each in children)), 20)
@@ -78,9 +78,9 @@ async def test_many_at_once_take_one_place_in_the_loop(monkeypatch: pytest.Monke
 
 
 async def test_one_exit_may_have_another_forgotten() -> None:
-    exits = Exits()
-    one = Watched(exits)
-    two = Watched(exits, one)
+    watcher = ChildWatcher()
+    one = Watched(watcher)
+    two = Watched(watcher, one)
     one._also = (two,)
     for each in (one, two):  # both have exited before the loop looks
         end(each.process)
@@ -95,10 +95,10 @@ async def test_one_exit_may_have_another_forgotten() -> None:
 
 async def test_one_that_is_forgotten_is_not_told_of() -> None:
     before = descriptors()
-    exits = Exits()
-    forgotten = Watched(exits)
-    exits.forget(forgotten.process.pid)
-    exits.forget(forgotten.process.pid)
+    watcher = ChildWatcher()
+    forgotten = Watched(watcher)
+    watcher.forget(forgotten.process.pid)
+    watcher.forget(forgotten.process.pid)
     end(forgotten.process)
     assert forgotten.process.wait() == 3
     await asyncio.sleep(0)
@@ -107,15 +107,15 @@ async def test_one_that_is_forgotten_is_not_told_of() -> None:
 
 
 async def test_a_copy_of_the_descriptor_does_not_tell_of_another_child() -> None:
-    exits = Exits()
-    other = Watched(exits)
-    first = Watched(exits)
-    number = exits._pidfds[first.process.pid]
+    watcher = ChildWatcher()
+    other = Watched(watcher)
+    first = Watched(watcher)
+    number = watcher._pidfds[first.process.pid]
     copy = os.dup(number)  # as a child has it that is just being started
     end(first.process)
     await asyncio.wait_for(first.told, 10)
-    second = Watched(exits)
-    assert exits._pidfds[second.process.pid] == number
+    second = Watched(watcher)
+    assert watcher._pidfds[second.process.pid] == number
     for _ in range(5):
         await asyncio.sleep(0)
         assert not second.told.done()
@@ -135,8 +135,8 @@ async def test_without_a_descriptor_a_thread_waits(
 ) -> None:
     before = descriptors()
     monkeypatch.setattr(os if missing == "pidfd_open" else select, missing, none)
-    exits = Exits()
-    watched = Watched(exits)
+    watcher = ChildWatcher()
+    watched = Watched(watcher)
     end(watched.process)
     await asyncio.wait_for(watched.told, 10)
     while threading.active_count() > 1:

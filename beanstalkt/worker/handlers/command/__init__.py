@@ -1,0 +1,1 @@
+"""The handler that runs a command for each job."""

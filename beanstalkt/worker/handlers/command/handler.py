@@ -6,28 +6,40 @@ import asyncio
 import os
 import shlex
 import shutil
-import signal
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...config.values import boolean
 from ...policy.outcome import SUCCESS, Kind, Outcome
-from ...process import lifeline
-from ...process.child_watcher import Exits
-from ...process.output import Output, failure
-from ...process.process import Process, close_inherited
+from ...process.captured_output import CapturedOutput, describe_failure
+from ...process.child_watcher import ChildWatcher
+from ...process.command_guard import current_guard
+from ...process.command_process import LINGER, CommandProcess
+from ...process.descriptors import close_inherited
+from ...process.environment import inheritable, job_environment
+from ...process.process_group import signal_name
 from ..base import CannotStart, Handler, Option, Work
 
 _KINDS = {1: Kind.PERMANENT_FAIL, 2: Kind.TEMPORARY_FAIL}
 
 
+def split_command(text: str) -> tuple[str, ...]:
+    """Split a command as a shell splits words. Raises ValueError."""
+    words = tuple(shlex.split(text))
+    if not words or not words[0]:
+        raise ValueError("a command is expected")
+    if "\0" in text:
+        raise ValueError("a command cannot hold a NUL")
+    return words
+
+
 class CommandHandler(Handler):
-    """Runs a command. Nothing of a job's body gets into its arguments or environment."""
+    """Run a command. Nothing of a job's body gets into its arguments or environment."""
 
     options = (
         Option(
             "command",
-            lambda text: split(text),
+            split_command,
             "the command to run for each job, split as a shell splits words, run without one; "
             "the job's body is its standard input",
             metavar="COMMAND",
@@ -41,19 +53,24 @@ class CommandHandler(Handler):
 
     in_process = False
 
+    #: seconds that processes which a command left behind may go on
+    linger = LINGER
+
     def __init__(self, argv: Sequence[str], pass_tube: bool = False) -> None:
         self.argv = tuple(argv)
         self.pass_tube = pass_tube
-        # Once, and as bytes: to turn it into them again takes a while with each command.
+        # Made once, and as bytes: to encode the environment takes a while with each command.
         self._inherited = inheritable(os.environb)
         self._closing = close_inherited()
-        self._exits = Exits()
+        self._watcher = ChildWatcher()
 
     @classmethod
-    def from_options(cls, values: Mapping[str, Any], workers: int) -> CommandHandler:
+    def from_options(cls, values: Mapping[str, Any]) -> CommandHandler:
+        """Return a handler for the command that the options give."""
         return cls(values["command"], values["pass_tube"])
 
     def describe(self) -> str:
+        """Return the command as a shell takes it."""
         return f"command {shlex.join(self.argv)}"
 
     def check(self) -> None:
@@ -64,25 +81,31 @@ class CommandHandler(Handler):
             raise CannotStart(f"the command {name} {reason}")
 
     async def run(self, work: Work) -> Outcome:
+        """Run the command for a job, and return what its exit status means."""
         argv = [*self.argv, work.tube] if self.pass_tube else self.argv
-        made = environment(work, self._inherited)
-        held = lifeline.current()
-        if held is not None:
-            made.update((held.mark,))
+        environment = job_environment(work, self._inherited)
+        guard = current_guard()
+        if guard is not None:
+            environment.update((guard.mark,))
         try:
-            process = Process(argv, work.body, made, self._exits, self._closing, held)
+            process = CommandProcess(
+                argv, work.body, environment, self._watcher, self._closing, guard, self.linger
+            )
         except OSError as error:
             return Outcome(Kind.NOT_STARTED, error=f"cannot start {argv[0]}: {error}")
         try:
             status = await _wait(process, work.kill_grace)
         finally:
             process.abandon()
-        return judge(status, process.stderr, process.stdout)
+        return outcome_of_status(status, process.stderr, process.stdout)
 
 
-async def _wait(process: Process, grace: float) -> int | None:
-    """Its exit status. Cancelled, it is told to end; after `grace` seconds, or when cancelled
-    again, it is killed."""
+async def _wait(process: CommandProcess, grace: float) -> int | None:
+    """Wait for a command, and return its exit status.
+
+    When this is cancelled, the command gets SIGTERM; `grace` seconds after that, or when this is
+    cancelled again, it gets SIGKILL.
+    """
     timer: asyncio.TimerHandle | None = None
     try:
         while True:
@@ -99,25 +122,20 @@ async def _wait(process: Process, grace: float) -> int | None:
             timer.cancel()
 
 
-def split(text: str) -> tuple[str, ...]:
-    """A command as a shell splits it. Raises ValueError."""
-    words = tuple(shlex.split(text))
-    if not words or not words[0]:
-        raise ValueError("a command is expected")
-    if "\0" in text:
-        raise ValueError("a command cannot hold a NUL")
-    return words
+def outcome_of_status(
+    status: int | None, stderr: CapturedOutput, stdout: CapturedOutput
+) -> Outcome:
+    """Return the outcome of a command that has ended.
 
-
-def judge(status: int | None, stderr: Output, stdout: Output) -> Outcome:
-    """What an exit status means (minus a signal's number; None: it is not known)."""
+    :param status: its exit status, or minus the number of the signal that ended it; None: unknown
+    """
     if status == 0:
         return SUCCESS
-    details = failure(stderr)
+    details = describe_failure(stderr)
     if status is None:
         details["exit"] = None
     elif status < 0:
-        details["signal"] = _signal_name(-status)
+        details["signal"] = signal_name(-status)
     else:
         details["exit"] = status
     details["stdout_bytes"] = stdout.total
@@ -128,77 +146,3 @@ def judge(status: int | None, stderr: Output, stdout: Output) -> Outcome:
         error=str(details.pop("error", "")),
         details=details,
     )
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # a real-time signal
-        return str(number)
-
-
-def environment(work: Work, inherited: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
-    """The environment of a command: what it inherits, and what the job is."""
-    counters: Mapping[str, object] = work.counters
-    made = {
-        **inherited,
-        b"BEANSTALKT_JOB_ID": b"%d" % work.id,
-        b"BEANSTALKT_TUBE": work.tube.encode(),
-        b"BEANSTALKT_ATTEMPT": b"%d" % work.attempt,
-        b"BEANSTALKT_MAX_ATTEMPTS": b"%d" % work.max_attempts,
-        b"BEANSTALKT_SERVER": work.server.encode(),
-        b"BEANSTALKT_SLOT": b"%d" % work.slot,
-    }
-    for name, counter in _COUNTERS:
-        made[name] = str(counters.get(counter, "")).encode()
-    return made
-
-
-_COUNTERS = (
-    (b"BEANSTALKT_PRIORITY", "pri"),
-    (b"BEANSTALKT_TTR", "ttr"),
-    (b"BEANSTALKT_TIME_LEFT", "time-left"),
-    (b"BEANSTALKT_AGE", "age"),
-    (b"BEANSTALKT_RESERVES", "reserves"),
-    (b"BEANSTALKT_TIMEOUTS", "timeouts"),
-    (b"BEANSTALKT_RELEASES", "releases"),
-    (b"BEANSTALKT_BURIES", "buries"),
-    (b"BEANSTALKT_KICKS", "kicks"),
-)
-
-
-TOLD = frozenset(
-    {
-        "BEANSTALKT_JOB_ID",
-        "BEANSTALKT_TUBE",
-        "BEANSTALKT_ATTEMPT",
-        "BEANSTALKT_MAX_ATTEMPTS",
-        "BEANSTALKT_SERVER",
-        "BEANSTALKT_SLOT",
-        *(name.decode() for name, _ in _COUNTERS),
-    }
-)
-"""The variables by which a command is told of its job."""
-
-
-def configuration(environ: Mapping[str, str]) -> Mapping[str, str]:
-    """Return what of the environment may configure a runner.
-
-    A runner that is started by the command of another one's job finds what that command was told
-    of the job: BEANSTALKT_MAX_ATTEMPTS would have the meaning of a setting for it.
-    """
-    if not environ.get("BEANSTALKT_JOB_ID"):
-        return environ
-    return {name: value for name, value in environ.items() if name not in TOLD}
-
-
-def inheritable(environ: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
-    """What a command inherits: not the runner's own settings, nor its line to systemd."""
-    return {
-        key: value
-        for key, value in environ.items()
-        if not key.startswith(b"BEANSTALKT_") and key not in _SYSTEMD
-    }
-
-
-_SYSTEMD = frozenset({b"NOTIFY_SOCKET", b"WATCHDOG_USEC", b"WATCHDOG_PID"})

@@ -1,0 +1,1 @@
+"""The handler that calls a Python function for each job."""

@@ -1,9 +1,9 @@
 """A child process for plain functions, from the runner's side.
 
-A kept process of our own, and not one of a pool: a pool's workers share a pipe and its locks, so
-that one of them which dies at the wrong moment, or sends what cannot be read, takes the jobs
-of the others with it. Here each has its own socket, its own process group and no other descriptor.
-It is started anew rather than forked: the runner has a loop that runs, and threads.
+It is a process of our own and not one of a pool: the workers of a pool share a pipe and its
+locks, so that one which dies at the wrong moment, or sends what cannot be read, takes the jobs of
+the others with it. Here each has its own socket, its own process group and no other descriptor. It
+is started anew rather than forked, because the runner has threads and a running loop.
 """
 
 from __future__ import annotations
@@ -19,87 +19,95 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from ...process.child_watcher import Exits
+from ...process.child_watcher import ChildWatcher
+from ...process.environment import inheritable
+from ...process.process_group import signal_group, signal_name
 from ..base import CannotStart
-from ..command.handler import inheritable
-from .message import Incoming, frame
+from .framing import FrameReader, frame
 
-START_LIMIT = 60.0
-"""Seconds that a child may take to import the functions."""
+START_TIMEOUT = 60.0
+"""Seconds in which a child must have imported the functions."""
 
-LINGER = 1.0
-"""Seconds that a child which has done its last job may take to end."""
+RETIRE_TIMEOUT = 1.0
+"""Seconds in which a child that has done its last job must have ended."""
+
+PROGRAM = """\
+import json, sys
+setup = json.loads(sys.argv.pop())
+sys.path[:] = setup["path"]
+from beanstalkt.worker.handlers.function.child_program import main
+main(setup)
+"""
+"""What a child runs. Its last argument holds the setup for ``child_program.main``."""
 
 _CHUNK = 64 * 1024
 
-_ANSWER = {"kind", "delay", "error", "details", "spoiled"}
-
-_PROGRAM = """\
-import json, sys
-told = json.loads(sys.argv.pop())
-sys.path[:] = told["path"]
-from beanstalkt.worker.handlers.function.child import main
-main(told)
-"""
+_REPLY_KEYS = {"kind", "delay", "error", "details", "spoiled"}
 
 
-class Child:
-    """One process, the leader of its own session and process group.
+class ChildProcess:
+    """A process that calls functions, the leader of its own session and process group.
 
     :ivar ready: done when it has imported the functions; raises CannotStart
     :ivar ended: done when it is gone, and its group with it
-    :ivar usable: it can be given a job
-    :ivar jobs: how many it has been given
+    :ivar usable: whether it can be given a job
+    :ivar jobs: number of jobs that it has been given
     """
 
-    def __init__(self, told: Mapping[str, Any], exits: Exits) -> None:
-        """Start it. Raises OSError, with nothing left behind, if it cannot be started.
+    def __init__(
+        self,
+        setup: Mapping[str, Any],
+        watcher: ChildWatcher,
+        program: str = PROGRAM,
+        start_timeout: float = START_TIMEOUT,
+    ) -> None:
+        """Start the process. Raises OSError, with nothing left behind, if that fails.
 
-        :param told: ``source``, ``max_memory`` and ``log_format`` for ``child.main``
+        :param setup: ``source``, ``max_memory`` and ``formatter`` for ``child_program.main``
         """
         self._loop = asyncio.get_running_loop()
         self.ready: asyncio.Future[None] = self._loop.create_future()
         self.ended: asyncio.Future[None] = self._loop.create_future()
         self.usable = True
         self.jobs = 0
-        self.status: int | None = None  # minus a signal's number, as of a Popen
-        self._broken = ""  # what was wrong with what it sent; it was killed for that
+        self.status: int | None = None  # exit status, or minus the number of a signal
+        self._broken = ""  # why it was killed: what was wrong with what it sent
         self._reply: asyncio.Future[dict[str, Any] | None] | None = None
-        self._incoming = Incoming()
+        self._incoming = FrameReader()
         self._outgoing = memoryview(b"")
-        self._exits = exits
-        self._start(told)
-        self._timer = self._loop.call_later(START_LIMIT, self.kill)
+        self._watcher = watcher
+        self._start(setup, program)
+        self._timer = self._loop.call_later(start_timeout, self.kill)
         self._channel.setblocking(False)
         self._loop.add_reader(self._channel, self._read)
-        exits.watch(self._popen.pid, self._exited)
-        # It is nobody's fault if nobody asks any more.
+        watcher.watch(self._popen.pid, self._exited)
+        # Mark the exception as retrieved: every job may have been cancelled meanwhile.
         self.ready.add_done_callback(lambda future: future.cancelled() or future.exception())
 
-    def _start(self, told: Mapping[str, Any]) -> None:
+    def _start(self, setup: Mapping[str, Any], program: str) -> None:
         self._channel, theirs = socket.socketpair()
-        life, self._life = os.pipe()
-        said = {**told, "path": sys.path, "channel": theirs.fileno(), "life": life}
+        lifeline, self._lifeline = os.pipe()
+        setup = {**setup, "path": sys.path, "channel": theirs.fileno(), "lifeline": lifeline}
         try:
             self._popen = subprocess.Popen(
-                [sys.executable, "-c", _PROGRAM, json.dumps(said)],
+                [sys.executable, "-c", program, json.dumps(setup)],
                 stdin=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(), life),
+                pass_fds=(theirs.fileno(), lifeline),
                 start_new_session=True,
                 env=inheritable(os.environb),
             )
         except BaseException:
             self._channel.close()
-            os.close(self._life)
+            os.close(self._lifeline)
             raise
         finally:
             theirs.close()
-            os.close(life)
+            os.close(lifeline)
 
     # --- jobs ---
 
     def call(self, body: bytes) -> asyncio.Future[dict[str, Any] | None]:
-        """Have it run a job; gives what it answers, or None if it ended before."""
+        """Send the body of a job; the result is the reply, or None if the process has ended."""
         self.jobs += 1
         self._reply = self._loop.create_future()
         self._outgoing = memoryview(frame(body))
@@ -116,7 +124,7 @@ class Child:
         except BlockingIOError:
             self._loop.add_writer(self._channel, self._write)
             return
-        except OSError:  # it is gone, or has closed the socket, which is noticed anyway
+        except OSError:  # it has ended, or closed the socket: `_read` or `_exited` follows
             self._outgoing = memoryview(b"")
         self._loop.remove_writer(self._channel)
 
@@ -128,26 +136,27 @@ class Child:
         except OSError:
             data = b""
         if not data:
-            # It ends, or a function has closed what it does not own.
-            self._break("closed its connection to the runner, and was ended by SIGKILL")
+            # It is about to end, or a function has closed the socket.
+            self._kill_broken("closed its connection to the runner, and was ended by SIGKILL")
             return
         try:
             message = self._incoming.feed(data)
             if message is not None:
                 self._take(json.loads(message))
-        # A function has written to what it does not own.
+        # A function has written to the socket.
         except (ValueError, RecursionError):
-            self._break("sent the runner what is no answer, and was ended by SIGKILL")
+            self._kill_broken("sent the runner an invalid reply, and was ended by SIGKILL")
 
-    def _break(self, what: str) -> None:
-        self._broken = self._broken or what
+    def _kill_broken(self, reason: str) -> None:
+        self._broken = self._broken or reason
         self._loop.remove_reader(self._channel)
         self.kill()
 
     def _take(self, message: Any) -> None:
-        expected = _ANSWER if self.ready.done() else set()
+        """Handle a message: the first says whether the start succeeded, all others are replies."""
+        expected = _REPLY_KEYS if self.ready.done() else set()
         if not isinstance(message, dict) or not expected <= message.keys():
-            raise ValueError("no answer")
+            raise ValueError("not a reply")
         if not self.ready.done():
             self._timer.cancel()
             if "error" in message:
@@ -161,38 +170,37 @@ class Child:
     # --- its end ---
 
     def terminate(self, grace: float) -> None:
-        """Tell it and all that it started to end; kill them after `grace` seconds."""
+        """Send SIGTERM to the group of the process, and SIGKILL after `grace` seconds."""
         self.usable = False
         self._signal(signal.SIGTERM)
         self._timer.cancel()
         self._timer = self._loop.call_later(grace, self.kill)
 
     def retire(self) -> None:
-        """Have it end by itself, now that it has nothing to do."""
+        """Let the process, which has no job, end by itself; kill it if that takes too long."""
         self.usable = False
         if not self.ended.done():
             with contextlib.suppress(OSError):
                 self._channel.shutdown(socket.SHUT_WR)
             self._timer.cancel()
-            self._timer = self._loop.call_later(LINGER, self.kill)
+            self._timer = self._loop.call_later(RETIRE_TIMEOUT, self.kill)
 
     def kill(self) -> None:
-        """End it and all that it started. `ended` follows."""
+        """Send SIGKILL to the group of the process. `ended` follows."""
         self.usable = False
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: int) -> None:
-        # Once it is waited for, its number may be another's.
+        # After the process was waited for, its number may be another's.
         if not self.ended.done():
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._popen.pid, number)
+            signal_group(self._popen.pid, number)
 
     def _exited(self) -> None:
         if self.ended.done():
             return
-        # Before it is waited for: until then the number of the group is its own.
+        # Kill before waiting: only until then the number of the group is certainly its own.
         self.kill()
-        self._read()  # what it said last
+        self._read()  # the last message
         self.status = self._popen.wait()
         self._close()
 
@@ -201,21 +209,19 @@ class Child:
         self._loop.remove_reader(self._channel)
         self._loop.remove_writer(self._channel)
         self._channel.close()
-        os.close(self._life)
-        self._exits.forget(self._popen.pid)
+        os.close(self._lifeline)
+        self._watcher.forget(self._popen.pid)
         self.ended.set_result(None)
         if not self.ready.done():
-            self.ready.set_exception(CannotStart(f"the child process {self.fate()}"))
+            self.ready.set_exception(CannotStart(f"the child process {self.describe_end()}"))
         if self._reply is not None and not self._reply.done():
             self._reply.set_result(None)
 
-    def fate(self) -> str:
-        """How it ended, in words."""
+    def describe_end(self) -> str:
+        """Return in words how the process has ended."""
         if self._broken and self.status == -signal.SIGKILL:
             return self._broken
         if self.status is None or self.status >= 0:
             return f"ended with exit status {self.status}"
-        try:
-            return f"was ended by {signal.Signals(-self.status).name}"
-        except ValueError:  # a real-time signal
-            return f"was ended by signal {-self.status}"
+        name = signal_name(-self.status)
+        return f"was ended by signal {name}" if name.isdigit() else f"was ended by {name}"

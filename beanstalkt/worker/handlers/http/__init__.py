@@ -1,0 +1,1 @@
+"""The handler that makes an HTTP request for each job."""

@@ -1,4 +1,4 @@
-"""Credentials for HTTP requests, kept in a file of their own."""
+"""Credentials for HTTP requests, which are kept in a file of their own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ..base import CannotStart
 
 MAX_SIZE = 8192
-"""Bytes of such a file: more would not fit into a header."""
+"""Bytes of a file of credentials at most: more would not fit into a header."""
 
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 _NEVER = re.compile(r"[\x00-\x1f\x7f]")
@@ -17,9 +17,10 @@ _NEVER = re.compile(r"[\x00-\x1f\x7f]")
 
 @dataclass(frozen=True)
 class Auth:
-    """Where credentials are and how they are sent.
+    """Describe where credentials are and how they are sent.
 
-    :ivar kind: ``basic``: the file holds ``user:password``; ``bearer``: it holds a token
+    :ivar kind: ``basic`` if the file holds ``user:password``, ``bearer`` if it holds a token
+    :ivar path: of the file
     """
 
     kind: str
@@ -27,16 +28,16 @@ class Auth:
 
     @classmethod
     def parse(cls, text: str) -> Auth:
-        """``basic:FILE`` or ``bearer:FILE``. Raises ValueError."""
+        """Read ``basic:FILE`` or ``bearer:FILE``. Raises ValueError."""
         kind, _, path = text.partition(":")
         if kind not in ("basic", "bearer") or not path:
             raise ValueError("basic:FILE or bearer:FILE is expected")
         return cls(kind, path)
 
     def header(self) -> str:
-        """The value of the Authorization header. Raises CannotStart.
+        """Return the value of the Authorization header. Raises CannotStart.
 
-        The file is read each time, so that it can be replaced while the runner runs.
+        The file is read at each call, so that it can be replaced while the runner runs.
         """
         try:
             with open(self.path, "rb") as file:
@@ -48,7 +49,7 @@ class Auth:
             raise CannotStart(f"{self.path} is not UTF-8 text") from None
 
     def _header(self, secret: str) -> str:
-        # What is wrong is said without a word of what the file holds.
+        # No message repeats any part of the file.
         if len(secret) > MAX_SIZE:
             raise CannotStart(f"{self.path} holds more than {MAX_SIZE} bytes")
         if self.kind == "bearer":

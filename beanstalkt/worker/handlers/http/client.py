@@ -1,4 +1,4 @@
-"""Sends one request and reads its answer, over connections that are kept. Needs aiohttp."""
+"""Sends a request and reads its response, over connections that are kept. Needs aiohttp."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from .address import is_public
-from .answer import SHOWN, Answer
-from .connection import Stale, WatchedConnector, WatchedRequest
-from .request import Request
+from .public_address import is_public
+from .request import HTTPRequest
+from .response import MAX_SHOWN, HTTPResponse
+from .watched_connection import Stale, WatchedConnector, WatchedRequest
 
-MAX_ANSWER = 1024 * 1024
-"""Bytes of an answer's body that are read, so that the connection can be used again. Where there
-is more, the connection is closed."""
+MAX_RESPONSE = 1024 * 1024
+"""Bytes of a response's body that are read, so that the connection can be used again. If there
+are more, the connection is closed."""
 
 KEEP_ALIVE = 1.0
 """Seconds that a connection is kept without a request. Common servers close theirs after two
-seconds or more; a request that meets such an end would fail for nothing."""
+seconds or more; a request that meets such an end would fail without need."""
 
 MAX_KEPT_BODY = 64 * 1024
-"""Bytes of a body that may go over a kept connection. A server may answer before it has all of a
-large one; on a new connection that answer can be no other's."""
+"""Bytes of a request's body that may be sent over a kept connection. A server may respond before
+it has read all of a larger one; on a new connection, no other request can get that response."""
 
-_KEPT = 4 * SHOWN
+_BEGINNING = 4 * MAX_SHOWN
 _LARGE = 1024 * 1024
 
 
 class Unreachable(Exception):
-    """No answer came; another attempt may get one."""
+    """Report that no response came; another attempt may get one."""
 
 
 class Refused(Exception):
-    """The request is not made, now or later: its host's address is not allowed."""
+    """Report that the request must never be made: the address of its host is not allowed."""
 
 
 class HTTPClient:
-    """Connections to any hosts, at most one under way for each call of :meth:`send`.
+    """Send requests to any hosts, each over a connection that no other request uses meanwhile.
 
-    :param named: hosts that may have any address; None: no host's address is looked at
-    :param keep_alive: keep connections for later requests; else each has one of its own
+    :param named: hosts that may have any address; None: every host may
+    :param keep_alive: keep connections for later requests; otherwise each request has a new one
     """
 
     def __init__(self, named: Collection[str] | None, keep_alive: bool = True) -> None:
@@ -59,23 +59,26 @@ class HTTPClient:
         if keep_alive:
             self._kept = _session(resolver, tls, keepalive_timeout=KEEP_ALIVE)
 
-    async def send(self, request: Request, headers: Mapping[str, str]) -> Answer:
-        """Make the request with these headers. Raises Unreachable and Refused."""
+    async def send(self, request: HTTPRequest, headers: Mapping[str, str]) -> HTTPResponse:
+        """Send a request with these headers, and return the response.
+
+        Raises Unreachable and Refused.
+        """
         small = len(request.body) <= MAX_KEPT_BODY
         session = self._kept if self._kept is not None and small else self._single
         while True:
             try:
                 return await self._send(session, request, headers)
             except Stale:
-                continue  # with the next one that was kept, or a new one
+                continue  # with the next connection that was kept, or a new one
             except asyncio.TimeoutError:
                 raise Unreachable(_late(request.timeout)) from None
             except (aiohttp.ClientError, OSError) as error:
                 raise Unreachable(_text(error)) from None
 
     async def _send(
-        self, session: aiohttp.ClientSession, request: Request, headers: Mapping[str, str]
-    ) -> Answer:
+        self, session: aiohttp.ClientSession, request: HTTPRequest, headers: Mapping[str, str]
+    ) -> HTTPResponse:
         async with session.request(
             request.method,
             URL(str(request.url), encoded=True),
@@ -104,37 +107,37 @@ def _session(
             **keeping,
         ),
         request_class=WatchedRequest,
-        # What one answer sets must not go into the request of another job.
+        # A cookie that a response sets must not go into the request of another job.
         cookie_jar=aiohttp.DummyCookieJar(),
-        # Neither proxies of the environment nor the passwords of ~/.netrc.
+        # Use neither proxies of the environment nor the passwords of ~/.netrc.
         trust_env=False,
-        # 1 KB of zeros that unpack to 1 GB are not worth two lines in a log.
+        # Do not unpack a body, which may grow from 1 KB to 1 GB, for two lines in a log.
         auto_decompress=False,
         skip_auto_headers=("User-Agent", "Content-Type", "Accept", "Accept-Encoding"),
     )
 
 
 def _payload(body: bytes) -> bytes | io.BytesIO | None:
-    # A large one goes out piece by piece, so that the other slots have their turns.
+    # A large body is sent in pieces, so that the other slots get their turns.
     return io.BytesIO(body) if len(body) > _LARGE else body or None
 
 
-async def _read(response: aiohttp.ClientResponse, timeout: float | None) -> Answer:
+async def _read(response: aiohttp.ClientResponse, timeout: float | None) -> HTTPResponse:
     beginning = b""
     size = 0
     broken = ""
     try:
         async for chunk in response.content.iter_any():
             size += len(chunk)
-            beginning += chunk[: _KEPT - len(beginning)]
-            if size > MAX_ANSWER:
+            beginning += chunk[: _BEGINNING - len(beginning)]
+            if size > MAX_RESPONSE:
                 response.close()
                 break
     except asyncio.TimeoutError:
-        broken = f"the answer's end did not come: {_late(timeout)}"
+        broken = f"the end of the response did not come: {_late(timeout)}"
     except (aiohttp.ClientError, OSError) as error:
-        broken = f"the answer's end did not come: {_text(error)}"
-    return Answer(
+        broken = f"the end of the response did not come: {_text(error)}"
+    return HTTPResponse(
         response.status,
         response.reason or "",
         response.headers.get("Retry-After"),
@@ -148,16 +151,18 @@ def _late(timeout: float | None) -> str:
 
 
 def _text(error: BaseException) -> str:
-    # As a str it would hold the whole URL, with its query.
-    said = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
-    return said[:SHOWN] or type(error).__name__
+    # str(error) would hold the whole URL with its query.
+    text = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
+    return text[:MAX_SHOWN] or type(error).__name__
 
 
 class CheckedResolver(AbstractResolver):
-    """Looks names up, and refuses those that lead to where the public cannot get.
+    """Look up names, and refuse those whose addresses are not public.
 
-    It is the resolver of the connections, not a look before: a name's address may have changed
-    between the two.
+    This is the resolver that the connections use, and not a check before: the address of a name
+    may change between the two.
+
+    :param named: hosts that may have any address
     """
 
     def __init__(self, resolver: AbstractResolver, named: Collection[str]) -> None:
@@ -167,7 +172,7 @@ class CheckedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """The addresses of a name. Raises Refused, and OSError where there is none."""
+        """Return the addresses of a name. Raises Refused, and OSError if it has none."""
         found = await self._resolver.resolve(host, port, family)
         if host not in self._named:
             for result in found:
@@ -179,4 +184,5 @@ class CheckedResolver(AbstractResolver):
         return found
 
     async def close(self) -> None:
+        """Close the resolver that this one asks."""
         await self._resolver.close()

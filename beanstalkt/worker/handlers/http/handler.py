@@ -12,11 +12,10 @@ from ...config.values import boolean, one_of
 from ...policy.decision import RELEASE
 from ...policy.outcome import Kind, Outcome
 from ..base import CannotStart, Handler, Option, Work
-from . import request as http_request
-from .answer import judge
 from .auth import Auth
-from .request import AGENT, Request, fold, header_value, job_headers
-from .url import Url, prefix, read_host
+from .request import AGENT, HTTPRequest, fold, header_value, job_headers, read_request
+from .response import outcome_of_response
+from .url import HTTPURL, read_host, read_prefix
 
 if TYPE_CHECKING:
     from .client import HTTPClient
@@ -27,18 +26,18 @@ _SUCCESSES = {"200": frozenset({200}), "2xx": frozenset(range(200, 300))}
 
 
 class HTTPHandler(Handler):
-    """Makes requests: to one URL, with the job as the body, or those that the jobs describe.
+    """Make HTTP requests: POST each job to one URL, or make the request that the job describes.
 
-    :param target: POST each job to this URL; None: the job describes its request, in JSON
-    :param allow: a URL that a job describes must be under one of these
-    :param private: hosts that may have an address which is not public
+    :param target: the URL to which each job is posted; None: each job describes its request
+    :param allow: prefixes, one of which a URL in a job must have
+    :param private: hosts whose addresses need not be public
     :param keep_alive: keep connections for later requests
     """
 
     options = (
         Option(
             "http",
-            Url.parse,
+            HTTPURL.parse,
             "POST the job's body to this URL",
             metavar="URL",
             selects=True,
@@ -53,7 +52,7 @@ class HTTPHandler(Handler):
         ),
         Option(
             "allow",
-            lambda text: tuple(prefix(word) for word in text.split()),
+            lambda text: tuple(read_prefix(word) for word in text.split()),
             "with http_job: only URLs that begin with one of these",
             metavar="URLS",
             default=(),
@@ -100,9 +99,9 @@ class HTTPHandler(Handler):
 
     def __init__(
         self,
-        target: Url | None,
+        target: HTTPURL | None,
         *,
-        allow: Sequence[Url] = (),
+        allow: Sequence[HTTPURL] = (),
         private: frozenset[str] = frozenset(),
         auth: Auth | None = None,
         successes: frozenset[int] = _SUCCESSES["200"],
@@ -112,17 +111,18 @@ class HTTPHandler(Handler):
     ) -> None:
         self._target = target
         self._allow = tuple(allow)
-        # An address that stands in a prefix was allowed by whoever wrote that prefix.
+        # A private host that stands in a prefix is allowed by whoever wrote that prefix.
         self._named = private | {url.host for url in allow if url.names_private_host()}
         self._auth = auth
         self._successes = successes
         self._content_type = content_type
         self._sqsd = sqsd
         self._keep_alive = keep_alive
-        self._client: HTTPClient | None = None  # made for the first job: it needs the loop
+        self._client: HTTPClient | None = None  # made for the first job, since it needs the loop
 
     @classmethod
-    def from_options(cls, values: Mapping[str, Any], workers: int) -> HTTPHandler:
+    def from_options(cls, values: Mapping[str, Any]) -> HTTPHandler:
+        """Return a handler with these options. Raises ValueError."""
         target = values.get("http")
         if values.get("http_job", False):
             if target is not None:
@@ -145,18 +145,20 @@ class HTTPHandler(Handler):
         )
 
     def describe(self) -> str:
+        """Return which requests the handler makes, without queries."""
         if self._target is not None:
             return f"POST to {self._target.without_query()}"
         return f"requests under {' '.join(map(str, self._allow))}"
 
     def check(self) -> None:
-        """Raise CannotStart when aiohttp is missing, or the credentials cannot be read."""
+        """Raise CannotStart if aiohttp is missing, or if the credentials cannot be read."""
         if importlib.util.find_spec("aiohttp") is None:
             raise CannotStart("HTTP needs aiohttp: pip install 'beanstalkt[http]'")
         if self._auth is not None:
             self._auth.header()
 
     async def run(self, work: Work) -> Outcome:
+        """Make the request for a job, and return what the response means."""
         try:
             request = self._request(work)
         except ValueError as error:
@@ -169,21 +171,22 @@ class HTTPHandler(Handler):
         return await self._send(request, headers, details)
 
     async def close(self) -> None:
+        """Close all connections."""
         if self._client is not None:
             await self._client.close()
 
-    def _request(self, work: Work) -> Request:
+    def _request(self, work: Work) -> HTTPRequest:
         if self._target is not None:
-            return Request("POST", self._target, work.body)
-        request = http_request.read(work.body)
+            return HTTPRequest("POST", self._target, work.body)
+        request = read_request(work.body)
         if not any(request.url.under(allowed) for allowed in self._allow):
             raise ValueError(f"{request.url.without_query()} is under no URL that allow names")
         return request
 
-    def _headers(self, work: Work, request: Request) -> dict[str, str]:
+    def _headers(self, work: Work, request: HTTPRequest) -> dict[str, str]:
         headers = dict(request.headers)
         names = {name.lower() for name in headers}
-        # Compressed, the lines for the log could not be read.
+        # A compressed body could not be shown in the log.
         own = {"User-Agent": AGENT, "Accept": "*/*", "Accept-Encoding": "identity"}
         if self._target is not None or request.body:
             own["Content-Type"] = self._content_type
@@ -196,7 +199,7 @@ class HTTPHandler(Handler):
         return headers
 
     async def _send(
-        self, request: Request, headers: Mapping[str, str], details: Mapping[str, object]
+        self, request: HTTPRequest, headers: Mapping[str, str], details: Mapping[str, object]
     ) -> Outcome:
         from .client import HTTPClient, Refused, Unreachable
 
@@ -204,15 +207,15 @@ class HTTPHandler(Handler):
             named = None if self._target is not None else self._named
             self._client = HTTPClient(named, self._keep_alive)
         try:
-            answer = await self._client.send(request, headers)
+            response = await self._client.send(request, headers)
         except asyncio.CancelledError:
-            # Returned, for the log: the slot knows why it stopped us.
-            return Outcome(Kind.TEMPORARY_FAIL, error="there was no answer yet", details=details)
+            # Not raised, so that the log gets the details. The slot knows why it cancelled.
+            return Outcome(Kind.TEMPORARY_FAIL, error="no response had come yet", details=details)
         except Refused as error:
             return Outcome(Kind.PERMANENT_FAIL, error=str(error), details=details)
         except Unreachable as error:
             return Outcome(Kind.TEMPORARY_FAIL, error=str(error), details=details)
-        return judge(answer, self._successes, _now(), details)
+        return outcome_of_response(response, self._successes, _now(), details)
 
 
 def _now() -> datetime:

@@ -1,4 +1,4 @@
-"""What is requested for a job: read from its body, or made from the job itself. No I/O."""
+"""The HTTP request for a job, read from its body or made of it. No I/O."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ from typing import Any
 
 from ....protocol.arguments import MAX_NUMBER
 from ..base import Work
-from .url import Url
+from .url import HTTPURL
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""Methods that a job may name."""
 
 TIMEOUT = 60.0
-"""Seconds for connecting, the request and its answer, when the job does not say."""
+"""Seconds for connecting, the request and its response, unless the job says otherwise."""
 
 AGENT = "beanstalkt"
+"""The User-Agent of the requests."""
+
 SQSD_AGENT = "aws-sqsd/2.0"
-"""Applications look for its beginning to tell the daemon from everybody else."""
+"""The User-Agent of Elastic Beanstalk's daemon. Applications recognise it by its beginning."""
 
 _KEYS = ("http_method", "url", "body", "timeout_secs", "headers")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -28,8 +31,8 @@ _VALUE = re.compile(r"[\t\x20-\x7e]*")
 
 _FORBIDDEN = frozenset(
     {
-        # They frame the message or belong to the connection: a second reading of where a request
-        # ends is how one request becomes two.
+        # These frame the message or belong to the connection: if two servers disagree on where a
+        # request ends, one request becomes two.
         "connection",
         "content-length",
         "expect",
@@ -39,61 +42,60 @@ _FORBIDDEN = frozenset(
         "trailer",
         "transfer-encoding",
         "upgrade",
-        # Who asks is for the configuration to say.
+        # The configuration alone decides which credentials are sent.
         "authorization",
         "cookie",
         "cookie2",
     }
 )
-# "Proxy" itself is among them: as HTTP_PROXY, programs take it for the setting of that name.
+# "Proxy" itself is refused too: CGI calls it HTTP_PROXY, which is a setting of many programs.
 _FORBIDDEN_PREFIXES = ("proxy-", "x-beanstalkt-", "x-aws-sqsd-")
 
 
 @dataclass(frozen=True)
-class Request:
-    """One request.
+class HTTPRequest:
+    """An HTTP request.
 
-    :ivar headers: those that the job brought, or that differ from the runner's own
-    :ivar timeout: seconds for all of it; None: what the slot allows
+    :ivar headers: those that the job gives
+    :ivar timeout: seconds for the request and its response; None: as long as the slot allows
     """
 
     method: str
-    url: Url
+    url: HTTPURL
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     timeout: float | None = None
 
 
-def read(body: bytes) -> Request:
-    """The request that a job's body describes, in JSON. Raises ValueError with the reason."""
+def read_request(body: bytes) -> HTTPRequest:
+    """Return the request that a job's body describes in JSON. Raises ValueError."""
     try:
-        said = json.loads(body)
-    # Nested too deeply, it is RecursionError.
-    except (ValueError, RecursionError) as error:
+        fields = json.loads(body)
+    except (ValueError, RecursionError) as error:  # the latter if it is nested too deeply
         raise ValueError(f"the body is no JSON: {str(error)[:200]}") from None
-    if not isinstance(said, dict):
-        raise ValueError(f"the body is {_type(said)}, not an object")
-    for key in said:
-        # A misspelt timeout_secs would be another request than the one that was meant.
+    if not isinstance(fields, dict):
+        raise ValueError(f"the body is {_type(fields)}, not an object")
+    for key in fields:
+        # With a misspelt timeout_secs it would be another request than was meant.
         if key not in _KEYS:
             raise ValueError(f"{key[:60]!r} is none of {', '.join(_KEYS)}")
-    text = _text(said, "body", "")
+    text = _text(fields, "body", "")
     try:
         payload = text.encode()
     except UnicodeEncodeError:
         raise ValueError("body holds half a character") from None
-    return Request(
-        _method(_text(said, "http_method", "POST")),
-        _url(_text(said, "url")),
+    return HTTPRequest(
+        _method(_text(fields, "http_method", "POST")),
+        _url(_text(fields, "url")),
         payload,
-        _headers(said.get("headers", {})),
-        _timeout(said.get("timeout_secs", TIMEOUT)),
+        _headers(fields.get("headers", {})),
+        _timeout(fields.get("timeout_secs", TIMEOUT)),
     )
 
 
-def _text(said: Mapping[str, Any], key: str, default: str | None = None) -> str:
-    value = said.get(key, default)
-    if key not in said and default is None:
+def _text(fields: Mapping[str, Any], key: str, default: str | None = None) -> str:
+    value = fields.get(key, default)
+    if key not in fields and default is None:
         raise ValueError(f"{key} is missing")
     if not isinstance(value, str):
         raise ValueError(f"{key} is {_type(value)}, not a string")
@@ -113,9 +115,9 @@ def _method(text: str) -> str:
     return text.upper()
 
 
-def _url(text: str) -> Url:
+def _url(text: str) -> HTTPURL:
     try:
-        return Url.parse(text)
+        return HTTPURL.parse(text)
     except ValueError as error:
         raise ValueError(f"url: {error}") from None
 
@@ -150,23 +152,26 @@ def _headers(value: object) -> dict[str, str]:
 def fold(name: str) -> str:
     """Return a header's name as the most careless server reads it.
 
-    CGI and its successors give both X-Name and X_Name to a program as HTTP_X_NAME; others make
-    one thing of every character that is no letter or digit.
+    CGI and its successors give both X-Name and X_Name to a program as HTTP_X_NAME; others replace
+    every character that is no letter or digit.
     """
     return re.sub("[^0-9a-z]+", "-", name.lower()).strip("-")
 
 
 def header_value(text: str, what: str) -> str:
-    """The text, if it can be the value of a header. Raises ValueError."""
+    """Return the text if it can be the value of a header. Raises ValueError.
+
+    :param what: begins the message
+    """
     if not _VALUE.fullmatch(text):
         raise ValueError(f"{what} may hold printable ASCII only")
     return text
 
 
 def job_headers(work: Work, sqsd: bool, now: datetime) -> dict[str, str]:
-    """What every request says about its job.
+    """Return the headers that describe the job of a request.
 
-    :param sqsd: also as Elastic Beanstalk's daemon says it
+    :param sqsd: add the headers of Elastic Beanstalk's daemon
     :param now: with a time zone
     """
     counters: Mapping[str, object] = work.counters
@@ -180,7 +185,7 @@ def job_headers(work: Work, sqsd: bool, now: datetime) -> dict[str, str]:
         "X-Beanstalkt-Ttr": str(counters.get("ttr", "")),
     }
     if sqsd:
-        # beanstalkd does not know when a job was first reserved; it was put `age` seconds ago.
+        # beanstalkd does not know when a job was first reserved, but it was put `age` seconds ago.
         age = counters.get("age", 0)
         put = now.timestamp() - (age if isinstance(age, int) else 0)
         headers |= {

@@ -1,8 +1,8 @@
-"""URLs that a job may name: read strictly, written in one form, compared by prefix. No I/O.
+"""URLs that a job may name: parsed strictly, written in one form, compared by prefix. No I/O.
 
-Two programs that read one URL differently are how a request gets to where it must not. So
-nothing here is repaired: what has more than one reading (a user before the host, ``..``, a slash
-that is encoded, a backslash, ``127.1``) is refused, and what is left is written in one way.
+If two programs read a URL differently, a request can reach a host or a path that it must not. So
+no URL is repaired here: one that has several readings (a user before the host, ``..``, an encoded
+slash, a backslash, ``127.1``) is refused, and every other is written in one form.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
 MAX_LENGTH = 8000
-"""Characters of a URL. No server is sure to take more."""
+"""Characters of a URL at most. Few servers accept more."""
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
+"""Ports that a URL need not name, by scheme."""
 
-# Control characters and spaces, halves of characters, and what some servers take for a slash.
+# Control characters, spaces, surrogates, and the backslash, which some servers take for a slash.
 _NEVER = re.compile(r"[\x00-\x20\x7f-\xa0\ud800-\udfff\\]")
 _SHAPE = re.compile(r"(https?)://([^/?#]*)([^?#]*)(?:\?([^#]*))?(#.*)?", re.IGNORECASE)
 _AUTHORITY = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::([0-9]{1,5}))?")
@@ -30,16 +31,16 @@ _IN_A_PATH = "!$&'()*+,;=:@/"
 _IN_A_QUERY = _IN_A_PATH + "?"
 
 _DECODINGS = 3
-"""How often one thing may be percent-encoded in a path. A proxy decodes it, and the application
-behind it does again: a way out of the prefix must show at none of these steps."""
+"""How often the path is decoded for the check. A proxy may decode it once, and the application a
+second time: none of these forms may lead out of the prefix."""
 
 
 @dataclass(frozen=True)
-class Url:
-    """An absolute ``http`` or ``https`` URL, normalised. As a str it is what is requested.
+class HTTPURL:
+    """An absolute ``http`` or ``https`` URL, normalised. ``str(url)`` is what is requested.
 
-    :ivar host: in lower case and ASCII, without a dot at its end; of an IPv6 address without
-        its brackets
+    :ivar host: in lower case and ASCII, without a dot at its end; an IPv6 address is without its
+        brackets
     :ivar path: begins with a slash
     :ivar query: without its ``?``; None: there is none
     """
@@ -51,8 +52,8 @@ class Url:
     query: str | None
 
     @classmethod
-    def parse(cls, text: str) -> Url:
-        """Read a URL. Raises ValueError, with a message for whoever wrote it."""
+    def parse(cls, text: str) -> HTTPURL:
+        """Parse a URL. Raises ValueError."""
         if len(text) > MAX_LENGTH:
             raise ValueError(f"a URL of more than {MAX_LENGTH} characters")
         if _NEVER.search(text):
@@ -74,12 +75,14 @@ class Url:
         return f"{self.scheme}://{host}{port}{self.path}{query}"
 
     def without_query(self) -> str:
-        """For the log: a query may hold what is nobody's business."""
+        """Return the URL without its query, which may be confidential, for the log."""
         return str(self).partition("?")[0]
 
-    def under(self, prefix: Url) -> bool:
-        """Whether it is at `prefix` or below it: ``/tasks`` has ``/tasks/x`` below it, and not
-        ``/tasks-of-others``."""
+    def under(self, prefix: HTTPURL) -> bool:
+        """Return whether the URL is `prefix` or below it.
+
+        ``/tasks/x`` is below ``/tasks``, and ``/tasks-of-others`` is not.
+        """
         here = (self.scheme, self.host, self.port)
         if here != (prefix.scheme, prefix.host, prefix.port):
             return False
@@ -87,16 +90,15 @@ class Url:
         return self.path == prefix.path or self.path.startswith(folder)
 
     def names_private_host(self) -> bool:
-        """Whether whoever wrote this host's name must have known where it leads: an address, or
-        this very machine."""
+        """Return whether the host is an address or ``localhost``."""
         if self.host == "localhost" or self.host.endswith(".localhost"):
             return True
         return ":" in self.host or bool(_NUMBER.fullmatch(self.host.rpartition(".")[2]))
 
 
-def prefix(text: str) -> Url:
-    """A URL below which others are allowed. Raises ValueError."""
-    url = Url.parse(text)
+def read_prefix(text: str) -> HTTPURL:
+    """Parse a URL that allows the URLs below it. Raises ValueError."""
+    url = HTTPURL.parse(text)
     if url.query is not None:
         raise ValueError("a prefix of URLs has no query (?…)")
     return url
@@ -117,9 +119,9 @@ def _authority(text: str) -> tuple[str, int | None]:
 
 
 def read_host(text: str) -> str:
-    """A host's name or address in its one form. Raises ValueError."""
+    """Return the name or address of a host in its normal form. Raises ValueError."""
     if text.startswith("["):
-        # With a zone (%eth0) it would mean another thing on each machine.
+        # The meaning of a zone (%eth0) differs between machines.
         if "%" in text:
             raise ValueError("a URL's IPv6 address has no zone")
         return str(ipaddress.IPv6Address(text[1:-1]))
@@ -134,7 +136,7 @@ def read_host(text: str) -> str:
 
 
 def _to_ascii(name: str) -> str:
-    if len(name) > 253:  # before work that grows faster than the name
+    if len(name) > 253:  # encoding takes more than linear time
         raise ValueError("a host's name of more than 253 letters")
     try:
         import idna
@@ -156,7 +158,7 @@ def _path(text: str) -> str:
 
 
 def _encoded(text: str, safe: str) -> str:
-    """With everything encoded that must be, and nothing that need not be."""
+    """Return the text with exactly those characters percent-encoded that must be."""
 
     def one(found: re.Match[str]) -> str:
         digits = found[1] or ""
@@ -170,7 +172,7 @@ def _encoded(text: str, safe: str) -> str:
 
 def _refuse_detours(path: str) -> None:
     for _ in range(_DECODINGS):
-        # Some servers cut the parameters behind a ; off before they resolve the dots.
+        # Some servers cut off the parameters after a ; before they resolve the dots.
         if any(segment.partition(";")[0] in (".", "..") for segment in path.split("/")):
             raise ValueError("a URL's path holds no . or .. between its slashes")
         decoded = unquote(path, errors="strict")

@@ -19,12 +19,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beanstalkt.worker.handlers.base import CannotStart
-from beanstalkt.worker.handlers.command.handler import CommandHandler, judge, split
+from beanstalkt.worker.handlers.command.handler import (
+    CommandHandler,
+    outcome_of_status,
+    split_command,
+)
 from beanstalkt.worker.policy.outcome import SUCCESS, Kind, Outcome
-from beanstalkt.worker.process import process as process_module
-from beanstalkt.worker.process.child_watcher import Exits
-from beanstalkt.worker.process.output import Output
-from beanstalkt.worker.process.process import Process
+from beanstalkt.worker.process.captured_output import CapturedOutput
+from beanstalkt.worker.process.child_watcher import ChildWatcher
+from beanstalkt.worker.process.command_process import CommandProcess
 
 from ....support.work import make_work
 
@@ -105,11 +108,11 @@ async def test_a_failure_carries_the_end_of_stderr() -> None:
 async def test_a_signal_is_named() -> None:
     outcome = await shell("kill -9 $$").run(make_work())
     assert outcome.details["signal"] == "SIGKILL"
-    assert judge(-40, Output(), Output()).details["signal"] == "40"
+    assert outcome_of_status(-40, CapturedOutput(), CapturedOutput()).details["signal"] == "40"
 
 
 def test_a_status_that_somebody_else_took_is_no_success() -> None:
-    outcome = judge(None, Output(), Output())
+    outcome = outcome_of_status(None, CapturedOutput(), CapturedOutput())
     assert outcome.kind is Kind.UNKNOWN_FAIL
 
 
@@ -210,12 +213,12 @@ async def test_a_descriptor_above_the_limit_keeps_no_command_from_starting() -> 
 def test_a_runner_without_standard_streams_can_start_commands(tmp_path: Path) -> None:
     program = """
 import asyncio, os, sys
-from beanstalkt.worker.process.child_watcher import Exits
-from beanstalkt.worker.process.process import Process
+from beanstalkt.worker.process.child_watcher import ChildWatcher
+from beanstalkt.worker.process.command_process import CommandProcess
 
 async def run() -> None:
     command = ["/bin/sh", "-c", "cat; echo error >&2"]
-    process = Process(command, b"body", os.environb, Exits())
+    process = CommandProcess(command, b"body", os.environb, ChildWatcher())
     status = await process.wait()
     with open(sys.argv[1], "wb") as seen:
         seen.write(b"%d %s %s" % (status, process.stdout.kept(), process.stderr.kept()))
@@ -394,7 +397,7 @@ async def test_a_stopped_command_can_be_ended(tmp_path: Path) -> None:
 
 async def test_an_abandoned_process_leaves_nothing(tmp_path: Path) -> None:
     before = descriptors()
-    process = Process(["/bin/sleep", "100"], b"x" * 100_000, os.environb, Exits())
+    process = CommandProcess(["/bin/sleep", "100"], b"x" * 100_000, os.environb, ChildWatcher())
     process.abandon()
     await asyncio.wait_for(process.wait(), 10)
     assert descriptors() == before
@@ -407,7 +410,7 @@ async def test_an_abandoned_process_keeps_nobody(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(time, "sleep", asleep)
     before = descriptors()
-    process = Process(["/bin/sleep", "100"], b"x" * 100_000, os.environb, Exits())
+    process = CommandProcess(["/bin/sleep", "100"], b"x" * 100_000, os.environb, ChildWatcher())
     # As of one that the kernel cannot end yet: it hangs in a system call.
     waitpid, hangs = os.waitpid, True
     monkeypatch.setattr(os, "waitpid", lambda *args: (0, 0) if hangs else waitpid(*args))
@@ -423,7 +426,7 @@ async def test_an_abandoned_process_keeps_nobody(monkeypatch: pytest.MonkeyPatch
 async def test_what_lingers_can_be_abandoned(tmp_path: Path) -> None:
     before = descriptors()
     script = f"sleep 100 & echo $! >{tmp_path}/pid"
-    process = Process(["/bin/sh", "-c", script], b"", os.environb, Exits())
+    process = CommandProcess(["/bin/sh", "-c", script], b"", os.environb, ChildWatcher())
     while not process._exited:
         await asyncio.sleep(0)
     process.abandon()
@@ -433,7 +436,7 @@ async def test_what_lingers_can_be_abandoned(tmp_path: Path) -> None:
 
 
 async def test_the_linger_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process_module, "LINGER", 0.0)
+    monkeypatch.setattr(CommandHandler, "linger", 0.0)
     outcome = await asyncio.wait_for(shell("sleep 100 & exit 0").run(make_work()), 5)
     assert outcome.kind is Kind.SUCCESS
 
@@ -442,7 +445,7 @@ async def test_the_linger_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_command_is_split_as_by_a_shell() -> None:
-    assert split("php 'my worker.php' --x=\"1 2\" $HOME") == (
+    assert split_command("php 'my worker.php' --x=\"1 2\" $HOME") == (
         "php",
         "my worker.php",
         "--x=1 2",
@@ -453,13 +456,13 @@ def test_a_command_is_split_as_by_a_shell() -> None:
 @pytest.mark.parametrize("text", ["", "   ", "'", "a\0b", '""'])
 def test_a_bad_command_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
-        split(text)
+        split_command(text)
 
 
 @given(st.text())
 def test_any_text_is_a_command_or_refused(text: str) -> None:
     try:
-        words = split(text)
+        words = split_command(text)
     except ValueError:
         return
     assert words[0]

@@ -16,8 +16,8 @@ from beanstalkt.worker.handlers.http.client import (
     Refused,
     Unreachable,
 )
-from beanstalkt.worker.handlers.http.request import Request
-from beanstalkt.worker.handlers.http.url import Url
+from beanstalkt.worker.handlers.http.request import HTTPRequest
+from beanstalkt.worker.handlers.http.url import HTTPURL
 
 from ....support.webserver import Web, serving
 
@@ -57,11 +57,11 @@ def names(monkeypatch: pytest.MonkeyPatch) -> list[Names]:
     return chosen
 
 
-def at(web: Web, host: str) -> Request:
-    return Request("POST", Url.parse(web.url.replace("127.0.0.1", host)), timeout=5)
+def at(web: Web, host: str) -> HTTPRequest:
+    return HTTPRequest("POST", HTTPURL.parse(web.url.replace("127.0.0.1", host)), timeout=5)
 
 
-async def send(client: HTTPClient, request: Request) -> Any:
+async def send(client: HTTPClient, request: HTTPRequest) -> Any:
     try:
         return await client.send(request, {})
     finally:
@@ -118,7 +118,7 @@ async def test_a_name_that_changes_its_address_gets_nowhere(
         try:
             # Nobody listens there; but there it goes.
             with pytest.raises(Unreachable, match=r"127\.0\.0\.2"):
-                await client.send(Request("POST", Url.parse("http://app.example:1/")), {})
+                await client.send(HTTPRequest("POST", HTTPURL.parse("http://app.example:1/")), {})
             with pytest.raises(Refused, match=r"127\.0\.0\.1"):
                 await client.send(at(web, "app.example"), {})
         finally:

@@ -532,7 +532,7 @@ async def test_when_told_to_stop_it_lets_go_at_once(script: Any) -> None:
         task.cancel()
         outcome = await asyncio.wait_for(task, 5)
         await asyncio.wait_for(gone.wait(), 5)
-    assert (outcome.kind, outcome.error) == (Kind.TEMPORARY_FAIL, "there was no answer yet")
+    assert (outcome.kind, outcome.error) == (Kind.TEMPORARY_FAIL, "no response had come yet")
 
 
 async def test_a_server_that_does_not_take_the_request() -> None:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from beanstalkt.worker.handlers.http.request import METHODS, Request, job_headers, read
-from beanstalkt.worker.handlers.http.url import Url
+from beanstalkt.worker.handlers.http.request import METHODS, HTTPRequest, job_headers, read_request
+from beanstalkt.worker.handlers.http.url import HTTPURL
 
 from ....support.work import COUNTERS, make_work
 
@@ -25,21 +25,21 @@ def job(**changes: Any) -> bytes:
 
 
 def test_only_the_url_is_needed() -> None:
-    assert read(job()) == Request("POST", Url.parse(URL), b"", {}, 60.0)
+    assert read_request(job()) == HTTPRequest("POST", HTTPURL.parse(URL), b"", {}, 60.0)
 
 
 def test_a_job_says_everything_else() -> None:
-    request = read(
+    request = read_request(
         job(http_method="put", body="héllo", timeout_secs=1.5, headers={"X-Order": "7"})
     )
-    assert request == Request(
-        "PUT", Url.parse(URL), "héllo".encode(), {"X-Order": "7"}, timeout=1.5
+    assert request == HTTPRequest(
+        "PUT", HTTPURL.parse(URL), "héllo".encode(), {"X-Order": "7"}, timeout=1.5
     )
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_methods_are_read_in_either_case(method: str) -> None:
-    assert read(job(http_method=method.lower())).method == method
+    assert read_request(job(http_method=method.lower())).method == method
 
 
 WRONG: list[tuple[bytes, str]] = [
@@ -95,7 +95,7 @@ WRONG: list[tuple[bytes, str]] = [
 @pytest.mark.parametrize(("body", "reason"), WRONG, ids=range(len(WRONG)))
 def test_a_job_that_says_nonsense_is_refused_with_the_reason(body: bytes, reason: str) -> None:
     with pytest.raises(ValueError, match=reason) as caught:
-        read(body)
+        read_request(body)
     assert len(str(caught.value)) < 400
 
 
@@ -122,7 +122,7 @@ def test_a_job_that_says_nonsense_is_refused_with_the_reason(body: bytes, reason
 )
 def test_some_headers_are_not_the_job_s_to_set(name: str) -> None:
     with pytest.raises(ValueError, match=f"cannot set {name}"):
-        read(job(headers={name: "x"}))
+        read_request(job(headers={name: "x"}))
 
 
 RESERVED = [
@@ -170,19 +170,19 @@ disguises = st.builds(
 @example("x-beanstalkt")
 def test_nor_one_that_a_server_may_take_for_such(name: str) -> None:
     with pytest.raises(ValueError, match="cannot set"):
-        read(job(headers={name: "x"}))
+        read_request(job(headers={name: "x"}))
 
 
 @pytest.mark.parametrize(
     "name", ["X-Order", "X_Order", "Hostname", "X-Host", "Proxied", "Te-St", "X-Beanstalktish"]
 )
 def test_all_others_are(name: str) -> None:
-    assert read(job(headers={name: "x"})).headers == {name: "x"}
+    assert read_request(job(headers={name: "x"})).headers == {name: "x"}
 
 
 def test_what_is_said_of_an_url_does_not_repeat_a_password() -> None:
     with pytest.raises(ValueError, match="user") as caught:
-        read(job(url="https://user:secret@app.example.com/"))
+        read_request(job(url="https://user:secret@app.example.com/"))
     assert "secret" not in str(caught.value)
 
 
@@ -205,7 +205,7 @@ JOBS = st.fixed_dictionaries(
 @given(st.binary() | JOBS.map(lambda said: json.dumps(said).encode()))
 def test_any_body_is_a_request_or_a_reason(body: bytes) -> None:
     try:
-        request = read(body)
+        request = read_request(body)
     except UnicodeError:
         raise
     except ValueError:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from beanstalkt.worker.handlers.http.url import MAX_LENGTH, Url, prefix, read_host
+from beanstalkt.worker.handlers.http.url import HTTPURL, MAX_LENGTH, read_host, read_prefix
 
 NORMAL = {
     "https://app.example.com": "https://app.example.com/",
@@ -45,8 +45,8 @@ NORMAL = {
 
 @pytest.mark.parametrize(("text", "normal"), NORMAL.items())
 def test_a_url_is_written_in_one_form(text: str, normal: str) -> None:
-    assert str(Url.parse(text)) == normal
-    assert str(Url.parse(normal)) == normal
+    assert str(HTTPURL.parse(text)) == normal
+    assert str(HTTPURL.parse(normal)) == normal
 
 
 REFUSED = {
@@ -115,7 +115,7 @@ REFUSED = {
 @pytest.mark.parametrize("text", [text for texts in REFUSED.values() for text in texts])
 def test_what_has_more_than_one_reading_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"\w") as caught:
-        Url.parse(text)
+        HTTPURL.parse(text)
     assert not isinstance(caught.value, UnicodeError)
 
 
@@ -142,26 +142,26 @@ UNDER = [
 
 @pytest.mark.parametrize(("allowed", "text", "expected"), UNDER)
 def test_a_url_is_under_a_prefix(allowed: str, text: str, expected: bool) -> None:
-    assert Url.parse(text).under(prefix(allowed)) is expected
+    assert HTTPURL.parse(text).under(read_prefix(allowed)) is expected
 
 
 def test_a_prefix_has_no_query() -> None:
     with pytest.raises(ValueError, match="query"):
-        prefix("http://h/?a=1")
+        read_prefix("http://h/?a=1")
 
 
 @pytest.mark.parametrize("host", ["localhost", "x.localhost", "127.0.0.1", "[::1]", "10.0.0.1"])
 def test_some_hosts_say_themselves_where_they_lead(host: str) -> None:
-    assert Url.parse(f"http://{host}/").names_private_host()
+    assert HTTPURL.parse(f"http://{host}/").names_private_host()
 
 
 @pytest.mark.parametrize("host", ["example.com", "localhost.example.com", "notlocalhost", "a1"])
 def test_other_hosts_do_not(host: str) -> None:
-    assert not Url.parse(f"http://{host}/").names_private_host()
+    assert not HTTPURL.parse(f"http://{host}/").names_private_host()
 
 
 def test_a_url_for_the_log_has_no_query() -> None:
-    assert Url.parse("http://h/a?secret=1").without_query() == "http://h/a"
+    assert HTTPURL.parse("http://h/a?secret=1").without_query() == "http://h/a"
 
 
 def test_hosts_are_read_in_the_same_way() -> None:
@@ -182,9 +182,9 @@ TEXTS = st.one_of(
 )
 
 
-def parsed(text: str) -> Url | None:
+def parsed(text: str) -> HTTPURL | None:
     try:
-        return Url.parse(text)
+        return HTTPURL.parse(text)
     except UnicodeError:
         raise
     except ValueError:
@@ -198,7 +198,7 @@ def test_any_text_is_refused_or_has_a_form_that_stays(text: str) -> None:
         assert str(url).isascii()
         assert str(url).isprintable()
         assert " " not in str(url)
-        assert Url.parse(str(url)) == url
+        assert HTTPURL.parse(str(url)) == url
 
 
 @given(TEXTS)
@@ -217,7 +217,7 @@ def test_every_library_reads_the_same_host(text: str) -> None:
 @given(TEXTS)
 def test_no_way_of_reading_it_leads_out_of_a_prefix(text: str) -> None:
     url = parsed(text)
-    if url is None or not url.under(prefix("http://h/tasks/")):
+    if url is None or not url.under(read_prefix("http://h/tasks/")):
         return
     path = url.path
     for _ in range(5):

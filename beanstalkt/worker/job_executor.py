@@ -1,0 +1,252 @@
+"""Run one job at a time: check whether it may run, run its handler, settle it, report it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import Protocol
+
+from ..client.client import Client
+from ..client.timers import LazyTimer
+from ..errors import ConnectionLost, NotFound
+from ..job import Job
+from ..protocol.stats import StatsJob
+from .attempt import Attempt
+from .burst import Burst
+from .config.settings import TubeSettings
+from .events import Event, JobFinished, JobStarted
+from .handlers.base import Handler, Work
+from .held_job import HeldJob, HeldJobContext
+from .policy.decision import Action, SettleResult, decide
+from .policy.limit import time_limit
+from .policy.outcome import Kind, Outcome
+from .policy.retry import Budget, budget
+from .prefetch import Prefetch
+from .timing import WorkerTiming
+
+
+class SlotContext(Protocol):
+    """A runner as its slots need it."""
+
+    #: the jobs that run in any slot, by server (URL) and id
+    running: dict[tuple[str, int], HeldJob]
+    #: None: the runner does not end when no job is ready
+    burst: Burst | None
+    timing: WorkerTiming
+
+    def take(self) -> bool:
+        """Return whether one more job may be run, and count that job."""
+
+    def wants(self, kind: type[Event]) -> bool:
+        """Return whether any observer takes events of a type."""
+
+    def publish(self, event: Event) -> None:
+        """Hand an event to the observers. Must not raise."""
+
+
+class JobExecutor:
+    """Runs the jobs of one slot, one at a time.
+
+    :param server: URL
+    :param slot: number of the slot among those of the tube, from 1
+    :param accepts: returns whether the slot may run one more job, and counts that job
+    :param reserves_next: returns whether the slot would reserve the next job at once
+    """
+
+    def __init__(
+        self,
+        context: SlotContext,
+        server: str,
+        slot: int,
+        settings: TubeSettings,
+        handler: Handler,
+        *,
+        accepts: Callable[[], bool],
+        reserves_next: Callable[[], bool],
+    ) -> None:
+        self.prefetch = Prefetch()
+        #: whether the task that awaited `run` was cancelled while a handler ran
+        self.cancelled = False
+        self._loop = asyncio.get_running_loop()
+        self._running = context.running
+        self._publish = context.publish
+        self._reports_starts = context.wants(JobStarted)
+        self._timing = context.timing
+        self._server = server
+        self._tube = settings.tube
+        self._slot = slot
+        self._settings = settings
+        self._handler = handler
+        self._accepts = accepts
+        self._reserves_next = reserves_next
+        self._held_job: HeldJob | None = None
+        self._attempt: Attempt | None = None  # while the handler runs
+        self._stopped = False
+        self._limit_timer = LazyTimer(self._loop, self._time_out)
+        self._touch_timer = LazyTimer(self._loop, self._touch)
+        self._held_job_context = HeldJobContext(
+            server, settings.tube, self._lose, self._touch_timer, context.publish, context.timing
+        )
+
+    # --- control ---
+
+    def stop(self) -> None:
+        """Stop the handler and release its job, now and of every later job."""
+        self._stopped = True
+        if self._attempt is not None and not self._attempt.stopping:
+            self._attempt.stop(Kind.STOPPED)
+        if self._held_job is not None:
+            self._held_job.stop_waiting_for_server()
+
+    def stop_again(self) -> None:
+        """Cancel a handler once more that was already told to stop."""
+        if self._attempt is not None:
+            self._attempt.stop(Kind.STOPPED)
+
+    def reconnected(self) -> None:
+        """Take the job back, for the client has a new connection, which does not hold it."""
+        if self._held_job is not None:
+            self._held_job.reconnected()
+
+    def close(self) -> None:
+        """Leave no timer in the loop. `run` may be called again."""
+        self._limit_timer.close()
+        self._touch_timer.close()
+
+    def _time_out(self) -> None:
+        if self._attempt is not None:
+            self._attempt.stop(Kind.TIMEOUT)
+
+    def _touch(self) -> None:
+        if self._held_job is not None:
+            self._held_job.touch()
+
+    def _lose(self) -> None:
+        if self._attempt is not None:
+            self._attempt.lose()
+
+    # --- a job ---
+
+    async def run(self, client: Client, job: Job) -> Outcome | None:
+        """Run a job that was just reserved, and settle it.
+
+        Return the outcome, or None if the job was not run. When the task is cancelled while the
+        handler runs, the job is released first, and `cancelled` is set.
+        """
+        began = self._loop.time()
+        key = self._server, job.id
+        try:
+            counters = await client.stats_job(key[1])
+            delay = self._refuse(key, job, counters)
+            if delay is not None:
+                await client.release(job, counters["pri"], delay)
+                return None
+        except (ConnectionLost, NotFound):
+            return None  # the server has the job again
+        quota = budget(counters, self._settings.policy.max_attempts)
+        held = self._held_job = self._running[key] = HeldJob(
+            client,
+            job,
+            counters,
+            self._held_job_context,
+        )
+        try:
+            outcome = await self._handle(job, counters, quota, began)
+            action = decide(outcome, self._settings.policy, quota.attempt, random.random())
+            if action is None:
+                settled = SettleResult.LOST
+            else:
+                prefetch = self.prefetch if self._reserves_next() else None
+                settled = await held.settle(action, prefetch)
+        finally:
+            self._held_job = None
+            if self._running.get(key) is held:
+                del self._running[key]
+            touching = held.close()
+            if touching is not None:
+                await touching
+        self._finish(key[1], quota.attempt, outcome, action, settled, held.reason, began)
+        return outcome
+
+    def _refuse(self, key: tuple[str, int], job: Job, counters: StatsJob) -> int | None:
+        """Return the delay with which to release a job at once, or None if it is to be run."""
+        other = self._running.get(key)
+        if other is not None and other.is_same(self._tube, job.body, counters):
+            # Another slot, whose connection was lost, still runs it: it would run twice.
+            other.park()
+            return self._timing.parking_delay
+        return None if self._accepts() else 0
+
+    async def _handle(self, job: Job, counters: StatsJob, quota: Budget, began: float) -> Outcome:
+        settings = self._settings
+        if quota.exhausted:
+            limit = settings.policy.max_attempts
+            return Outcome(Kind.EXHAUSTED, error=f"{limit} attempts have been made")
+        now = self._loop.time()
+        work = Work(
+            job.id,
+            job.body,
+            tube=self._tube,
+            counters=counters,
+            attempt=quota.attempt,
+            max_attempts=settings.policy.max_attempts,
+            time_limit=time_limit(settings.timeout, counters["ttr"], now - began),
+            kill_grace=settings.kill_grace,
+            server=self._server,
+            slot=self._slot,
+        )
+        if self._reports_starts:
+            self._publish(JobStarted(self._server, self._tube, job.id, quota.attempt, self._slot))
+        return await self._attempt_work(work, now)
+
+    async def _attempt_work(self, work: Work, now: float) -> Outcome:
+        """Run the handler, and stop it when its time is over or `stop` was called."""
+        repeat_delay = work.kill_grace + self._timing.back_off_delay
+        attempt = self._attempt = Attempt(self._handler, work, repeat_delay)
+        self._limit_timer.set(now + work.time_limit)
+        if self._stopped:
+            attempt.stop(Kind.STOPPED)
+        try:
+            while True:
+                try:
+                    return attempt.judge(await attempt.wait())
+                except asyncio.CancelledError:
+                    # The task of the slot was cancelled, and ends after the job was released.
+                    self.cancelled = True
+                    attempt.stop(Kind.STOPPED)
+        finally:
+            self._attempt = None
+            self._limit_timer.clear()
+
+    def _finish(
+        self,
+        job_id: int,
+        attempt: int,
+        outcome: Outcome,
+        action: Action | None,
+        settled: SettleResult,
+        reason: str,
+        began: float,
+    ) -> None:
+        """Report a job that was settled, or was lost for a reason."""
+        kind, error, details = outcome.kind, outcome.error, outcome.details
+        if settled is SettleResult.LOST:
+            if kind is not Kind.LOST:
+                kind, details = Kind.LOST, {"handler": kind.value, **details}
+            error = f"{reason}; {error}".strip("; ")
+        seconds = self._loop.time() - began
+        self._publish(
+            JobFinished(
+                self._server,
+                self._tube,
+                job_id,
+                attempt,
+                kind,
+                action,
+                settled,
+                seconds,
+                error,
+                details,
+            )
+        )

@@ -1,0 +1,100 @@
+"""The slots of one tube, and the handler that they share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from .config.settings import TubeSettings
+from .events import HandlerNotClosed, SlotRestarted
+from .handlers.base import Handler
+from .job_executor import SlotContext
+from .slot import Slot
+
+Task = asyncio.Task[None]
+
+_NOT_OF_A_JOB = (GeneratorExit, KeyboardInterrupt, SystemExit)
+"""Exceptions that end the process or the coroutine itself. Those that a job raises stay in its
+attempt."""
+
+
+class TubeSlots:
+    """Runs all slots of one tube from now on, until each was told to end and has.
+
+    :param server: URL
+    :param after: tasks of the slots that these replace: slot n waits until the old one has
+        ended, so that there are never more jobs under way than workers
+    """
+
+    def __init__(
+        self,
+        context: SlotContext,
+        server: str,
+        settings: TubeSettings,
+        handler: Handler,
+        after: Sequence[Task] = (),
+    ) -> None:
+        self.server = server
+        self.tube = settings.tube
+        self.settings = settings
+        self.handler = handler
+        self.slots = [
+            Slot(context, server, number, settings, handler)
+            for number in range(1, settings.workers + 1)
+        ]
+        self._context = context
+        loop = asyncio.get_running_loop()
+        #: of each slot, in their order
+        self.tasks = [
+            loop.create_task(self._run(slot, after[index] if index < len(after) else None))
+            for index, slot in enumerate(self.slots)
+        ]
+        #: done when every slot has ended, and the handler is closed
+        self.ended = loop.create_task(self._close())
+
+    async def _run(self, slot: Slot, before: Task | None) -> None:
+        """Run a slot until it was told to end, and start it again if it ends by anything else."""
+        loop = asyncio.get_running_loop()
+        timing = self._context.timing
+        delay = 0.0
+        while True:
+            began = loop.time()
+            try:
+                if before is not None:
+                    await asyncio.wait({before})
+                if delay:
+                    await slot.rest(delay)
+                    began = loop.time()
+                await slot.run()
+            except _NOT_OF_A_JOB:
+                raise
+            except BaseException as error:
+                if slot.ending and isinstance(error, asyncio.CancelledError):
+                    return
+                if loop.time() - began > timing.max_back_off_delay:
+                    delay = 0.0
+                delay = min(max(2 * delay, timing.back_off_delay), timing.max_back_off_delay)
+                self._context.publish(
+                    SlotRestarted(self.server, self.tube, slot.number, error, delay)
+                )
+            else:
+                return
+
+    async def _close(self) -> None:
+        left: set[Task] = set(self.tasks)
+        while left:
+            try:
+                _, left = await asyncio.wait(left)
+            except asyncio.CancelledError:
+                # The program cancels all its tasks. The slots need their handler until they end.
+                left = {task for task in left if not task.done()}
+        try:
+            await self.handler.close()
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            self._context.publish(HandlerNotClosed(self.tube, error))
+
+    async def wait_ready(self) -> None:
+        """Return when every slot waits for jobs, or has ended."""
+        await asyncio.wait([slot.ready for slot in self.slots])

@@ -1,0 +1,130 @@
+"""The options of a Worker: what a program may give, and what that means."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from beanstalkt import InvalidArgument, Worker
+from beanstalkt.worker.config.loading import Flags, load
+from beanstalkt.worker.config.options import COMMON
+from beanstalkt.worker.config.settings import TubeSettings
+from beanstalkt.worker.handlers.base import Work
+from beanstalkt.worker.handlers.command.handler import CommandHandler
+from beanstalkt.worker.policy.decision import BURY, DELETE, RELEASE, Action, Policy, Verb
+from beanstalkt.worker.policy.retry import Backoff
+
+
+async def handle(job: Work) -> None:
+    """Do nothing."""
+
+
+class Integer:
+    """A number of a library of its own."""
+
+    def __index__(self) -> int:
+        return 7
+
+
+def settings(**options: Any) -> TubeSettings:
+    worker = Worker("beanstalk://localhost", "mail", handle, **options)
+    return worker._runner._settings.tubes[0]
+
+
+def test_the_defaults_are_those_of_the_configuration() -> None:
+    mine = settings()
+    flags = Flags(tubes=["mail"], options={"command": "cat"})
+    other = load(flags, {}, (CommandHandler,)).tubes[0]
+    for name in ("tube", "workers", "timeout", "kill_grace", "policy", "exclude"):
+        assert getattr(mine, name) == getattr(other, name)
+
+
+def test_every_option_of_the_configuration_is_an_argument() -> None:
+    default = {option.name: None for option in COMMON if option.name != "workers"}
+    assert settings(**default) == settings()
+
+
+def test_numbers_of_every_type() -> None:
+    mine = settings(
+        concurrency=Integer(),
+        timeout=Decimal("1.5"),
+        kill_grace=Fraction(1, 2),
+        max_attempts=0,
+        delay=Integer(),
+        max_delay=9,
+    )
+    assert (mine.workers, mine.timeout, mine.kill_grace) == (7, 1.5, 0.5)
+    assert type(mine.timeout) is float
+    assert mine.policy == Policy(max_attempts=0, backoff=Backoff(7, False, 9))
+
+
+def test_actions() -> None:
+    policy = settings(
+        on_timeout="bury",
+        on_temporary_fail="release:9",
+        on_permanent_fail=DELETE,
+        on_unknown_fail=RELEASE,
+        backoff="exponential",
+    ).policy
+    assert (policy.on_timeout, policy.on_permanent_fail) == (BURY, DELETE)
+    assert (policy.on_temporary_fail, policy.on_unknown_fail) == (
+        Action(Verb.RELEASE, 9),
+        RELEASE,
+    )
+    assert policy.backoff.exponential
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"timeout": 0}, "timeout: more than 0 seconds are expected, not 0"),
+        ({"timeout": "30"}, "timeout: a number of seconds is expected, not '30'"),
+        ({"timeout": True}, "timeout: a number of seconds"),
+        ({"timeout": float("nan")}, "timeout: a number of seconds"),
+        ({"timeout": 10**400}, "timeout: a number of seconds"),
+        ({"kill_grace": -0.1}, "kill_grace: a number of seconds"),
+        ({"kill_grace": []}, "kill_grace: a number of seconds"),
+        ({"max_attempts": 1.5}, "max_attempts: a whole number from 0 to 4294967295 is expected"),
+        ({"max_attempts": "3"}, "max_attempts: a whole number"),
+        ({"max_attempts": False}, "max_attempts: a whole number"),
+        ({"concurrency": 10_001}, "workers: a whole number from 1 to 10000 is expected"),
+        ({"max_jobs": 2.0}, "max_jobs: a whole number"),
+        ({"delay": 2**32}, "delay: a whole number"),
+        ({"max_delay": -1}, "max_delay: a whole number"),
+        ({"backoff": "often"}, "backoff: one of fixed, exponential is expected, not 'often'"),
+        ({"backoff": []}, "backoff: one of fixed, exponential"),
+        ({"on_timeout": 7}, "on_timeout: bury, delete, release"),
+        ({"on_unknown_fail": "release:-1"}, "on_unknown_fail: bury, delete, release"),
+        ({"tube": None}, "tube: a tube name must be a str"),
+        ({"workers": 3}, "workers is no option; there are concurrency, "),
+    ],
+)
+def test_wrong_options(options: dict[str, Any], message: str) -> None:
+    arguments = {"server": "beanstalk://x", "tube": "mail", "handler": handle, **options}
+    with pytest.raises(InvalidArgument, match=message):
+        Worker(**arguments)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([option.name for option in COMMON if option.name != "workers"]),
+        st.one_of(st.integers(), st.floats(), st.text(), st.binary(), st.booleans(), st.none()),
+    )
+)
+def test_any_options_make_right_settings_or_a_clear_error(options: dict[str, Any]) -> None:
+    refused = ""
+    try:
+        mine = settings(**options)
+    except InvalidArgument as error:
+        refused = str(error)
+    if refused:
+        assert refused.startswith(tuple(f"{name}: " for name in options))
+    else:
+        assert mine.timeout is None or mine.timeout > 0
+        assert mine.kill_grace >= 0
+        assert mine.policy.max_attempts >= 0
