@@ -22,6 +22,9 @@ from ..dispatch.table import make_entry
 from .configuration import configuration
 from .fresh_connections import with_fresh_connections
 
+DEFAULT_QUEUE = "default"
+"""The queue of a task that names none, in Django's tasks framework."""
+
 
 def backends() -> list[Any]:
     """Return the task backends of the settings that put tasks into beanstalkd."""
@@ -34,11 +37,14 @@ def backends() -> list[Any]:
 
 
 def tubes() -> dict[str, int | None]:
-    """Return the tubes to work on: those of the settings; else that for functions, and queues."""
+    """Return the tubes to work on: those of the settings; else that for functions, and queues.
+
+    A backend that takes any queue is worked on its default one.
+    """
     chosen = configuration()
     if chosen.tubes:
         return dict(chosen.tubes)
-    queues = {queue for backend in backends() for queue in backend.queues}
+    queues = {queue for backend in backends() for queue in backend.queues or {DEFAULT_QUEUE}}
     return dict.fromkeys([*([chosen.tube] if chosen.table else []), *sorted(queues)])
 
 
