@@ -29,6 +29,7 @@ else:
             "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": f"{FOLDER.name}/db"}
         },
         INSTALLED_APPS=["beanstalkt.django"],
+        MIDDLEWARE=["django.middleware.csrf.CsrfViewMiddleware"],
         ROOT_URLCONF="tests.django.urls",
         SECRET_KEY="no secret",
         TASKS={

@@ -101,3 +101,16 @@ class StepsAsync(Steps):
     async def run(self, seconds: float) -> None:
         calls.append("run")
         await asyncio.sleep(seconds)
+
+
+released = threading.Event()
+
+
+class Blocks(SafeTask):
+    """Does not end when its limit has passed, as far as a thread goes."""
+
+    timeout_timedelta = timedelta(seconds=0.1)
+
+    def run(self) -> None:
+        released.wait(20)
+        calls.append("ended")

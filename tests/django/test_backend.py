@@ -142,6 +142,12 @@ def test_nothing_is_sent_that_is_not_json(client: Client, value: Any) -> None:
     assert client.stats()["total-jobs"] == 0
 
 
+@pytest.mark.parametrize("value", [object(), float("nan"), {5: 1}])
+def test_on_commit_what_is_not_json_is_told_by_the_call(client: Client, value: Any) -> None:
+    with transaction.atomic(), pytest.raises((TypeError, ValueError)):
+        some_tasks.on_commit.enqueue(value)
+
+
 async def test_nothing_is_sent_that_is_not_json_from_a_loop_either(client: Client) -> None:
     with pytest.raises(TypeError, match="Unsupported type"):
         await some_tasks.noop.aenqueue(datetime.now())

@@ -23,6 +23,7 @@ HERE = "tests.django.some_tasks."
 TABLE = {
     "add": HERE + "add",
     "add_async": HERE + "add_async",
+    "blocks": HERE + "Blocks",
     "breaks": HERE + "breaks",
     "generator": HERE + "generator",
     "nowhere": "no.such.module.f",
@@ -97,6 +98,15 @@ def test_a_task_has_its_limit_and_its_hooks(where: Any, name: str) -> None:
     assert status == 500
     assert "TaskTimeout" in answer["error"]
     assert some_tasks.calls == ["run", "TaskTimeout", "completion"]
+
+
+def test_a_thread_that_does_not_end_keeps_no_answer_waiting() -> None:
+    some_tasks.released.clear()
+    try:
+        assert in_thread(lambda: post(encode("blocks", [], {})))[0] == 500
+        assert some_tasks.calls == []
+    finally:
+        some_tasks.released.set()
 
 
 REFUSED: list[tuple[bytes, str]] = [
