@@ -8,9 +8,8 @@ import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from beanstalkt.worker import Worker
+from beanstalkt.worker import Worker, WorkerJob
 from beanstalkt.worker.config.loading import Flags, load
-from beanstalkt.worker.handlers.base import Work
 from beanstalkt.worker.runner import Runner
 from tests.support.beanstalkd import HOST
 
@@ -105,7 +104,7 @@ def huey(address: Address, jobs: int, watch: Stopwatch) -> None:
 async def handler(address: Address, jobs: int, watch: Stopwatch) -> None:
     """Await a coroutine for each job, with the runner."""
 
-    async def nothing(job: Work) -> None:
+    async def nothing(job: WorkerJob) -> None:
         pass
 
     put_all(address, jobs)

@@ -55,11 +55,8 @@ def imported(file: Path) -> set[str]:
     return found
 
 
-MOVING = ("worker/", "integration/test_worker_")
-
-
 def test_helpers_are_imported_from_support_alone() -> None:
     for file in TESTS.rglob("*.py"):
         name = str(file.relative_to(TESTS))
         others = {module for module in imported(file) if module.split("/")[0] != "support"}
-        assert not others or name.startswith(MOVING), f"{name} imports {others}"
+        assert not others, f"{name} imports {others}"

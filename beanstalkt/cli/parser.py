@@ -90,14 +90,10 @@ class Version(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         """Look up the version, which reads files and imports much; print it and exit."""
-        import importlib.metadata
+        from .. import __version__
 
-        try:
-            version = importlib.metadata.version("beanstalkt")
-        except importlib.metadata.PackageNotFoundError:
-            version = "(not installed: version unknown)"
         # If standard output is closed, argparse prints the help to standard error as well.
-        print("beanstalkt", version, file=sys.stdout or sys.stderr)
+        print("beanstalkt", __version__, file=sys.stdout or sys.stderr)
         parser.exit()
 
 

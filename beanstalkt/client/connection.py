@@ -196,7 +196,7 @@ class Connection:
         self._warned = True
         waiting = next(request for request in self._in_flight if request.blocks)
         log.warning(
-            "%s and %d more commands have been held for %g s behind a waiting %s: the server "
+            "%s and %d more commands have been held for %g s after a waiting %s: the server "
             "answers nothing else on a connection until that is answered. Use a second Client "
             "for reserving, or a reserve with a short timeout.",
             queued[0].command.verb,

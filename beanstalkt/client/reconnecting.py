@@ -23,6 +23,9 @@ from .transport import open_transport, within
 
 log = logging.getLogger("beanstalkt")
 
+CANCELLED_DELAY = 0.2
+"""Seconds between an attempt to connect that the program has cancelled and the next, at least."""
+
 OVERDUE = 1.0
 """Seconds after which a timer that has not begun the next attempt never will."""
 
@@ -217,7 +220,10 @@ class Reconnector:
         self._task = None
         self.reason = failure(task)
         self.warn("cannot connect to %s: %s; trying again", self.address, self.reason)
-        self._start_opening(self.next_delay())
+        delay = self.next_delay()
+        # A loop that ends cancels all tasks, and runs for a little longer: no task must be begun
+        # in that time.
+        self._start_opening(max(delay, CANCELLED_DELAY) if task.cancelled() else delay)
 
     def next_delay(self) -> float:
         """Return the seconds until the next attempt."""

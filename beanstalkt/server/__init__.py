@@ -1,8 +1,8 @@
 """An embedded beanstalkd for development and tests.
 
-:class:`Server` speaks the whole protocol of ``doc/protocol.txt``, with every reply as beanstalkd
-1.13 gives it. It keeps jobs in memory: they are gone when the server stops. In production, run
-beanstalkd.
+:class:`Server` speaks the whole protocol of ``beanstalkt/protocol/protocol.txt``, with every reply
+as beanstalkd 1.13 gives it. It keeps jobs in memory: they are gone when the server stops. In
+production, run beanstalkd.
 
 The modules, each of which imports only those above it:
 

@@ -160,7 +160,7 @@ def _reserve(engine: Engine, session: Session, timeout: int | None = None) -> by
     return None
 
 
-# What stands behind the number does not count.
+# What follows the number does not count.
 _command("reserve-with-timeout", rb" +([0-9]+).*")(_reserve)
 
 

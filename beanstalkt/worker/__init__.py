@@ -1,13 +1,14 @@
 """The worker runner: takes jobs from tubes, runs a handler for each, and settles them.
 
-A Python program uses :class:`Worker`, :class:`Retry` and :class:`Reject`. The command line's
-``work`` is in ``beanstalkt.cli.work``. How to write a handler of another kind is explained in
-``beanstalkt.worker.handlers.base``.
+A Python program uses :class:`Worker`, :class:`WorkerJob`, the job that its handler gets,
+:class:`Retry` and :class:`Reject`. The command line's ``work`` is in ``beanstalkt.cli.work``. How
+to write a handler of another kind is explained in ``beanstalkt.worker.handlers.base``.
 """
 
 from __future__ import annotations
 
+from .handlers.base import WorkerJob
 from .policy.exceptions import Reject, Retry
 from .worker import Worker
 
-__all__ = ["Reject", "Retry", "Worker"]
+__all__ = ["Reject", "Retry", "Worker", "WorkerJob"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from .handlers.base import Handler, Work
+from .handlers.base import Handler, WorkerJob
 from .policy.exceptions import crash
 from .policy.outcome import Kind, Outcome
 
@@ -21,7 +21,7 @@ class Attempt:
         cancelled again
     """
 
-    def __init__(self, handler: Handler, work: Work, repeat_delay: float) -> None:
+    def __init__(self, handler: Handler, work: WorkerJob, repeat_delay: float) -> None:
         self._loop = asyncio.get_running_loop()
         self._repeat_delay = repeat_delay
         self._reason: Kind | None = None  # why it was stopped
@@ -31,7 +31,7 @@ class Attempt:
         self._ended: asyncio.Future[Outcome] = self._loop.create_future()
         self._task = self._loop.create_task(self._run(handler, work))
 
-    async def _run(self, handler: Handler, work: Work) -> None:
+    async def _run(self, handler: Handler, work: WorkerJob) -> None:
         self._begun = True
         try:
             outcome = await handler.run(work)

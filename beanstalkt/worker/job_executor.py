@@ -16,7 +16,7 @@ from .attempt import Attempt
 from .burst import Burst
 from .config.settings import TubeSettings
 from .events import Event, JobFinished, JobStarted
-from .handlers.base import Handler, Work
+from .handlers.base import Handler, WorkerJob
 from .held_job import HeldJob, HeldJobContext
 from .policy.decision import Action, SettleResult, decide
 from .policy.limit import time_limit
@@ -184,7 +184,7 @@ class JobExecutor:
             limit = settings.policy.max_attempts
             return Outcome(Kind.EXHAUSTED, error=f"{limit} attempts have been made")
         now = self._loop.time()
-        work = Work(
+        work = WorkerJob(
             job.id,
             job.body,
             tube=self._tube,
@@ -200,7 +200,7 @@ class JobExecutor:
             self._publish(JobStarted(self._server, self._tube, job.id, quota.attempt, self._slot))
         return await self._attempt_work(work, now)
 
-    async def _attempt_work(self, work: Work, now: float) -> Outcome:
+    async def _attempt_work(self, work: WorkerJob, now: float) -> Outcome:
         """Run the handler, and stop it when its time is over or `stop` was called."""
         repeat_delay = work.kill_grace + self._timing.back_off_delay
         attempt = self._attempt = Attempt(self._handler, work, repeat_delay)

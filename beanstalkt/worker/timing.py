@@ -15,7 +15,7 @@ class WorkerTiming:
     :ivar back_off_delay: before a slot repeats what has just failed, for the first time
     :ivar max_back_off_delay: up to which that delay grows, doubling
     :ivar max_reconnect_delay: up to which the delay between two attempts to connect grows
-    :ivar recovery_delay: between two attempts to take back a job that somebody holds
+    :ivar recovery_delay: between two attempts to take back a job that another worker holds
     :ivar parking_delay: by which a job is put off that another slot of this runner got while it
         was still running; longer than reconnecting takes
     :ivar age_tolerance: by which the age of a job may be off, since the server counts it in whole

@@ -16,7 +16,7 @@ _IN_USE = (
     "current-jobs-delayed",
     "current-jobs-buried",
 )
-"""Statistics of a tube, of which one at least is not 0 if somebody uses the tube."""
+"""Statistics of a tube, of which one at least is not 0 if the tube is in use."""
 
 
 class TubeScan:

@@ -43,7 +43,7 @@ class Worker:
     ::
 
         async def handler(job):
-            ...  # job.id, job.body, job.attempt; see beanstalkt.worker.handlers.base.Work
+            ...  # job.id, job.body, job.attempt; see beanstalkt.WorkerJob
 
         await Worker("beanstalk://localhost:11300", "mail", handler, concurrency=50).run()
 

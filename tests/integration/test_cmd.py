@@ -491,14 +491,14 @@ def test_a_job_that_could_not_be_shown_is_not_deleted(
 
 
 def test_no_server_is_told_in_time(run: Run) -> None:
-    result = run("--connect-timeout", "0.2", "-P", str(free_port()), "stats")
+    result = run("--connect-timeout", "1", "-P", str(free_port()), "stats")
     assert result.status == 69
     assert result.out == ""
     assert "Connection refused" in result.err
 
 
 def test_a_host_that_does_not_exist_is_told(run: Run) -> None:
-    result = run("--connect-timeout", "0.2", "-H", "host.invalid", "stats")
+    result = run("--connect-timeout", "1", "-H", "host.invalid", "stats")
     assert result.status == 69
     assert "host.invalid" in result.err
 

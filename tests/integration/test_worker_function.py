@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -20,10 +19,9 @@ from beanstalkt.dispatch import DispatcherHandler, schedule_function
 
 from ..support import functions
 from ..support.beanstalkd import Beanstalkd
+from ..support.processes import no_child_left, until_gone, until_written
 from ..support.running import Running, settings, until
 from ..support.webserver import listening
-from ..worker.handlers.command.test_handler import until as until_written
-from ..worker.handlers.command.test_handler import until_gone
 
 CALL = {"call": "tests.support.functions:TABLE"}
 
@@ -31,9 +29,7 @@ CALL = {"call": "tests.support.functions:TABLE"}
 @pytest.fixture(autouse=True)
 def no_child_is_left() -> Iterator[None]:
     yield
-    pids = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    left = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in pids]
-    assert not [command for command in left if b"beanstalkd" not in command]
+    no_child_left()
 
 
 async def state(client: Client, job_id: int) -> str | None:

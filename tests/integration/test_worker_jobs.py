@@ -18,15 +18,14 @@ from beanstalkt.worker.handlers.command.handler import CommandHandler
 from beanstalkt.worker.runner import Runner
 
 from ..support.beanstalkd import Beanstalkd
+from ..support.processes import no_child_left
 from ..support.running import Running, settings, until
 
 
 @pytest.fixture(autouse=True)
 def no_child_is_left() -> Iterator[None]:
     yield
-    pids = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    left = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in pids]
-    assert not [command for command in left if b"beanstalkd" not in command]
+    no_child_left()
 
 
 @pytest.fixture(autouse=True)

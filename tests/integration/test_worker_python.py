@@ -14,9 +14,8 @@ import pytest
 
 from beanstalkt import Client, ConnectionLost, InvalidArgument, Job, NotFound
 from beanstalkt.dispatch import Stopped
-from beanstalkt.worker import Reject, Retry, Worker
+from beanstalkt.worker import Reject, Retry, Worker, WorkerJob
 from beanstalkt.worker.events import Event, JobEvent, JobFinished, JobStarted
-from beanstalkt.worker.handlers.base import Work
 from beanstalkt.worker.job_executor import JobExecutor
 from beanstalkt.worker.policy.outcome import Outcome
 from beanstalkt.worker.timing import WorkerTiming
@@ -29,7 +28,7 @@ class Panic(BaseException):
     """Such as an extension in another language raises."""
 
 
-Handle = Callable[[Work], Awaitable[object]]
+Handle = Callable[[WorkerJob], Awaitable[object]]
 
 
 @asynccontextmanager
@@ -60,9 +59,9 @@ async def do(server: Beanstalkd, handler: Handle, **options: Any) -> dict[str, A
 
 
 async def test_returning_deletes(beanstalkd: Beanstalkd) -> None:
-    seen: list[Work] = []
+    seen: list[WorkerJob] = []
 
-    async def handler(job: Work) -> str:
+    async def handler(job: WorkerJob) -> str:
         seen.append(job)
         await asyncio.sleep(0.01)
         return "whatever"
@@ -100,7 +99,7 @@ async def test_returning_deletes(beanstalkd: Beanstalkd) -> None:
 async def test_raising(
     beanstalkd: Beanstalkd, error: BaseException, outcome: str, action: str
 ) -> None:
-    async def handler(job: Work) -> None:
+    async def handler(job: WorkerJob) -> None:
         raise error
 
     job = await do(beanstalkd, handler)
@@ -111,7 +110,7 @@ async def test_raising(
 async def test_no_job_harms_the_slots(beanstalkd: Beanstalkd) -> None:
     kinds = [Panic, KeyboardInterrupt, GeneratorExit, Stopped, SystemExit, asyncio.CancelledError]
 
-    async def handler(job: Work) -> None:
+    async def handler(job: WorkerJob) -> None:
         raise kinds[int(job.body) % len(kinds)]
 
     async with Client.from_url(beanstalkd.url) as client:
@@ -134,7 +133,7 @@ async def test_a_slot_that_dies_is_started_again(
             raise kind
         return await run(self, client, job)
 
-    async def handler(job: Work) -> None:
+    async def handler(job: WorkerJob) -> None:
         seen.append(job.body)
 
     seen: list[bytes] = []
@@ -158,7 +157,7 @@ async def test_a_slot_that_is_cancelled_releases_its_job_and_comes_back(
 ) -> None:
     runs = 0
 
-    async def handler(job: Work) -> None:
+    async def handler(job: WorkerJob) -> None:
         nonlocal runs
         runs += 1
         if runs == 1:
@@ -179,7 +178,7 @@ async def test_a_slot_that_is_cancelled_releases_its_job_and_comes_back(
 async def test_a_program_that_cancels_all_its_tasks_ends(beanstalkd: Beanstalkd) -> None:
     started = asyncio.Event()
 
-    async def handler(job: Work) -> None:
+    async def handler(job: WorkerJob) -> None:
         started.set()
         await asyncio.sleep(100)
 
@@ -199,7 +198,7 @@ async def test_a_program_that_cancels_all_its_tasks_ends(beanstalkd: Beanstalkd)
 
 
 async def test_an_exception_is_logged(beanstalkd: Beanstalkd) -> None:
-    async def handler(job: Work) -> None:
+    async def handler(job: WorkerJob) -> None:
         raise ValueError("no such user")
 
     job = await do(beanstalkd, handler, on_unknown_fail="release:9")
@@ -209,10 +208,10 @@ async def test_an_exception_is_logged(beanstalkd: Beanstalkd) -> None:
 
 
 async def test_the_reasons_are_logged(beanstalkd: Beanstalkd) -> None:
-    async def reject(job: Work) -> None:
+    async def reject(job: WorkerJob) -> None:
         raise Reject("no such user")
 
-    async def retry(job: Work) -> None:
+    async def retry(job: WorkerJob) -> None:
         raise Retry from OSError("no line")
 
     assert (await do(beanstalkd, reject))["error"] == "no such user"
@@ -222,7 +221,7 @@ async def test_the_reasons_are_logged(beanstalkd: Beanstalkd) -> None:
 async def test_the_time_limit_cancels(beanstalkd: Beanstalkd) -> None:
     cancelled: list[bool] = []
 
-    async def handler(job: Work) -> None:
+    async def handler(job: WorkerJob) -> None:
         try:
             await asyncio.sleep(100)
         except asyncio.CancelledError:
@@ -235,7 +234,7 @@ async def test_the_time_limit_cancels(beanstalkd: Beanstalkd) -> None:
 
 
 async def test_returning_after_the_cancel_is_a_success(beanstalkd: Beanstalkd) -> None:
-    async def handler(job: Work) -> None:
+    async def handler(job: WorkerJob) -> None:
         try:
             await asyncio.sleep(100)
         except asyncio.CancelledError:
@@ -247,7 +246,7 @@ async def test_returning_after_the_cancel_is_a_success(beanstalkd: Beanstalkd) -
 async def test_a_handler_that_goes_on_is_cancelled_again(beanstalkd: Beanstalkd) -> None:
     cancels = 0
 
-    async def handler(job: Work) -> None:
+    async def handler(job: WorkerJob) -> None:
         nonlocal cancels
         while cancels < 3:
             try:
@@ -261,7 +260,7 @@ async def test_a_handler_that_goes_on_is_cancelled_again(beanstalkd: Beanstalkd)
 
 
 async def test_a_job_is_touched_as_long_as_it_may_run(beanstalkd: Beanstalkd) -> None:
-    async def handler(job: Work) -> None:
+    async def handler(job: WorkerJob) -> None:
         await asyncio.sleep(2.2)
 
     job = await do(beanstalkd, handler, ttr=1, timeout=20)
@@ -271,7 +270,7 @@ async def test_a_job_is_touched_as_long_as_it_may_run(beanstalkd: Beanstalkd) ->
 async def test_a_loop_that_was_blocked_for_longer_than_the_ttr(beanstalkd: Beanstalkd) -> None:
     runs = 0
 
-    async def handler(job: Work) -> None:
+    async def handler(job: WorkerJob) -> None:
         nonlocal runs
         runs += 1
         time.sleep(2.5)
@@ -285,7 +284,7 @@ async def test_a_loop_that_was_blocked_for_longer_than_the_ttr(beanstalkd: Beans
 async def test_many_at_a_time(beanstalkd: Beanstalkd) -> None:
     now = most = 0
 
-    async def handler(job: Work) -> None:
+    async def handler(job: WorkerJob) -> None:
         nonlocal now, most
         now += 1
         most = max(most, now)
@@ -301,7 +300,7 @@ async def test_many_at_a_time(beanstalkd: Beanstalkd) -> None:
 async def test_ten_thousand_short_jobs(beanstalkd: Beanstalkd) -> None:
     seen: set[bytes] = set()
 
-    async def handler(job: Work) -> None:
+    async def handler(job: WorkerJob) -> None:
         assert job.body not in seen
         seen.add(job.body)
 
@@ -324,7 +323,7 @@ async def test_an_observer_that_blocks_delays_no_job(beanstalkd: Beanstalkd) -> 
             gate.wait(20)
             seen.append(event)
 
-    async def handler(job: Work) -> None:
+    async def handler(job: WorkerJob) -> None:
         pass
 
     async with Client.from_url(beanstalkd.url) as client:
@@ -351,7 +350,7 @@ async def test_an_observer_that_fails_harms_no_job(beanstalkd: Beanstalkd) -> No
     def fails(event: Event) -> None:
         raise Panic
 
-    async def handler(job: Work) -> None:
+    async def handler(job: WorkerJob) -> None:
         pass
 
     told: list[dict[str, Any]] = []
@@ -368,7 +367,7 @@ async def test_an_observer_that_fails_harms_no_job(beanstalkd: Beanstalkd) -> No
 async def test_cancelling_run_releases_the_jobs(beanstalkd: Beanstalkd) -> None:
     started = asyncio.Event()
 
-    async def handler(job: Work) -> None:
+    async def handler(job: WorkerJob) -> None:
         started.set()
         await asyncio.sleep(100)
 
@@ -389,7 +388,7 @@ async def test_a_handler_that_will_not_be_cancelled_does_not_keep_run(
     timing = WorkerTiming(kill_timeout=0.2)
     started, release = asyncio.Event(), asyncio.Event()
 
-    async def handler(job: Work) -> None:
+    async def handler(job: WorkerJob) -> None:
         started.set()
         while not release.is_set():
             with suppress(asyncio.CancelledError):
@@ -410,7 +409,7 @@ async def test_a_handler_that_will_not_be_cancelled_does_not_keep_run(
 async def test_signals_are_left_alone_when_asked(beanstalkd: Beanstalkd) -> None:
     before = signal.getsignal(signal.SIGTERM)
 
-    async def handler(job: Work) -> None:
+    async def handler(job: WorkerJob) -> None:
         seen.append(signal.getsignal(signal.SIGTERM))
 
     for signals in (True, False):
@@ -423,7 +422,7 @@ async def test_signals_are_left_alone_when_asked(beanstalkd: Beanstalkd) -> None
 
 
 async def test_no_server() -> None:
-    async def handler(job: Work) -> None:
+    async def handler(job: WorkerJob) -> None:
         pass
 
     with pytest.raises(ConnectionLost):
@@ -445,7 +444,7 @@ async def test_no_server() -> None:
     ],
 )
 def test_wrong_arguments(changes: dict[str, Any], message: str) -> None:
-    async def handler(job: Work) -> None:
+    async def handler(job: WorkerJob) -> None:
         pass
 
     arguments = {"server": "beanstalk://x", "tube": "mail", "handler": handler, **changes}

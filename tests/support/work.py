@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from beanstalkt.protocol.stats import StatsJob
-from beanstalkt.worker.handlers.base import Work
+from beanstalkt.worker import WorkerJob
 
 COUNTERS: StatsJob = {
     "id": 7,
@@ -25,7 +25,7 @@ COUNTERS: StatsJob = {
 }
 
 
-def make_work(body: bytes = b"", **changes: Any) -> Work:
+def make_work(body: bytes = b"", **changes: Any) -> WorkerJob:
     """A job as a slot hands it out."""
     values: dict[str, Any] = {
         "tube": "mail",
@@ -38,4 +38,4 @@ def make_work(body: bytes = b"", **changes: Any) -> Work:
         "slot": 1,
         **changes,
     }
-    return Work(7, body, **values)
+    return WorkerJob(7, body, **values)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from beanstalkt.dispatch import Stopped
+from beanstalkt.worker import WorkerJob
 from beanstalkt.worker.attempt import Attempt
-from beanstalkt.worker.handlers.base import Work
 from beanstalkt.worker.handlers.coroutine import CoroutineHandler
 from beanstalkt.worker.policy.outcome import SUCCESS, Kind
 
@@ -24,7 +24,7 @@ EVERY = [Panic, Hopeless, GeneratorExit, Stopped, asyncio.CancelledError, Keyboa
 EVERY += [SystemExit, ValueError]
 
 
-def attempt(function: Callable[[Work], Awaitable[object]]) -> Attempt:
+def attempt(function: Callable[[WorkerJob], Awaitable[object]]) -> Attempt:
     return Attempt(CoroutineHandler(function), make_work(), REPEAT_DELAY)
 
 
@@ -33,7 +33,7 @@ def attempt(function: Callable[[Work], Awaitable[object]]) -> Attempt:
 async def test_whatever_is_raised_is_an_unknown_fail(
     kind: type[BaseException], late: bool
 ) -> None:
-    async def function(work: Work) -> None:
+    async def function(work: WorkerJob) -> None:
         if late:
             await asyncio.sleep(0.01)
         raise kind
@@ -45,7 +45,7 @@ async def test_whatever_is_raised_is_an_unknown_fail(
 
 
 async def test_what_is_no_coroutine_function_fails() -> None:
-    def wrong(work: Work) -> Any:
+    def wrong(work: WorkerJob) -> Any:
         return 7
 
     assert (await attempt(wrong).wait()).kind is Kind.UNKNOWN_FAIL
@@ -78,7 +78,7 @@ async def test_a_cancel_at_any_time_leads_to_an_outcome(turns: int) -> None:
 
 
 async def test_a_handler_may_go_on_after_a_cancel() -> None:
-    async def function(work: Work) -> None:
+    async def function(work: WorkerJob) -> None:
         try:
             await asyncio.sleep(100)
         except asyncio.CancelledError:
@@ -106,7 +106,7 @@ async def test_somebody_else_cancels_its_task() -> None:
 async def test_the_first_reason_counts_unless_the_job_is_lost_later() -> None:
     go_on = asyncio.Event()
 
-    async def function(work: Work) -> None:
+    async def function(work: WorkerJob) -> None:
         while not go_on.is_set():
             with contextlib.suppress(asyncio.CancelledError):
                 await go_on.wait()
@@ -132,7 +132,7 @@ async def test_the_first_reason_counts_unless_the_job_is_lost_later() -> None:
 async def test_a_success_stays_one_after_a_stop_but_not_for_a_lost_job() -> None:
     for reason in (Kind.STOPPED, Kind.TIMEOUT, Kind.LOST):
 
-        async def function(work: Work) -> None:
+        async def function(work: WorkerJob) -> None:
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.sleep(100)
 
@@ -146,7 +146,7 @@ async def test_a_success_stays_one_after_a_stop_but_not_for_a_lost_job() -> None
 async def test_a_handler_that_goes_on_is_cancelled_again_until_it_ends() -> None:
     cancels = 0
 
-    async def function(work: Work) -> None:
+    async def function(work: WorkerJob) -> None:
         nonlocal cancels
         while cancels < 3:
             try:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from beanstalkt.errors import BeanstalkException, InternalError, NotFound
 from beanstalkt.worker.config.settings import TubeSettings
 from beanstalkt.worker.events import JobEvent, JobFinished, JobNotSettled, JobStarted
-from beanstalkt.worker.handlers.base import Handler, Work
+from beanstalkt.worker.handlers.base import WorkerJob
 from beanstalkt.worker.job_executor import JobExecutor
 from beanstalkt.worker.policy.decision import SettleResult
 from beanstalkt.worker.policy.outcome import SUCCESS, Kind, Outcome
 
+from ..support.do_handler import Do, DoHandler, succeed
 from ..support.running import until
 from ..support.scripted import (
     FAST,
@@ -28,29 +27,6 @@ from ..support.scripted import (
     lost,
     reserved,
 )
-
-Do = Callable[[Work], Awaitable[Outcome]]
-
-
-class DoHandler(Handler):
-    """A handler that awaits a function."""
-
-    def __init__(self, do: Do) -> None:
-        self._do = do
-
-    @classmethod
-    def from_options(cls, values: Mapping[str, Any]) -> DoHandler:
-        return cls(values["do"])
-
-    def describe(self) -> str:
-        return "a function"
-
-    async def run(self, work: Work) -> Outcome:
-        return await self._do(work)
-
-
-async def succeed(work: Work) -> Outcome:
-    return SUCCESS
 
 
 class Executing:
@@ -89,9 +65,9 @@ class Executing:
 
 
 async def test_a_job_is_started_settled_and_then_reported() -> None:
-    seen: list[Work] = []
+    seen: list[WorkerJob] = []
 
-    async def do(work: Work) -> Outcome:
+    async def do(work: WorkerJob) -> Outcome:
         assert running.context.running.keys() == {(SERVER, 7)}
         assert running.client.verbs() == ["stats_job"]
         seen.append(work)
@@ -165,7 +141,7 @@ async def test_a_job_that_runs_in_another_slot_is_known_by_server_and_id(
 ) -> None:
     go_on = asyncio.Event()
 
-    async def wait(work: Work) -> Outcome:
+    async def wait(work: WorkerJob) -> Outcome:
         await go_on.wait()
         return SUCCESS
 
@@ -205,7 +181,7 @@ async def test_a_job_without_attempts_left_is_buried_without_a_start() -> None:
 
 
 async def test_stop_releases_the_job_and_every_later_one() -> None:
-    async def wait(work: Work) -> Outcome:
+    async def wait(work: WorkerJob) -> Outcome:
         await asyncio.sleep(100)
         return SUCCESS
 
@@ -223,7 +199,7 @@ async def test_stop_releases_the_job_and_every_later_one() -> None:
 
 
 async def test_a_cancelled_slot_releases_its_job_and_says_so() -> None:
-    async def wait(work: Work) -> Outcome:
+    async def wait(work: WorkerJob) -> Outcome:
         await asyncio.sleep(100)
         return SUCCESS
 
@@ -238,7 +214,7 @@ async def test_a_cancelled_slot_releases_its_job_and_says_so() -> None:
 
 
 async def test_the_time_limit_stops_the_handler() -> None:
-    async def wait(work: Work) -> Outcome:
+    async def wait(work: WorkerJob) -> Outcome:
         await asyncio.sleep(100)
         return SUCCESS
 
@@ -254,7 +230,7 @@ async def test_the_time_limit_stops_the_handler() -> None:
 async def test_a_job_that_is_lost_while_it_runs_stops_its_handler() -> None:
     cancelled = asyncio.Event()
 
-    async def wait(work: Work) -> Outcome:
+    async def wait(work: WorkerJob) -> Outcome:
         try:
             await asyncio.sleep(100)
         except asyncio.CancelledError:
@@ -277,7 +253,7 @@ async def test_a_job_that_is_lost_while_it_runs_stops_its_handler() -> None:
 
 
 async def test_a_job_that_is_lost_when_it_is_settled_keeps_what_the_handler_said() -> None:
-    async def fail(work: Work) -> Outcome:
+    async def fail(work: WorkerJob) -> Outcome:
         return Outcome(Kind.PERMANENT_FAIL, error="no such user", details={"exit": 1})
 
     running = Executing(fail)

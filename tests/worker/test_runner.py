@@ -22,7 +22,7 @@ from beanstalkt.worker.handlers.base import CannotStart
 from beanstalkt.worker.runner import Runner, Stage
 from beanstalkt.worker.timing import WorkerTiming
 
-from .test_job_executor import DoHandler, succeed
+from ..support.do_handler import DoHandler, succeed
 
 NOWHERE = "beanstalk://127.0.0.1:1"
 

@@ -14,13 +14,13 @@ from beanstalkt.worker import slot as module
 from beanstalkt.worker.burst import Burst
 from beanstalkt.worker.config.settings import TubeSettings
 from beanstalkt.worker.events import HandlerUnavailable, JobFinished
-from beanstalkt.worker.handlers.base import CannotStart, Work
+from beanstalkt.worker.handlers.base import CannotStart, WorkerJob
 from beanstalkt.worker.policy.outcome import SUCCESS, Kind, Outcome
 from beanstalkt.worker.slot import Slot
 
+from ..support.do_handler import Do, DoHandler, succeed
 from ..support.running import until
 from ..support.scripted import SERVER, Context, ScriptedClient, lost, reserved
-from .test_job_executor import Do, DoHandler, succeed
 
 
 class Clients:
@@ -113,7 +113,7 @@ async def test_a_pause_ends_the_reserve_and_resume_connects_again(clients: Clien
 async def test_a_slot_that_works_is_drained_after_its_job(clients: Clients) -> None:
     go_on = asyncio.Event()
 
-    async def wait(work: Work) -> Outcome:
+    async def wait(work: WorkerJob) -> Outcome:
         await go_on.wait()
         return SUCCESS
 
@@ -136,7 +136,7 @@ async def test_a_slot_that_works_is_drained_after_its_job(clients: Clients) -> N
 async def test_kill_cancels_a_handler_that_is_stopping_once_more(clients: Clients) -> None:
     cancels = 0
 
-    async def resist(work: Work) -> Outcome:
+    async def resist(work: WorkerJob) -> Outcome:
         nonlocal cancels
         while cancels < 2:
             try:
@@ -183,7 +183,7 @@ async def test_nothing_is_reserved_while_the_handler_cannot_start(clients: Clien
             if not able:
                 raise CannotStart("no such command")
 
-    async def fail(work: Work) -> Outcome:
+    async def fail(work: WorkerJob) -> Outcome:
         return Outcome(Kind.NOT_STARTED, error="no such command")
 
     context = Context()

@@ -11,16 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beanstalkt import InvalidArgument, Worker
+from beanstalkt.worker import WorkerJob
 from beanstalkt.worker.config.loading import Flags, load
 from beanstalkt.worker.config.options import COMMON
 from beanstalkt.worker.config.settings import TubeSettings
-from beanstalkt.worker.handlers.base import Work
 from beanstalkt.worker.handlers.command.handler import CommandHandler
 from beanstalkt.worker.policy.decision import BURY, DELETE, RELEASE, Action, Policy, Verb
 from beanstalkt.worker.policy.retry import Backoff
 
 
-async def handle(job: Work) -> None:
+async def handle(job: WorkerJob) -> None:
     """Do nothing."""
 
 

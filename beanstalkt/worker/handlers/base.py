@@ -45,7 +45,7 @@ class CannotStart(Exception):
     """Report that no job can be run now, for example because the command is missing."""
 
 
-class Work(Job):
+class WorkerJob(Job):
     """A job as a handler gets it, with its counters and limits.
 
     It is a :class:`~beanstalkt.job.Job` without a client: ``delete()`` and the other verbs raise
@@ -94,6 +94,10 @@ class Work(Job):
         self.server = server
         #: number of the slot among the tube's workers, from 1; a slot runs one job at a time
         self.slot = slot
+
+
+#: the name that :class:`WorkerJob` had before it was public
+Work = WorkerJob
 
 
 @dataclass(frozen=True)
@@ -159,7 +163,7 @@ class Handler(abc.ABC):
         """Raise :class:`CannotStart` if no job can be run now."""
 
     @abc.abstractmethod
-    async def run(self, work: Work) -> Outcome:
+    async def run(self, work: WorkerJob) -> Outcome:
         """Do one job, and return how that ended."""
 
     async def close(self) -> None:  # noqa: B027 - most handlers hold nothing

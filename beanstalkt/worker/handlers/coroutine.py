@@ -9,11 +9,11 @@ from typing import Any
 # Retry and Reject had their home here; what was pickled then looks for them here.
 from ..policy.exceptions import Reject, Retry, outcome_of
 from ..policy.outcome import SUCCESS, Outcome
-from .base import Handler, Work
+from .base import Handler, WorkerJob
 
 __all__ = ["CoroutineHandler", "Function", "Reject", "Retry"]
 
-Function = Callable[[Work], Awaitable[object]]
+Function = Callable[[WorkerJob], Awaitable[object]]
 """A function that does a job. The job succeeds when it returns, whatever it returns."""
 
 
@@ -33,7 +33,7 @@ class CoroutineHandler(Handler):
         name = getattr(self.function, "__qualname__", type(self.function).__qualname__)
         return f"function {getattr(self.function, '__module__', '')}.{name}"
 
-    async def run(self, work: Work) -> Outcome:
+    async def run(self, work: WorkerJob) -> Outcome:
         """Await the function, and return what its end means for the job."""
         try:
             await self.function(work)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..handlers.base import Work
+from ..handlers.base import WorkerJob
 
 _COUNTERS = (
     (b"BEANSTALKT_PRIORITY", "pri"),
@@ -43,7 +43,7 @@ def inheritable(environ: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     }
 
 
-def job_environment(work: Work, inherited: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+def job_environment(work: WorkerJob, inherited: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     """Return the environment of the command for a job.
 
     :param inherited: what :func:`inheritable` returned

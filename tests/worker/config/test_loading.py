@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from beanstalkt.worker.config import ini
 from beanstalkt.worker.config.loading import ConfigError, Flags, load
 from beanstalkt.worker.config.settings import Settings, TubeSettings
-from beanstalkt.worker.handlers.base import Handler, Option, Work
+from beanstalkt.worker.handlers.base import Handler, Option, WorkerJob
 from beanstalkt.worker.handlers.command.handler import CommandHandler
 from beanstalkt.worker.policy.decision import BURY, DELETE, RELEASE, Action, Policy, Verb
 from beanstalkt.worker.policy.outcome import SUCCESS, Outcome
@@ -429,7 +429,7 @@ class OtherHandler(Handler):
     def describe(self) -> str:
         return "other"
 
-    async def run(self, work: Work) -> Outcome:
+    async def run(self, work: WorkerJob) -> Outcome:
         return SUCCESS
 
 

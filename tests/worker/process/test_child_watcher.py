@@ -13,7 +13,7 @@ import pytest
 
 from beanstalkt.worker.process.child_watcher import ChildWatcher
 
-from ..handlers.command.test_handler import descriptors
+from ...support.leftovers import descriptors
 
 
 def child() -> subprocess.Popen[bytes]:

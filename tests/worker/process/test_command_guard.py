@@ -16,8 +16,10 @@ from beanstalkt.worker.handlers.command.handler import CommandHandler
 from beanstalkt.worker.process import command_guard, guard_program
 from beanstalkt.worker.process.command_guard import guarded
 
+from ...support.commands import shell
+from ...support.leftovers import descriptors
+from ...support.processes import gone, until_gone, until_written
 from ...support.work import make_work
-from ..handlers.command.test_handler import descriptors, gone, shell, until, until_gone
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has it")
 
@@ -63,7 +65,7 @@ async def test_a_command_and_its_group_end_with_a_killed_runner(
         "trap '' TERM HUP INT; sleep 100 & "
         f"exec >/dev/null 2>&1 <&-; echo $$ $! >{tmp_path}/pids; while :; do sleep 0.1; done"
     )
-    pids = map(int, (await until(tmp_path / "pids")).split())
+    pids = map(int, (await until_written(tmp_path / "pids")).split())
     process.kill()
     process.wait()
     for pid in pids:
@@ -72,7 +74,7 @@ async def test_a_command_and_its_group_end_with_a_killed_runner(
 
 async def test_a_group_without_its_leader_ends_too(tmp_path: Path) -> None:
     process = runner(f"(echo $$ >{tmp_path}/pid; exec sleep 100) & kill -9 $$")
-    await until(tmp_path / "pid")
+    await until_written(tmp_path / "pid")
     (group,) = map(int, (tmp_path / "pid").read_text().split())
     process.kill()
     process.wait()
@@ -141,8 +143,8 @@ async def test_a_copy_of_the_runner_does_not_hide_its_end(tmp_path: Path) -> Non
     script = f"echo $$ >{tmp_path}/pid; exec sleep 100"
     command = [sys.executable, "-c", program, script, "1", str(tmp_path / "copy")]
     process = subprocess.Popen(command)
-    copy = int(await until(tmp_path / "copy"))
-    pid = int(await until(tmp_path / "pid"))
+    copy = int(await until_written(tmp_path / "copy"))
+    pid = int(await until_written(tmp_path / "pid"))
     process.kill()
     process.wait()
     await until_gone(pid)
@@ -227,7 +229,7 @@ async def test_it_needs_no_standard_stream(tmp_path: Path) -> None:
     script = f"echo $$ >{tmp_path}/pid; exec sleep 100"
     run = f'exec "{sys.executable}" -c "$0" "$1" 1 <&- >&- 2>&-'
     process = subprocess.Popen(["/bin/sh", "-c", run, PROGRAM, script])
-    pid = int(await until(tmp_path / "pid"))
+    pid = int(await until_written(tmp_path / "pid"))
     process.kill()
     process.wait()
     await until_gone(pid)

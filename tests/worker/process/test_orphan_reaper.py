@@ -17,7 +17,7 @@ from beanstalkt.worker.process.child_watcher import ChildWatcher, watched
 from beanstalkt.worker.process.command_process import CommandProcess
 from beanstalkt.worker.process.orphan_reaper import OrphanReaper, adopts_orphans, reap_orphans
 
-from ..handlers.command.test_handler import until
+from ...support.processes import until_written
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has subreapers")
 
@@ -177,4 +177,4 @@ open({str(tmp_path / "done")!r}, "w").write("done\\n")
     unshare = [] if how == "subreaper" else ["unshare", "--pid", "--fork", "--mount-proc"]
     process = await asyncio.create_subprocess_exec(*unshare, sys.executable, "-c", program)
     await asyncio.wait_for(process.wait(), 25)
-    assert await until(tmp_path / "done")
+    assert await until_written(tmp_path / "done")

@@ -18,7 +18,7 @@ from ...process.command_process import LINGER, CommandProcess
 from ...process.descriptors import close_inherited
 from ...process.environment import inheritable, job_environment
 from ...process.process_group import signal_name
-from ..base import CannotStart, Handler, Option, Work
+from ..base import CannotStart, Handler, Option, WorkerJob
 
 _KINDS = {1: Kind.PERMANENT_FAIL, 2: Kind.TEMPORARY_FAIL}
 
@@ -80,7 +80,7 @@ class CommandHandler(Handler):
             reason = "is not executable" if os.path.exists(name) else "cannot be found"
             raise CannotStart(f"the command {name} {reason}")
 
-    async def run(self, work: Work) -> Outcome:
+    async def run(self, work: WorkerJob) -> Outcome:
         """Run the command for a job, and return what its exit status means."""
         argv = [*self.argv, work.tube] if self.pass_tube else self.argv
         environment = job_environment(work, self._inherited)

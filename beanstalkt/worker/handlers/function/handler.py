@@ -21,7 +21,7 @@ from ...config.values import boolean, whole
 from ...policy.exceptions import MAX_ERROR_LENGTH
 from ...policy.outcome import Kind, Outcome
 from ...process.child_watcher import ChildWatcher
-from ..base import CannotStart, Handler, Option, Work
+from ..base import CannotStart, Handler, Option, WorkerJob
 from .address_space import parse_size
 from .child_process import PROGRAM, START_TIMEOUT, ChildProcess
 from .outcomes import outcome_of_task
@@ -124,7 +124,7 @@ class FunctionHandler(Handler):
         names = ", ".join(self.table.entries)
         return f"functions {names}" if self.table.only is None else f"function {self.source}"
 
-    async def run(self, work: Work) -> Outcome:
+    async def run(self, work: WorkerJob) -> Outcome:
         """Call the function that a job names, and return what its end means for the job."""
         try:
             call = decode(work.body)
@@ -154,7 +154,7 @@ class FunctionHandler(Handler):
 
     # --- plain functions ---
 
-    async def _in_child(self, entry: TableEntry, work: Work) -> Outcome:
+    async def _in_child(self, entry: TableEntry, work: WorkerJob) -> Outcome:
         try:
             child = self._child(work.slot)
             # Shielded: if this job is cancelled, the start goes on for the next one. Otherwise no
@@ -225,7 +225,7 @@ class _CallResult:
     late: bool = False
 
 
-async def _call(child: ChildProcess, work: Work, limit: float | None) -> _CallResult:
+async def _call(child: ChildProcess, work: WorkerJob, limit: float | None) -> _CallResult:
     """Give a job to a child, and wait for its reply.
 
     :param limit: seconds after which the child is killed; None: no limit

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ...config.values import boolean, one_of
 from ...policy.decision import RELEASE
 from ...policy.outcome import Kind, Outcome
-from ..base import CannotStart, Handler, Option, Work
+from ..base import CannotStart, Handler, Option, WorkerJob
 from .auth import Auth
 from .request import AGENT, HTTPRequest, fold, header_value, job_headers, read_request
 from .response import outcome_of_response
@@ -157,7 +157,7 @@ class HTTPHandler(Handler):
         if self._auth is not None:
             self._auth.header()
 
-    async def run(self, work: Work) -> Outcome:
+    async def run(self, work: WorkerJob) -> Outcome:
         """Make the request for a job, and return what the response means."""
         try:
             request = self._request(work)
@@ -175,7 +175,7 @@ class HTTPHandler(Handler):
         if self._client is not None:
             await self._client.close()
 
-    def _request(self, work: Work) -> HTTPRequest:
+    def _request(self, work: WorkerJob) -> HTTPRequest:
         if self._target is not None:
             return HTTPRequest("POST", self._target, work.body)
         request = read_request(work.body)
@@ -183,7 +183,7 @@ class HTTPHandler(Handler):
             raise ValueError(f"{request.url.without_query()} is under no URL that allow names")
         return request
 
-    def _headers(self, work: Work, request: HTTPRequest) -> dict[str, str]:
+    def _headers(self, work: WorkerJob, request: HTTPRequest) -> dict[str, str]:
         headers = dict(request.headers)
         names = {name.lower() for name in headers}
         # A compressed body could not be shown in the log.

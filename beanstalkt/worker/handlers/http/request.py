@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ....protocol.arguments import MAX_NUMBER
-from ..base import Work
+from ..base import WorkerJob
 from .url import HTTPURL
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -168,7 +168,7 @@ def header_value(text: str, what: str) -> str:
     return text
 
 
-def job_headers(work: Work, sqsd: bool, now: datetime) -> dict[str, str]:
+def job_headers(work: WorkerJob, sqsd: bool, now: datetime) -> dict[str, str]:
     """Return the headers that describe the job of a request.
 
     :param sqsd: add the headers of Elastic Beanstalk's daemon

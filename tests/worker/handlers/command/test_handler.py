@@ -29,19 +29,10 @@ from beanstalkt.worker.process.captured_output import CapturedOutput
 from beanstalkt.worker.process.child_watcher import ChildWatcher
 from beanstalkt.worker.process.command_process import CommandProcess
 
+from ....support.commands import python, shell
+from ....support.leftovers import descriptors
+from ....support.processes import until_gone, until_written
 from ....support.work import make_work
-
-
-def shell(script: str) -> CommandHandler:
-    return CommandHandler(["/bin/sh", "-c", script])
-
-
-def python(script: str) -> CommandHandler:
-    return CommandHandler([sys.executable, "-c", script])
-
-
-def descriptors() -> set[str]:
-    return set(os.listdir("/proc/self/fd"))
 
 
 @pytest.fixture(autouse=True)
@@ -52,26 +43,6 @@ def nothing_left() -> Iterator[None]:
     assert len(descriptors()) <= before
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
-
-
-async def until(path: Path) -> str:
-    """Wait until a command has written this file."""
-    while not path.exists() or not path.read_text().endswith("\n"):
-        await asyncio.sleep(0.01)
-    return path.read_text()
-
-
-def gone(pid: int) -> bool:
-    """Whether a process that is not our child is gone, or nothing but a zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-
-
-async def until_gone(pid: int) -> None:
-    while not gone(pid):
-        await asyncio.sleep(0.01)
 
 
 # --- exit statuses ---------------------------------------------------------------------------
@@ -283,7 +254,7 @@ async def test_a_grandchild_in_a_session_of_its_own_does_not_hold_the_slot(tmp_p
     handler = shell(f"setsid sh -c 'echo $$ >{tmp_path}/pid; sleep 100' & exit 0")
     outcome = await asyncio.wait_for(handler.run(make_work()), 10)
     assert outcome.kind is Kind.SUCCESS
-    os.kill(int(await until(tmp_path / "pid")), signal.SIGKILL)
+    os.kill(int(await until_written(tmp_path / "pid")), signal.SIGKILL)
 
 
 async def test_a_grandchild_that_never_stops_writing_does_not_hold_the_slot() -> None:
@@ -341,7 +312,7 @@ async def test_without_pidfd_a_thread_waits(monkeypatch: pytest.MonkeyPatch) -> 
 async def stop(handler: CommandHandler, ready: Path, grace: float = 5.0) -> Outcome:
     """Run it, and tell it to end as soon as it is ready."""
     task = asyncio.ensure_future(handler.run(make_work(kill_grace=grace)))
-    await until(ready)
+    await until_written(ready)
     task.cancel()
     return await asyncio.wait_for(task, 20)
 
@@ -380,7 +351,7 @@ async def test_a_second_cancel_kills_at_once(tmp_path: Path) -> None:
     ready = tmp_path / "ready"
     handler = shell(f"trap '' TERM; echo >{ready}; while :; do sleep 0.01; done")
     task = asyncio.ensure_future(handler.run(make_work(kill_grace=1000.0)))
-    await until(ready)
+    await until_written(ready)
     task.cancel()
     await asyncio.sleep(0)
     assert not task.done()

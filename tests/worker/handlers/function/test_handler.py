@@ -24,8 +24,8 @@ from beanstalkt.worker.handlers.function.handler import FunctionHandler, table_s
 from beanstalkt.worker.policy.outcome import Kind, Outcome
 
 from ....support import functions
+from ....support.processes import gone, until_gone, until_written
 from ....support.work import make_work
-from ..command.test_handler import gone, until, until_gone
 
 TABLE = "tests.support.functions:TABLE"
 
@@ -271,7 +271,7 @@ async def test_a_child_that_dies_harms_its_own_job_only(
     async with handling() as handler:
         path = str(tmp_path / "out")
         other = asyncio.ensure_future(call(handler, "cleans_up", path, slot=2))
-        await until(tmp_path / "out")
+        await until_written(tmp_path / "out")
         outcome = await call(handler, function, *args)
         assert outcome.kind is Kind.UNKNOWN_FAIL
         assert error in outcome.error
@@ -314,7 +314,7 @@ async def test_a_copy_that_comes_back_is_ended(function: str, tmp_path: Path) ->
 async def test_what_a_function_started_ends_with_its_child(tmp_path: Path) -> None:
     async with handling(max_child_jobs=1) as handler:
         await call(handler, "leaves_a_process", str(tmp_path / "out"))
-        await until_gone(int(await until(tmp_path / "out")))
+        await until_gone(int(await until_written(tmp_path / "out")))
 
 
 async def test_without_stdin_a_child_is_not_used_again(tmp_path: Path) -> None:
@@ -436,7 +436,7 @@ asyncio.run(main())
 """
     runner = subprocess.Popen([sys.executable, "-c", program])
     try:
-        busy = await until(tmp_path / "busy")
+        busy = await until_written(tmp_path / "busy")
     finally:
         runner.kill()
         runner.wait()
@@ -453,7 +453,7 @@ async def stopped(
     """Run it, and tell it to end as soon as it has begun; None: it was cancelled."""
     work = make_work(body(function, str(path)), kill_grace=grace)
     task = asyncio.ensure_future(handler.run(work))
-    await until(path)
+    await until_written(path)
     task.cancel()
     try:
         return await task
@@ -495,7 +495,7 @@ async def test_a_second_cancel_means_at_once(tmp_path: Path) -> None:
     async with handling() as handler:
         work = make_work(body("ignores_term", str(tmp_path / "out")), kill_grace=100)
         task = asyncio.ensure_future(handler.run(work))
-        await until(tmp_path / "out")
+        await until_written(tmp_path / "out")
         task.cancel()
         await asyncio.sleep(0.1)
         assert not task.done()
@@ -506,7 +506,7 @@ async def test_a_second_cancel_means_at_once(tmp_path: Path) -> None:
 async def test_closing_ends_what_runs(tmp_path: Path) -> None:
     async with handling() as handler:
         task = asyncio.ensure_future(call(handler, "ignores_term", str(tmp_path / "out")))
-        await until(tmp_path / "out")
+        await until_written(tmp_path / "out")
     assert (await task).kind is Kind.UNKNOWN_FAIL
 
 
@@ -546,7 +546,7 @@ async def test_the_hooks_of_a_task_that_is_stopped_are_called(
     async with handling() as handler:
         data = body(task, str(tmp_path / "out"), "sleep")
         running = asyncio.ensure_future(handler.run(make_work(data, kill_grace=20)))
-        await until(tmp_path / "out")
+        await until_written(tmp_path / "out")
         running.cancel()
         await asyncio.wait({running})
         assert running.cancelled() or running.result().kind is Kind.UNKNOWN_FAIL

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import ssl
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,35 +13,15 @@ import trustme
 from tornado.httputil import HTTPServerRequest
 from tornado.web import RequestHandler
 
-from beanstalkt.worker.config.loading import ConfigError, Flags, load
-from beanstalkt.worker.config.settings import TubeSettings
-from beanstalkt.worker.handlers.base import CannotStart, Handler
+from beanstalkt.worker.config.loading import ConfigError
+from beanstalkt.worker.handlers.base import CannotStart
 from beanstalkt.worker.policy.decision import BURY, RELEASE
 from beanstalkt.worker.policy.outcome import Kind, Outcome
 
 from ....support.beanstalkd import free_port
+from ....support.http_handlers import handling, post, tls, tube
 from ....support.webserver import head, scripted, serving
 from ....support.work import make_work
-
-
-def tube(**options: str) -> TubeSettings:
-    """The settings of a tube with these options."""
-    return load(Flags(options, ["mail"]), {}).tubes[0]
-
-
-@asynccontextmanager
-async def handling(**options: str) -> AsyncIterator[Handler]:
-    handler = tube(**options).make_handler()
-    handler.check()
-    try:
-        yield handler
-    finally:
-        await handler.close()
-
-
-async def post(url: str, body: bytes = b"", **options: str) -> Outcome:
-    async with handling(http=url, **options) as handler:
-        return await handler.run(make_work(body))
 
 
 async def request(url: str, said: dict[str, Any], **options: str) -> Outcome:
@@ -359,12 +336,6 @@ def authority(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> trustme.CA:
     ca.cert_pem.write_to_path(tmp_path / "ca.pem")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
     return ca
-
-
-def tls(ca: trustme.CA, name: str) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    ca.issue_cert(name).configure_cert(context)
-    return context
 
 
 async def test_https(authority: trustme.CA) -> None:

@@ -23,9 +23,9 @@ from beanstalkt.worker.handlers.http.client import MAX_KEPT_BODY
 from beanstalkt.worker.handlers.http.watched_connection import MAX_HEAD, MAX_REQUESTS, Watch
 from beanstalkt.worker.policy.outcome import Kind, Outcome
 
+from ....support.http_handlers import handling, post, tls
 from ....support.webserver import head, listening, scripted
 from ....support.work import make_work
-from .test_handler import handling, post, tls
 
 GOOD, BAD = b"good", b"bad"  # bodies of jobs: their answers are 200 and 500
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
