@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,10 @@ RULES: dict[str, set[str]] = {
     "worker.handlers.command": GROUND | HANDLER | {"worker.handlers.command"},
     "worker.handlers.http": GROUND | HANDLER | {"worker.handlers.http"},
     "worker.handlers.function": GROUND | HANDLER | {"worker.handlers.function", "dispatch"},
+    "django": GROUND | {"django", "blocking", "dispatch"},
+    # What a task raises to be run again is the runner's.
+    "django.task_run": {"django", "worker"},
+    "django.runner": {"cmd", "worker.config", "worker.handlers"},
     "testing": GROUND | {"client", "server"},
     "cli": {""},
     "cmd": {"cli"},
@@ -217,6 +222,7 @@ PUBLIC = [
     "beanstalkt.testing:beanstalkd_server",
     "beanstalkt.testing:beanstalkt_client",
     "beanstalkt.cmd:main",
+    *(["beanstalkt.django:schedule_function"] if find_spec("django") else []),
 ]
 
 

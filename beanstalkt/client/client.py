@@ -118,6 +118,9 @@ class Client:
     RuntimeError in another one, as asyncio does in its debug mode. Raises InvalidArgument.
     """
 
+    job_type = Job
+    """The class of the jobs that it returns."""
+
     def __init__(
         self,
         host: str = "localhost",

@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
 from ..errors import BeanstalkException, ConnectionLost, TimedOut, UnexpectedResponse
-from ..job import Job, Verbs
+from ..job import Job
 from ..protocol.arguments import PRIORITY, TIMEOUT
 from ..protocol.commands import (
     BURY,
@@ -41,6 +41,14 @@ class Result(Protocol):
 
     def set_exception(self, exception: BaseException, /) -> None:
         """Settle it with the error of the command."""
+
+
+class JobMaker(Protocol):
+    """The client, as far as a request needs it: what the methods of a job go to."""
+
+    @property
+    def job_type(self) -> Callable[[int, bytes, Any, object], Job]:
+        """What makes a job of its id, its body, this client and the connection it came on."""
 
 
 class Holder(Protocol):
@@ -188,7 +196,7 @@ class PeekRequest(Request):
         command: Command,
         payload: bytes,
         result: Result,
-        client: Verbs,
+        client: JobMaker,
         tube: str | None = None,
     ) -> None:
         super().__init__(command, payload, result)
@@ -203,7 +211,7 @@ class PeekRequest(Request):
 
     def done(self, value: Any) -> None:
         job_id, body = value
-        super().done(Job(job_id, body, self.client))
+        super().done(self.client.job_type(job_id, body, self.client, None))
 
 
 class SettleRequest(Request):
@@ -342,7 +350,7 @@ class ReserveRequest(Request):
         command: Command,
         payload: bytes,
         result: ReserveResult,
-        client: Verbs,
+        client: JobMaker,
         timeout: int | None = None,
     ) -> None:
         self.command = command
@@ -393,7 +401,8 @@ class ReserveRequest(Request):
     def done(self, value: Any) -> None:
         job_id, body = value
         result, holder = self.result, self.holder
-        job = Job(job_id, body, self.client, holder)
+        client = self.client
+        job = client.job_type(job_id, body, client, holder)
         if result.done():
             holder.give_back(job, self.may_follow_reserve)
         else:

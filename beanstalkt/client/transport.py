@@ -18,6 +18,7 @@ from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 from tornado.netutil import Resolver, is_valid_ip
 
 from ..protocol.address import Address
+from .sockets import reason_of, tune
 
 T = TypeVar("T")
 
@@ -31,14 +32,6 @@ announce any size, and what is to be read is allocated first."""
 
 RECORD_SIZE = 2**14
 """The number of bytes in the longest record of TLS. A record cannot be read before its end."""
-
-KEEPALIVE = {
-    "TCP_KEEPIDLE": 60,  # seconds
-    "TCP_KEEPINTVL": 15,  # seconds
-    "TCP_KEEPCNT": 4,
-    "TCP_USER_TIMEOUT": 120_000,  # milliseconds; for bytes that nobody acknowledges
-}
-"""Socket options by which a peer that is silently gone is noticed after two minutes."""
 
 
 UNANSWERED = "the server accepted the connection but did not answer the TLS handshake"
@@ -107,7 +100,7 @@ class _Direct(_Base):
 
     def reason(self) -> str:
         """Return why the stream is closed."""
-        return _reason(self.error) if self.error else "the server closed the connection"
+        return reason_of(self.error) if self.error else "the server closed the connection"
 
     def _handle_events(self, fd: Any, events: int) -> None:
         try:
@@ -322,7 +315,7 @@ def _stream(
 ) -> Transport | TLSTransport:
     sock = socket.socket(family, socket.SOCK_STREAM)
     if family != socket.AF_UNIX:
-        _tune(sock)
+        tune(sock)
     return TLSTransport(sock, ssl_options=ssl_options) if address.tls else Transport(sock)
 
 
@@ -330,7 +323,7 @@ async def _connect(stream: Transport | TLSTransport, target: Any, address: Addre
     try:
         await stream.connect(target, server_hostname=address.host if address.tls else None)
     except StreamClosedError as error:
-        raise OSError(_reason(error.real_error or error)) from error
+        raise OSError(reason_of(error.real_error or error)) from error
 
 
 def _in_handshake(stream: Transport | TLSTransport) -> bool:
@@ -342,20 +335,3 @@ def _in_handshake(stream: Transport | TLSTransport) -> bool:
     except OSError:  # not even connected
         return False
     return True
-
-
-def _tune(sock: socket.socket) -> None:
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    # Which of these there are depends on the system.
-    for name, value in KEEPALIVE.items():
-        if hasattr(socket, name):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-
-
-def _reason(error: BaseException) -> str:
-    """Return what the system says of an error, without its number."""
-    if not isinstance(error, Exception):
-        return f"interrupted by {type(error).__name__}"
-    strerror = getattr(error, "strerror", None)
-    return str(strerror or error) or type(error).__name__

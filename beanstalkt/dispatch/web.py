@@ -9,18 +9,11 @@ from typing import Any
 
 from tornado.web import RequestHandler
 
-from .call import BadCall, decode
 from .perform import perform_async
-from .safetask import SafeTask
-from .table import NotATask, TableEntry, Unlocated, brief, make_entry
+from .request import Refused, find
+from .table import TableEntry, brief
 
 log = logging.getLogger("beanstalkt.dispatch")
-
-NO_TABLE = "no table configured"
-MISSING_ARGUMENT = "missing argument"
-NOT_FOUND = "function not found"
-UNLOCATED = "unable to locate"
-NOT_A_TASK = "not a SafeTask"
 
 
 class DispatcherHandler(RequestHandler):
@@ -52,29 +45,12 @@ class DispatcherHandler(RequestHandler):
 
     async def post(self) -> None:
         """Call the function that the body names, and answer."""
-        if not self.table:
-            self._refuse(NO_TABLE, "the application has no dispatch table")
-            return
         try:
-            call = decode(self.request.body)
-            if call.function is None:
-                raise BadCall("function is missing")
-        except BadCall as error:
-            self._refuse(MISSING_ARGUMENT, str(error))
-            return
-        name = call.function
-        if name not in self.table:
-            self._refuse(NOT_FOUND, f"there is no function {name[:200]!r} in the table")
-            return
-        try:
-            entry = make_entry(name, self.table[name], SafeTask.timeout_timedelta)
-            entry.check(call)
-        except Unlocated as error:
-            self._refuse(UNLOCATED, str(error))
-        except NotATask as error:
-            self._refuse(NOT_A_TASK, str(error))
-        except BadCall as error:
-            self._refuse(MISSING_ARGUMENT, str(error))
+            entry, call = find(self.table, self.request.body)
+        except Refused as refused:
+            log.warning("%s: %s", refused.message, refused.error)
+            self.set_status(400)
+            self.write({"message": refused.message, "error": refused.error})
         else:
             await self._call(entry, call.args, call.kwargs)
 
@@ -92,11 +68,6 @@ class DispatcherHandler(RequestHandler):
         log.error("%s has failed", entry.name, exc_info=failure)
         self.set_status(500)
         self.write({"message": "the task failed", "error": brief(failure)})
-
-    def _refuse(self, message: str, error: str) -> None:
-        log.warning("%s: %s", message, error)
-        self.set_status(400)
-        self.write({"message": message, "error": error})
 
 
 async def _apart(performing: Coroutine[Any, Any, BaseException | None]) -> BaseException | None:

@@ -12,7 +12,8 @@ import pytest
 from tornado.ioloop import IOLoop
 
 from beanstalkt.client import transport as module
-from beanstalkt.client.transport import KEEPALIVE, Transport, open_transport
+from beanstalkt.client.sockets import KEEPALIVE
+from beanstalkt.client.transport import Transport, open_transport
 from beanstalkt.protocol.address import Address
 
 from ..support.leftovers import nothing_left

@@ -1,0 +1,698 @@
+"""The blocking client: one short method a verb."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, TypeVar
+from weakref import WeakSet
+
+from ..client.puts import Puts
+from ..client.requests import (
+    PeekRequest,
+    PriorityLookup,
+    Request,
+    ReserveJobRequest,
+    ReserveNowRequest,
+    ReserveRequest,
+    SettleRequest,
+)
+from ..client.sockets import reason_of
+from ..client.timing import YEAR, Timing
+from ..client.tubes import Tubes
+from ..errors import (
+    BeanstalkException,
+    ConnectionLost,
+    DeadlineSoon,
+    InvalidArgument,
+    ReservationLost,
+    TimedOut,
+)
+from ..job import DEFAULT_PRIORITY, DEFAULT_TTR
+from ..job import Job as AnyJob
+from ..protocol.address import DEFAULT_PORT, Address
+from ..protocol.commands import (
+    BURY,
+    DELETE,
+    KICK,
+    KICK_JOB,
+    LIST_TUBE_USED,
+    LIST_TUBES,
+    LIST_TUBES_WATCHED,
+    PAUSE_TUBE,
+    PEEK,
+    PEEK_BURIED,
+    PEEK_DELAYED,
+    PEEK_READY,
+    PUT,
+    RELEASE,
+    RESERVE,
+    RESERVE_JOB,
+    RESERVE_WITH_TIMEOUT,
+    STATS,
+    STATS_JOB,
+    STATS_TUBE,
+    TOUCH,
+    USE,
+    Command,
+    encode_put,
+)
+from ..protocol.stats import Stats, StatsJob, StatsTube
+from .connection import Connection, Result, open_connection
+from .job import Job
+from .lock import CallLock
+
+log = logging.getLogger("beanstalkt")
+
+Body = bytes | bytearray | memoryview | str
+ClientT = TypeVar("ClientT", bound="Client")
+
+IDLE = 0.01
+"""Seconds after which a connection is looked at before it is used again."""
+
+DEADLINE_PAUSE = 0.25
+"""Seconds that `jobs` waits after DEADLINE_SOON, which would come again at once."""
+
+
+class Client:
+    """A connection to one beanstalkd whose calls return when the server has answered.
+
+    It connects with :meth:`connect`, with ``with``, or with its first call, and again with the
+    next call after the connection was lost; the tubes are restored first. What was sent is never
+    sent again by itself, but for a waiting reserve.
+
+    Threads may share a client: one call goes after the other. A waiting reserve keeps the others
+    waiting; after 5 s a warning says so. A child process gets a connection of its own.
+
+    :param host: a name or an IP address
+    :param port: the port
+    :param connect_timeout: seconds that :meth:`connect` keeps trying; None or infinite: for ever
+    :param unix_path: a unix socket, instead of host and port
+    :param ssl_options: makes the connection a TLS one
+    :param reconnect_delay: seconds between two attempts of :meth:`connect` or of a reserve
+    :param max_reconnect_delay: seconds up to which that delay grows, doubling; None: it does not
+    :param response_timeout: seconds that the server may take for a reply while nothing of it
+        moves, and for a reserve from the end of its own timeout; infinite: no limit
+    :param timing: every other interval, for those who test their programs
+
+    Every verb raises ConnectionLost when there is no connection and none can be made, and when
+    it is lost before the reply. Raises InvalidArgument.
+    """
+
+    job_type = Job
+    """The class of the jobs that it returns."""
+
+    def __init__(
+        self,
+        host: str = "localhost",
+        port: int = DEFAULT_PORT,
+        connect_timeout: float | None = socket.getdefaulttimeout(),
+        *,
+        unix_path: str | None = None,
+        ssl_options: ssl.SSLContext | None = None,
+        reconnect_delay: float = 1.0,
+        max_reconnect_delay: float | None = None,
+        response_timeout: float = 60.0,
+        timing: Timing | None = None,
+    ) -> None:
+        if connect_timeout is not None:
+            if not isinstance(connect_timeout, (int, float)) or not connect_timeout >= 0:
+                raise InvalidArgument(
+                    "connect_timeout must be a number of seconds, 0 or more, or None, "
+                    f"not {connect_timeout!r}"
+                )
+            if connect_timeout > YEAR:
+                connect_timeout = None
+        #: where the server is
+        self.address = Address(host, port, unix_path, ssl_options is not None)
+        self._connect_timeout = connect_timeout
+        self._ssl_options = ssl_options
+        self._timing = replace(
+            timing or Timing(),
+            reconnect_delay=reconnect_delay,
+            max_reconnect_delay=(
+                reconnect_delay if max_reconnect_delay is None else max_reconnect_delay
+            ),
+            response_timeout=response_timeout,
+        )
+        self._tubes = Tubes()
+        self._lock = CallLock(self._timing.hold_warning)
+        self._connection: Connection | None = None
+        self._closed = False  # by close()
+        self._once = False  # there has been a connection
+        self._reason = "not connected"
+        self._on_reconnect: Callable[[], object] | None = None
+        _clients.add(self)
+
+    @classmethod
+    def from_url(cls: type[ClientT], url: str, **options: Any) -> ClientT:
+        """Make a client for ``beanstalk://host:port``, ``beanstalks://…`` (TLS), ``unix:///path``.
+
+        The options are those of the constructor. Raises InvalidArgument.
+        """
+        address = Address.parse(url)
+        if address.tls:
+            options.setdefault("ssl_options", ssl.create_default_context())
+        return cls(address.host, address.port, unix_path=address.path, **options)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.address}{' (closed)' if self.closed() else ''}>"
+
+    # --- the connection ---
+
+    def connect(self) -> None:
+        """Connect, trying again until it works or `connect_timeout` is over.
+
+        Raises ConnectionLost then.
+        """
+        with self._lock:
+            self._closed = False
+            self._connect(self._connect_timeout)
+
+    def close(self) -> None:
+        """Say ``quit`` and end the connection; a reserve of another thread fails at once.
+
+        May be called at any time, also twice. :meth:`connect` opens the client again.
+        """
+        self._closed = True
+        connection = self._connection
+        if connection is not None and self._lock.waiting is not None:
+            connection.interrupt()
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+            self._reason = "the client was closed"
+
+    def closed(self) -> bool:
+        """Return whether there is no connection: not yet, not any more, or not at the moment."""
+        connection = self._connection
+        return connection is None or connection.ended
+
+    def set_reconnect_callback(self, callback: Callable[[], object] | None) -> None:
+        """Have `callback` called, without arguments, when a lost connection is back.
+
+        By then the tubes are restored. It must not call the client. None: no callback.
+        """
+        self._on_reconnect = callback
+
+    @property
+    def using(self) -> str:
+        """The tube that was last asked for with :meth:`use`, and granted."""
+        return self._tubes.using
+
+    @property
+    def watching(self) -> frozenset[str]:
+        """The tubes that reserves take from."""
+        return frozenset(self._tubes.watching)
+
+    def __enter__(self: ClientT) -> ClientT:
+        self.connect()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # --- producing ---
+
+    def put(
+        self,
+        body: Body,
+        priority: int = DEFAULT_PRIORITY,
+        delay: int = 0,
+        ttr: int = DEFAULT_TTR,
+        *,
+        tube: str | None = None,
+    ) -> int:
+        """Put a job into the tube in use, or into `tube`, and return its id (section 3.1).
+
+        :param body: a str is sent as UTF-8
+        :param priority: 0 is the most urgent, 2**32 - 1 the least
+        :param delay: seconds before it is ready
+        :param ttr: seconds that a worker may hold it; 0 counts as 1
+
+        Raises JobTooBig, Draining, OutOfMemory, Buried (with ``.job_id``).
+        """
+        payload = encode_put(priority, delay, ttr, body)
+        return int(self._call(Request(PUT, payload, Result()), tube))
+
+    def put_many(
+        self,
+        bodies: Iterable[Body],
+        priority: int = DEFAULT_PRIORITY,
+        delay: int = 0,
+        ttr: int = DEFAULT_TTR,
+        *,
+        tube: str | None = None,
+    ) -> list[int]:
+        """Put a job for each body, with a bounded number under way; return the ids in order.
+
+        Any iterable will do, and is taken from as the server keeps up. At the first error no
+        more is taken; once the puts under way are answered, it is raised with ``.ids``: for
+        each body that was taken the id, or None if it did not go in (or, when the connection
+        was lost, if that is not known). So is whatever the iterable raises.
+        """
+        puts = Puts(bodies, (priority, delay, ttr))
+        if tube is not None:
+            USE.encode(tube)
+
+        def ended(error: BeanstalkException | None) -> None:
+            if error is not None:
+                puts.fail(error)
+
+        with self._lock:
+            connection = self._ready(PUT)
+            home = self._tubes.asked
+            connection.put_many(
+                lambda: None if puts.exhausted else puts.next_chunk(ended),
+                home if tube is None else tube,
+                home,
+            )
+            self._note(connection)
+        error = puts.failure()
+        if error is not None:
+            raise error
+        return [job_id for job_id in puts.ids if job_id is not None]
+
+    def use(self, name: str) -> str:
+        """Have later puts, peeks and kicks go to this tube; return its name (section 3.2)."""
+        USE.encode(name)
+        with self._lock:
+            connection = self._ready(USE)
+            result = Result()
+            connection.call(self._tubes.use(name, result, connected=True))
+            return str(self._outcome(connection, result))
+
+    # --- consuming ---
+
+    def reserve(self, timeout: int | None = None) -> Job:
+        """Reserve a job from the tubes watched, waiting for one if need be (section 4.1).
+
+        :param timeout: seconds to wait; 0: not at all; None: for ever
+
+        While it waits, calls of other threads wait too. It survives a lost connection.
+        Raises TimedOut, DeadlineSoon, and ConnectionLost when the client is closed meanwhile.
+        """
+        result = Result()
+        if timeout is None:
+            request = ReserveRequest(RESERVE, RESERVE.form, result, self)
+        else:
+            payload = RESERVE_WITH_TIMEOUT.encode(timeout)
+            kind = ReserveRequest if timeout else ReserveNowRequest
+            request = kind(RESERVE_WITH_TIMEOUT, payload, result, self, timeout)
+        with self._lock:
+            connection = self._ready(request.command)
+            if request.blocks:
+                connection = self._reserve(request, connection)
+            else:
+                self._hold(request, connection)
+                connection.call(request)
+            job: Job = self._outcome(connection, result)
+            return job
+
+    def reserve_job(self, job_id: int | AnyJob) -> Job:
+        """Reserve this job, whatever its tube and state (section 4.2).
+
+        Raises NotFound, also when another connection or this one holds it.
+        """
+        payload = RESERVE_JOB.encode(_id(job_id))
+        result = Result()
+        request = ReserveJobRequest(RESERVE_JOB, payload, result, self)
+        with self._lock:
+            connection = self._ready(RESERVE_JOB)
+            self._hold(request, connection)
+            connection.call(request)
+            job: Job = self._outcome(connection, result)
+            return job
+
+    def jobs(self, timeout: int | None = None) -> Iterator[Job]:
+        """Yield reserved jobs: ``for job in client.jobs(timeout=5)``.
+
+        Ends when none came within `timeout` seconds. Goes on after a lost connection, and
+        after DEADLINE_SOON; raises ConnectionLost when the client is closed.
+        """
+        while True:
+            try:
+                job = self.reserve(timeout)
+            except TimedOut:
+                return
+            except DeadlineSoon:
+                time.sleep(DEADLINE_PAUSE)
+            except ConnectionLost:
+                if self._closed:
+                    raise
+                with self._lock:
+                    self._connect(None)
+            else:
+                yield job
+
+    def delete(self, job_id: int | AnyJob) -> None:
+        """Remove a job of one's own, or one that no connection holds (section 4.3).
+
+        Raises NotFound.
+        """
+        self._settle(DELETE, job_id, ())
+
+    def release(
+        self,
+        job_id: int | AnyJob,
+        priority: int | None = DEFAULT_PRIORITY,
+        delay: int = 0,
+    ) -> None:
+        """Return a reserved job to its tube (section 4.4).
+
+        :param priority: its new priority; None: it keeps the one it has
+        :param delay: seconds before it is ready again
+
+        Raises NotFound, Buried.
+        """
+        if priority is None:
+            self._settle(RELEASE, job_id, (0, delay), keep_priority=True)
+        else:
+            self._settle(RELEASE, job_id, (priority, delay))
+
+    def bury(self, job_id: int | AnyJob, priority: int | None = DEFAULT_PRIORITY) -> None:
+        """Put a reserved job aside until it is kicked (section 4.5).
+
+        :param priority: its new priority; None: it keeps the one it has
+
+        Raises NotFound.
+        """
+        if priority is None:
+            self._settle(BURY, job_id, (0,), keep_priority=True)
+        else:
+            self._settle(BURY, job_id, (priority,))
+
+    def touch(self, job_id: int | AnyJob) -> None:
+        """Start a reserved job's time to run again (section 4.6). Raises NotFound."""
+        self._settle(TOUCH, job_id, ())
+
+    def watch(self, name: str) -> int:
+        """Have reserves take from this tube too; return the number watched (section 4.7)."""
+        return int(self._call(self._tubes.watch(name, Result())))
+
+    def ignore(self, name: str) -> int:
+        """Have reserves no longer take from this tube; return the number watched (section 4.8).
+
+        Raises NotIgnored for the last one.
+        """
+        return int(self._call(self._tubes.ignore(name, Result())))
+
+    # --- looking and moving ---
+
+    def peek(self, job_id: int | AnyJob) -> Job:
+        """Look at a job without reserving it (section 5.1). Raises NotFound."""
+        return self._peek(PEEK, PEEK.encode(_id(job_id)))
+
+    def peek_ready(self, *, tube: str | None = None) -> Job:
+        """Look at the next ready job of the tube in use, or of `tube`. Raises NotFound."""
+        return self._peek(PEEK_READY, PEEK_READY.form, tube)
+
+    def peek_delayed(self, *, tube: str | None = None) -> Job:
+        """Look at the delayed job that is ready first, of the tube in use or of `tube`.
+
+        Raises NotFound.
+        """
+        return self._peek(PEEK_DELAYED, PEEK_DELAYED.form, tube)
+
+    def peek_buried(self, *, tube: str | None = None) -> Job:
+        """Look at the job that was buried first, in the tube in use or in `tube`.
+
+        Raises NotFound.
+        """
+        return self._peek(PEEK_BURIED, PEEK_BURIED.form, tube)
+
+    def kick(self, bound: int = 1, *, tube: str | None = None) -> int:
+        """Make up to `bound` jobs ready, and return how many (section 5.2).
+
+        Buried ones if there is any, else delayed ones; of the tube in use, or of `tube`.
+        """
+        return int(self._call(Request(KICK, KICK.encode(bound), Result()), tube))
+
+    def kick_job(self, job_id: int | AnyJob) -> None:
+        """Make a buried or delayed job ready (section 5.3). Raises NotFound."""
+        self._ask(KICK_JOB, _id(job_id))
+
+    def list_tubes(self) -> list[str]:
+        """Return the names of all tubes (section 5.4)."""
+        return list(self._ask(LIST_TUBES))
+
+    def list_tube_used(self) -> str:
+        """Return the tube in use, as the server has it (section 5.4)."""
+        return str(self._ask(LIST_TUBE_USED))
+
+    def list_tubes_watched(self) -> list[str]:
+        """Return the tubes watched, as the server has them (section 5.4)."""
+        return list(self._ask(LIST_TUBES_WATCHED))
+
+    def pause_tube(self, name: str, delay: int) -> None:
+        """Let no job of a tube be reserved for `delay` seconds; 0 ends that (section 5.5).
+
+        Raises NotFound.
+        """
+        self._ask(PAUSE_TUBE, name, delay)
+
+    # --- statistics ---
+
+    def stats_job(self, job_id: int | AnyJob) -> StatsJob:
+        """Return what the server knows of a job (section 6.2). Raises NotFound."""
+        stats: StatsJob = self._ask(STATS_JOB, _id(job_id))
+        return stats
+
+    def stats_tube(self, name: str) -> StatsTube:
+        """Return what the server knows of a tube (section 6.3). Raises NotFound."""
+        stats: StatsTube = self._ask(STATS_TUBE, name)
+        return stats
+
+    def stats(self) -> Stats:
+        """Return what the server knows of itself (section 6.4)."""
+        stats: Stats = self._ask(STATS)
+        return stats
+
+    # --- how they are sent ---
+
+    def _call(self, request: Request, tube: str | None = None) -> Any:
+        if tube is not None:
+            USE.encode(tube)  # refused before anything is sent
+        lock = self._lock
+        lock.acquire()
+        try:
+            connection = self._connection
+            # One that has ended was last used at 0.
+            if connection is None or time.monotonic() - connection.used > IDLE:
+                connection = self._ready(request.command)
+            if tube is None or tube == self._tubes.asked:
+                connection.call(request)
+            else:
+                connection.call_in_tube(request, tube, self._tubes.asked)
+            result: Any = request.result
+            if connection.ended or result.error is not None:
+                return self._outcome(connection, result)
+            return result.value
+        finally:
+            lock.release()
+
+    def _ask(self, command: Command, *values: object) -> Any:
+        return self._call(Request(command, command.encode(*values), Result()))
+
+    def _peek(self, command: Command, payload: bytes, tube: str | None = None) -> Job:
+        job: Job = self._call(PeekRequest(command, payload, Result(), self), tube)
+        return job
+
+    def _settle(
+        self,
+        command: Command,
+        job: int | AnyJob,
+        values: tuple[int, ...],
+        keep_priority: bool = False,
+    ) -> None:
+        job_id = job["id"] if isinstance(job, AnyJob) else job
+        payload = command.encode(job_id, *values)
+        with self._lock:
+            origin = job.origin if isinstance(job, AnyJob) else None
+            connection = self._connection
+            if connection is None or time.monotonic() - connection.used > IDLE:
+                if origin is not None and (connection is None or not self._works(connection)):
+                    raise _reservation_lost(command, job_id)
+                connection = self._ready(command)
+            if origin is not None and origin is not connection.pipeline:
+                raise _reservation_lost(command, job_id)
+            result = Result()
+            jobs = connection.pipeline.jobs
+            request: Request = SettleRequest(
+                command, payload, result, job_id, jobs, command is TOUCH
+            )
+            if keep_priority:
+                request = PriorityLookup(job_id, request, *values[1:])
+            connection.call(request)
+            self._outcome(connection, result)
+
+    def _reserve(self, request: ReserveRequest, connection: Connection) -> Connection:
+        """Wait at the server, over as many connections as that takes; return the last."""
+        self._lock.waiting = request.command.verb
+        try:
+            while True:
+                self._hold(request, connection)
+                connection.wait(request)
+                if not request.wanted:
+                    return connection
+                self._note(connection)
+                if self._closed:
+                    request.lost("the client was closed", sent=True)
+                    return connection
+                connection = self._connect_for(request)
+                if not request.wanted:
+                    return connection
+                request.renew(time.monotonic())
+        finally:
+            self._lock.waiting = None
+
+    def _connect_for(self, request: ReserveRequest) -> Connection:
+        """Connect again for a reserve that waits, until its timeout is over."""
+        left = None if request.ends is None else request.ends - time.monotonic()
+        try:
+            return self._connect(None if left is None else max(left, 0.0))
+        except ConnectionLost:
+            request.expire(", and the connection was lost")
+            if self._connection is None:
+                raise
+            return self._connection
+
+    @staticmethod
+    def _hold(request: ReserveRequest, connection: Connection) -> None:
+        request.holder = request.result.holder = connection.pipeline
+
+    def _outcome(self, connection: Connection, result: Any) -> Any:
+        if connection.ended:
+            self._note(connection)
+        if result.error is not None:
+            raise result.error
+        return result.value
+
+    def _note(self, connection: Connection) -> None:
+        """Note why the connection has ended, if it has."""
+        if connection.ended and not self._closed:
+            self._reason = connection.reason
+            log.warning(
+                "lost the connection to %s: %s; connecting again with the next call",
+                self.address,
+                connection.reason,
+            )
+
+    # --- connecting ---
+
+    def _ready(self, command: Command) -> Connection:
+        """Return a connection that works, as far as that can be told without asking."""
+        connection = self._connection
+        if connection is not None and self._works(connection):
+            return connection
+        if self._closed:
+            raise ConnectionLost(
+                f"{command.verb}: no connection to {self.address}: the client was closed",
+                command=command.verb,
+            )
+        try:
+            return self._open()
+        except (OSError, BeanstalkException) as error:
+            self._reason = str(error)
+            raise ConnectionLost(
+                f"{command.verb}: no connection to {self.address}: {self._reason}",
+                command=command.verb,
+            ) from error
+
+    def _works(self, connection: Connection) -> bool:
+        """Return whether the connection seems to work; one that is idle may have ended unseen."""
+        if connection.ended:
+            return False
+        if time.monotonic() - connection.used < IDLE or not connection.stale():
+            return True
+        self._note(connection)
+        return False
+
+    def _connect(self, timeout: float | None) -> Connection:
+        """Try to connect until it works or the seconds are over; raise ConnectionLost then."""
+        connection = self._connection
+        if connection is not None and self._works(connection):
+            return connection
+        begin = time.monotonic()
+        delays = self._timing.delays()
+        next_warning = 0.0
+        while True:
+            try:
+                return self._open()
+            except (OSError, BeanstalkException) as error:
+                self._reason = str(error)
+            now = time.monotonic()
+            left = None if timeout is None else begin + timeout - now
+            if self._closed or (left is not None and left <= 0):
+                within = "" if timeout is None else f" within {timeout:g} s"
+                raise ConnectionLost(f"no connection to {self.address}{within}: {self._reason}")
+            if now >= next_warning:
+                next_warning = now + self._timing.warning_interval
+                log.warning("cannot connect to %s: %s; trying again", self.address, self._reason)
+            delay = next(delays)
+            time.sleep(delay if left is None else min(delay, left))
+
+    def _open(self) -> Connection:
+        """Connect once, and use and watch what the last connection did."""
+        connection = open_connection(self.address, self._ssl_options, self._timing)
+        replay = [
+            (command, command.encode(name), Result()) for command, name in self._tubes.replay()
+        ]
+        if replay:
+            try:
+                connection.call_unit([Request(*each) for each in replay])
+                for _, _, result in replay:
+                    if result.error is not None:
+                        raise result.error
+            except BaseException as error:
+                connection.end(reason_of(error), error)
+                raise
+        self._tubes.asked = self._tubes.using
+        self._connection = connection
+        again, self._once = self._once, True
+        if again:
+            log.info("connected to %s again", self.address)
+            if self._on_reconnect is not None:
+                self._on_reconnect()
+        return connection
+
+    def _forked(self) -> None:
+        """Let go, in a child process, of what belongs to its parent."""
+        self._lock.renew()
+        if self._connection is not None:
+            self._connection.forget()
+            self._connection = None
+
+
+_clients: WeakSet[Client] = WeakSet()
+
+
+def _renew_clients() -> None:
+    for client in list(_clients):
+        client._forked()
+
+
+os.register_at_fork(after_in_child=_renew_clients)
+
+
+def _id(job: int | AnyJob) -> int:
+    return job.id if isinstance(job, AnyJob) else job
+
+
+def _reservation_lost(command: Command, job_id: int) -> ReservationLost:
+    return ReservationLost(
+        f"{command.verb}: job {job_id} was reserved on a connection that is gone; "
+        "the server has given it back to its tube",
+        command=command.verb,
+    )

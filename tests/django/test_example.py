@@ -1,0 +1,186 @@
+"""The project in examples/django, as its manage.py says to run it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
+
+import pytest
+
+from beanstalkt.blocking import Client
+
+from ..support.beanstalkd import Beanstalkd, free_port
+
+EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "django"
+PATIENCE = 60
+"""Seconds; what takes longer does not come."""
+
+
+class Project:
+    """The project with a database of its own."""
+
+    def __init__(self, server: Beanstalkd, folder: Path) -> None:
+        self.server = server
+        self.environment = {
+            **os.environ,
+            "BEANSTALKD_URL": server.url,
+            "DATABASE": str(folder / "db.sqlite3"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        self.environment.pop("DJANGO_SETTINGS_MODULE", None)
+
+    def run(self, *words: str, status: int = 0, **environment: str) -> str:
+        """Run a command of manage.py to its end; return what it printed."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", *words],
+            cwd=EXAMPLE,
+            env={**self.environment, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=PATIENCE,
+        )
+        assert done.returncode == status, done.stdout
+        return done.stdout
+
+    @contextmanager
+    def running(self, *words: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Run a command of manage.py until the end of the block."""
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", *words],
+            cwd=EXAMPLE,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(PATIENCE)
+
+    def ask(self, port: int, path: str, *data: str) -> Any:
+        """Ask the web server, once it is there; return its answer, or the status of a refusal."""
+        url = f"http://127.0.0.1:{port}{path}"
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                with urlopen(url, "&".join(data).encode() or None, PATIENCE) as answer:
+                    return json.load(answer)
+            except HTTPError as error:
+                error.close()
+                return error.code
+            except URLError:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+
+
+@pytest.fixture
+def project(beanstalkd: Beanstalkd, tmp_path: Path) -> Project:
+    project = Project(beanstalkd, tmp_path)
+    project.run("migrate")
+    return project
+
+
+def test_from_the_view_to_the_worker(project: Project, tmp_path: Path) -> None:
+    port = free_port()
+    report = tmp_path / "report.txt"
+    with (
+        project.running("runserver", "--noreload", str(port)),
+        project.running("beanstalkt_work") as worker,
+    ):
+        assert project.ask(port, "/signup", "name=ada", f"report={report}") == {"member": 1}
+        assert project.ask(port, "/signup", "name=bob", "fail=yes") == 409
+        wanted = {"members": [{"name": "ada", "welcomed": True, "letters": 1}]}
+        deadline = time.monotonic() + PATIENCE
+        while project.ask(port, "/members") != wanted or not report.exists():
+            assert worker.poll() is None
+            assert time.monotonic() < deadline
+        assert report.read_text() == "1 members"
+        with Client.from_url(project.server.url) as client:
+            stats = client.stats()
+            while stats["current-jobs-reserved"]:  # the last one is being deleted
+                assert time.monotonic() < deadline
+                stats = client.stats()
+        assert stats["total-jobs"] == stats["cmd-delete"] == 3  # and none for bob
+    assert worker.returncode == 0
+    body = '{"function": "count", "args": ["%s"], "kwargs": {}}' % (tmp_path / "again.txt")
+    with project.running("runserver", "--noreload", str(port)):
+        assert project.ask(port, "/beanstalk_dispatch/dispatcher", body) == {}
+    assert (tmp_path / "again.txt").read_text() == "1 members"
+
+
+def put(project: Project, function: str, *args: str, **kwargs: Any) -> None:
+    with Client.from_url(project.server.url) as client:
+        body = json.dumps({"function": function, "args": args, "kwargs": kwargs})
+        client.put(body, tube="members")
+
+
+def test_only_what_is_in_the_table_is_called(project: Project) -> None:
+    put(project, "os.getcwd")
+    put(project, "task:os.getcwd")
+    put(project, "members.functions.count", "/nowhere")
+    told = project.run("beanstalkt_work", "--burst", "--log-format", "json")
+    assert told.count("there is no function") == 3
+    assert told.count('"action": "bury"') == 3
+
+
+def test_a_task_that_fails_is_buried(project: Project) -> None:
+    said = {"id": "x", "args": [99], "kwargs": {}, "backend": "default", "priority": 0}
+    put(
+        project,
+        "task:members.tasks.welcome",
+        **said,
+        queue_name="members",
+        enqueued_at="2026-01-01T00:00:00+00:00",
+    )
+    told = project.run("beanstalkt_work", "--burst")
+    assert "DoesNotExist" in told
+    assert "state=FAILED" in told
+    with Client.from_url(project.server.url) as client:
+        assert client.stats_tube("members")["current-jobs-buried"] == 1
+
+
+def test_options_beat_the_environment_which_beats_the_settings(project: Project) -> None:
+    check = ("beanstalkt_work", "--burst", "--tube", "letters:3")
+    assert "timeout=30.0" in project.run(*check)
+    assert "timeout=20.0" in project.run(*check, BEANSTALKT_TIMEOUT="20")
+    told = project.run(*check, "--timeout", "10", BEANSTALKT_TIMEOUT="20")
+    assert "timeout=10.0" in told
+    assert "tube=letters workers=3" in told
+    assert "members" not in told.replace("task:members", "")
+
+
+def test_check_says_what_would_run(project: Project) -> None:
+    told = project.run("beanstalkt_work", "--check")
+    assert "tube members: 2 workers" in told
+    assert "tube letters: 1 workers" in told
+    assert "count, task:members.tasks.welcome, task:members.tasks.write_letter" in told
+
+
+def test_the_project_passes_its_checks(project: Project) -> None:
+    assert "no issues" in project.run("check", "--fail-level", "INFO")
+    assert "No changes" in project.run("makemigrations", "--check", "--dry-run")
+
+
+def test_bad_options_end_with_status_2(project: Project) -> None:
+    assert "'soon'" in project.run("beanstalkt_work", "--timeout", "soon", status=2)
+    assert "two words" in project.run("beanstalkt_work", "--tube", "two words", status=2)
+    assert "NAME:WORKERS" in project.run("beanstalkt_work", "--tube", "mail:many", status=1)
+
+
+def test_bad_settings_keep_the_worker_from_starting(project: Project) -> None:
+    told = project.run("beanstalkt_work", status=1, BEANSTALKD_URL="http://there")
+    assert "beanstalkt.E003" in told
+    assert "HINT" in told
