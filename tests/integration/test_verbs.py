@@ -18,11 +18,22 @@ import pytest
 from tornado.ioloop import IOLoop
 
 import beanstalkt
-from beanstalkt import Client, Job
+from beanstalkt import Client, Job, blocking
+from tests.support.both import KINDS
 from tests.support.embedded import AnyServer
 
+To = Callable[[AnyServer], Client]
 
-def to(server: AnyServer) -> Client:
+
+@pytest.fixture(params=KINDS, ids=["async", "blocking"])
+def to(request: pytest.FixtureRequest) -> To:
+    """Makes a client of either kind."""
+    return lambda server: cast(
+        "Client", request.param(server.host, server.port, connect_timeout=10)
+    )
+
+
+def to_async(server: AnyServer) -> Client:
     return Client(server.host, server.port, connect_timeout=10)
 
 
@@ -33,7 +44,7 @@ async def gives_none(awaitable: Awaitable[object]) -> None:
 # --- producing ------------------------------------------------------------------------------
 
 
-async def test_put_gives_the_id_and_the_numbers_arrive(server: AnyServer) -> None:
+async def test_put_gives_the_id_and_the_numbers_arrive(to: To, server: AnyServer) -> None:
     async with to(server) as client:
         assert await client.put(b"one") == 1
         job_id = await client.put(b"two", 7, 8, 9)
@@ -46,7 +57,7 @@ async def test_put_gives_the_id_and_the_numbers_arrive(server: AnyServer) -> Non
         assert (stats["pri"], stats["delay"], stats["ttr"]) == (2**31, 0, 120)
 
 
-async def test_the_limits_of_the_numbers_are_taken(server: AnyServer) -> None:
+async def test_the_limits_of_the_numbers_are_taken(to: To, server: AnyServer) -> None:
     async with to(server) as client:
         top = 2**32 - 1
         job_id = await client.put(b"", top, 10**8, top)
@@ -76,7 +87,9 @@ async def test_the_limits_of_the_numbers_are_taken(server: AnyServer) -> None:
     ],
     ids=range(12),
 )
-async def test_a_body_comes_back_as_bytes(server: AnyServer, given: Any, stored: bytes) -> None:
+async def test_a_body_comes_back_as_bytes(
+    to: To, server: AnyServer, given: Any, stored: bytes
+) -> None:
     async with to(server) as client:
         job_id = await client.put(given)
         for job in (await client.peek(job_id), await client.reserve()):
@@ -85,7 +98,7 @@ async def test_a_body_comes_back_as_bytes(server: AnyServer, given: Any, stored:
 
 
 async def test_a_body_may_change_once_put_has_returned(server: AnyServer) -> None:
-    async with to(server) as client:
+    async with to_async(server) as client:
         body = bytearray(b"before")
         first, put = client.put(b"busy"), client.put(body)
         body[:] = b"behind"
@@ -94,6 +107,7 @@ async def test_a_body_may_change_once_put_has_returned(server: AnyServer) -> Non
 
 
 async def test_a_body_too_big_is_refused_and_the_connection_goes_on(
+    to: To,
     server: AnyServer,
 ) -> None:
     async with to(server) as client:
@@ -107,7 +121,7 @@ async def test_a_body_too_big_is_refused_and_the_connection_goes_on(
         assert (await client.peek(await puts[2])).body == b"z"
 
 
-async def test_a_draining_server_refuses_puts_and_gives_jobs(server: AnyServer) -> None:
+async def test_a_draining_server_refuses_puts_and_gives_jobs(to: To, server: AnyServer) -> None:
     async with to(server) as client:
         await client.put(b"before")
         server.signal(signal.SIGUSR1)
@@ -122,7 +136,7 @@ async def test_a_draining_server_refuses_puts_and_gives_jobs(server: AnyServer) 
         assert (await client.reserve()).body == b"before"
 
 
-async def test_use_and_using(server: AnyServer) -> None:
+async def test_use_and_using(to: To, server: AnyServer) -> None:
     async with to(server) as client:
         assert client.using == "default"
         assert await client.use("a-tube;+/.$_()") == "a-tube;+/.$_()"
@@ -135,7 +149,7 @@ async def test_use_and_using(server: AnyServer) -> None:
 # --- consuming ------------------------------------------------------------------------------
 
 
-async def test_a_job_from_put_to_delete(server: AnyServer) -> None:
+async def test_a_job_from_put_to_delete(to: To, server: AnyServer) -> None:
     async with to(server) as client:
         await client.put(b"A job to work on")
         job = await client.reserve()
@@ -151,7 +165,7 @@ async def test_a_job_from_put_to_delete(server: AnyServer) -> None:
         assert (error.command, error.status, error.values) == ("delete", "NOT_FOUND", ())
 
 
-async def test_the_methods_of_a_job(server: AnyServer) -> None:
+async def test_the_methods_of_a_job(to: To, server: AnyServer) -> None:
     async with to(server) as client:
         await client.put(b"x", 5)
         job = await client.reserve()
@@ -171,7 +185,7 @@ async def test_the_methods_of_a_job(server: AnyServer) -> None:
         await job.delete()
 
 
-async def test_a_job_is_taken_wherever_an_id_is(server: AnyServer) -> None:
+async def test_a_job_is_taken_wherever_an_id_is(to: To, server: AnyServer) -> None:
     async with to(server) as client:
         await client.put(b"x")
         job = await client.peek_ready()
@@ -186,7 +200,7 @@ async def test_a_job_is_taken_wherever_an_id_is(server: AnyServer) -> None:
         await client.delete(job)
 
 
-async def test_a_pickled_job_is_a_bare_one(server: AnyServer) -> None:
+async def test_a_pickled_job_is_a_bare_one(to: To, server: AnyServer) -> None:
     async with to(server) as client:
         await client.put(b"x")
         job = await client.reserve()
@@ -197,7 +211,7 @@ async def test_a_pickled_job_is_a_bare_one(server: AnyServer) -> None:
         await client.delete(copy)
 
 
-async def test_reserve_with_a_timeout(server: AnyServer) -> None:
+async def test_reserve_with_a_timeout(to: To, server: AnyServer) -> None:
     async with to(server) as client:
         for timeout in (0, 1):
             with pytest.raises(beanstalkt.TimedOut) as caught:
@@ -211,7 +225,7 @@ async def test_reserve_with_a_timeout(server: AnyServer) -> None:
         assert (await client.reserve(2**31 - 1)).id == 2
 
 
-async def test_deadline_soon(server: AnyServer) -> None:
+async def test_deadline_soon(to: To, server: AnyServer) -> None:
     async with to(server) as client:
         await client.put(b"x", ttr=1)
         await client.put(b"y")
@@ -225,7 +239,7 @@ async def test_deadline_soon(server: AnyServer) -> None:
         await job.delete()
 
 
-async def test_reserve_job(server: AnyServer) -> None:
+async def test_reserve_job(to: To, server: AnyServer) -> None:
     async with to(server) as client, to(server) as other:
         ready = await client.put(b"ready", tube="elsewhere")
         delayed = await client.put(b"delayed", delay=100)
@@ -242,7 +256,7 @@ async def test_reserve_job(server: AnyServer) -> None:
         await job.delete()
 
 
-async def test_priority_none_keeps_the_present_one(server: AnyServer) -> None:
+async def test_priority_none_keeps_the_present_one(to: To, server: AnyServer) -> None:
     async with to(server) as client:
         for give in ("release", "bury"):
             job_id = await client.put(b"x", 1234)
@@ -260,7 +274,7 @@ async def test_priority_none_keeps_the_present_one(server: AnyServer) -> None:
         assert (await client.peek_buried()).id == job_id
 
 
-async def test_priority_none_of_a_job_that_is_not_ours(server: AnyServer) -> None:
+async def test_priority_none_of_a_job_that_is_not_ours(to: To, server: AnyServer) -> None:
     async with to(server) as client:
         job_id = await client.put(b"x")
         for call, verb in ((client.release, "release"), (client.bury, "bury")):
@@ -271,6 +285,7 @@ async def test_priority_none_of_a_job_that_is_not_ours(server: AnyServer) -> Non
 
 
 async def test_what_is_called_after_priority_none_goes_out_after_it(
+    to: To,
     server: AnyServer,
 ) -> None:
     async with to(server) as client:
@@ -285,7 +300,7 @@ async def test_what_is_called_after_priority_none_goes_out_after_it(
         assert (await client.stats_job(job))["pri"] == 9
 
 
-async def test_the_ttr_runs_out(server: AnyServer) -> None:
+async def test_the_ttr_runs_out(to: To, server: AnyServer) -> None:
     async with to(server) as client, to(server) as other:
         await client.put(b"x", ttr=1)
         job = await client.reserve()
@@ -302,7 +317,7 @@ async def test_the_ttr_runs_out(server: AnyServer) -> None:
         assert (await taken.stats())["timeouts"] == 1
 
 
-async def test_watch_and_ignore(server: AnyServer) -> None:
+async def test_watch_and_ignore(to: To, server: AnyServer) -> None:
     async with to(server) as client:
         assert client.watching == {"default"}
         assert await client.watch("a") == 2
@@ -319,7 +334,7 @@ async def test_watch_and_ignore(server: AnyServer) -> None:
         assert (await client.reserve()).id == job_id
 
 
-async def test_jobs_yields_until_none_comes(server: AnyServer) -> None:
+async def test_jobs_yields_until_none_comes(to: To, server: AnyServer) -> None:
     async with to(server) as client:
         ids = await client.put_many(str(number) for number in range(5))
         found: list[int] = []
@@ -330,7 +345,7 @@ async def test_jobs_yields_until_none_comes(server: AnyServer) -> None:
         assert found == ids
 
 
-async def test_jobs_goes_on_after_deadline_soon(server: AnyServer) -> None:
+async def test_jobs_goes_on_after_deadline_soon(to: To, server: AnyServer) -> None:
     async with to(server) as client:
         await client.put(b"x", ttr=1)
         held = await client.reserve()
@@ -340,7 +355,7 @@ async def test_jobs_goes_on_after_deadline_soon(server: AnyServer) -> None:
             break
 
 
-async def test_jobs_ends_when_the_client_is_closed(server: AnyServer) -> None:
+async def test_jobs_ends_when_the_client_is_closed(to: To, server: AnyServer) -> None:
     client = to(server)
     await client.connect()
 
@@ -358,7 +373,7 @@ async def test_jobs_ends_when_the_client_is_closed(server: AnyServer) -> None:
 # --- looking and moving ---------------------------------------------------------------------
 
 
-async def test_the_peeks(server: AnyServer) -> None:
+async def test_the_peeks(to: To, server: AnyServer) -> None:
     async with to(server) as client:
         for verb in (client.peek_ready, client.peek_delayed, client.peek_buried):
             with pytest.raises(beanstalkt.NotFound):
@@ -380,7 +395,7 @@ async def test_the_peeks(server: AnyServer) -> None:
             await client.peek(ready)
 
 
-async def test_the_kicks(server: AnyServer) -> None:
+async def test_the_kicks(to: To, server: AnyServer) -> None:
     async with to(server) as client:
         await client.put_many([b"x"] * 4, delay=100)
         await client.put(b"y", 0)
@@ -396,7 +411,7 @@ async def test_the_kicks(server: AnyServer) -> None:
         assert (await client.stats_job(job))["kicks"] == 1
 
 
-async def test_the_lists_and_pause(server: AnyServer) -> None:
+async def test_the_lists_and_pause(to: To, server: AnyServer) -> None:
     async with to(server) as client:
         names = ["007", "1.5", "null", "yes", "1_000", "2020-01-01"]
         for name in names:
@@ -416,7 +431,7 @@ async def test_the_lists_and_pause(server: AnyServer) -> None:
             await client.pause_tube("missing", 1)
 
 
-async def test_the_statistics(server: AnyServer) -> None:
+async def test_the_statistics(to: To, server: AnyServer) -> None:
     async with to(server) as client:
         await client.put(b"x", 3)
         stats = await client.stats()
@@ -445,7 +460,7 @@ async def test_the_statistics(server: AnyServer) -> None:
 # --- tube= ----------------------------------------------------------------------------------
 
 
-async def test_tube_is_for_one_command(server: AnyServer) -> None:
+async def test_tube_is_for_one_command(to: To, server: AnyServer) -> None:
     async with to(server) as client:
         await client.use("mine")
         there = await client.put(b"there", tube="theirs")
@@ -467,7 +482,7 @@ async def test_tube_is_for_one_command(server: AnyServer) -> None:
         assert client.using == "mine" == await client.list_tube_used()
 
 
-async def test_tube_after_a_refused_command_is_still_ours(server: AnyServer) -> None:
+async def test_tube_after_a_refused_command_is_still_ours(to: To, server: AnyServer) -> None:
     async with to(server) as client:
         with pytest.raises(beanstalkt.NotFound):
             await client.peek_ready(tube="a")
@@ -476,7 +491,7 @@ async def test_tube_after_a_refused_command_is_still_ours(server: AnyServer) -> 
         assert await client.list_tube_used() == "default" == client.using
 
 
-async def test_use_and_tube_in_one_turn(server: AnyServer) -> None:
+async def test_use_and_tube_in_one_turn(to: To, server: AnyServer) -> None:
     async with to(server) as client:
         use_a = client.use("a")
         puts = [client.put(b"1"), client.put(b"2", tube="b"), client.put(b"3", tube="a")]
@@ -488,6 +503,7 @@ async def test_use_and_tube_in_one_turn(server: AnyServer) -> None:
 
 
 async def test_put_many_goes_to_the_tube_that_was_used_when_it_was_called(
+    to: To,
     server: AnyServer,
 ) -> None:
     async with to(server) as client:
@@ -502,7 +518,7 @@ async def test_put_many_goes_to_the_tube_that_was_used_when_it_was_called(
 # --- put_many -------------------------------------------------------------------------------
 
 
-async def test_put_many_gives_the_ids_in_order(server: AnyServer) -> None:
+async def test_put_many_gives_the_ids_in_order(to: To, server: AnyServer) -> None:
     async with to(server) as client:
         assert await client.put_many([]) == []
         assert await client.put_many(iter(["a"])) == [1]
@@ -517,10 +533,12 @@ async def test_put_many_gives_the_ids_in_order(server: AnyServer) -> None:
 
 
 @pytest.mark.parametrize("bodies", [b"abc", "abc", bytearray(b"x"), 5, None])
-async def test_put_many_takes_an_iterable_of_bodies(server: AnyServer, bodies: Any) -> None:
+async def test_put_many_takes_an_iterable_of_bodies(
+    to: To, server: AnyServer, bodies: Any
+) -> None:
     async with to(server) as client:
         with pytest.raises(beanstalkt.InvalidArgument):
-            client.put_many(bodies)
+            getattr(client, "blocking", client).put_many(bodies)
         assert (await client.stats())["cmd-put"] == 0
 
 
@@ -535,7 +553,7 @@ async def called(start: Callable[[Callable[[Any], None]], object]) -> Any:
 
 
 async def test_every_verb_takes_its_callback_last(server: AnyServer) -> None:
-    async with to(server) as c:
+    async with to_async(server) as c:
         assert await called(lambda cb: c.put(b"x", 1, 0, 100, cb)) == 1
         assert await called(lambda cb: c.put_many([b"y"], 2, 0, 100, cb)) == [2]
         assert await called(lambda cb: c.use("default", cb)) == "default"
@@ -570,7 +588,7 @@ async def test_every_verb_takes_its_callback_last(server: AnyServer) -> None:
 
 
 async def test_an_error_comes_to_the_callback_as_a_value(server: AnyServer) -> None:
-    client = to(server)
+    client = to_async(server)
     assert isinstance(await called(lambda cb: client.put(b"", callback=cb)), OSError)
     assert isinstance(await called(lambda cb: client.reserve(callback=cb)), OSError)
     async with client:
@@ -598,7 +616,7 @@ async def test_a_callback_that_raises_is_reported_and_breaks_nothing(
     async def bad_later(value: object) -> None:
         raise ZeroDivisionError(value)
 
-    client = to(server)
+    client = to_async(server)
     await client.connect(bad)
     puts = [client.put(b"x", callback=bad), client.put(b"y", callback=bad_later)]
     assert await asyncio.gather(*puts) == [1, 2]
@@ -608,7 +626,7 @@ async def test_a_callback_that_raises_is_reported_and_breaks_nothing(
 
 
 async def test_an_async_callback_is_run(server: AnyServer) -> None:
-    async with to(server) as client:
+    async with to_async(server) as client:
         seen: asyncio.Future[Job] = asyncio.get_running_loop().create_future()
 
         async def look(job_id: int) -> None:
@@ -619,7 +637,7 @@ async def test_an_async_callback_is_run(server: AnyServer) -> None:
 
 
 async def test_a_callback_may_return_anything(server: AnyServer) -> None:
-    async with to(server) as client:
+    async with to_async(server) as client:
         for value in (5, "text", [], [1], {}, {"a": 1}, Job(1, b""), object()):
             client.put(b"x", callback=lambda _, value=value: value)
         client.put(b"x", callback=lambda _: client.put(b"y"))
@@ -627,7 +645,7 @@ async def test_a_callback_may_return_anything(server: AnyServer) -> None:
 
 
 async def test_the_callbacks_of_connect_and_close_get_nothing(server: AnyServer) -> None:
-    client = to(server)
+    client = to_async(server)
     for verb in (client.connect, client.connect, client.close, client.close):
         done: asyncio.Future[tuple[object, ...]] = asyncio.get_running_loop().create_future()
         verb(lambda *values, done=done: done.set_result(values))
@@ -636,7 +654,7 @@ async def test_the_callbacks_of_connect_and_close_get_nothing(server: AnyServer)
 
 
 def test_callbacks_may_be_given_before_the_loop_runs(server: AnyServer, io_loop: IOLoop) -> None:
-    client = to(server)
+    client = to_async(server)
     seen: list[object] = []
 
     def connected() -> None:
@@ -782,11 +800,12 @@ def refused(client: Client) -> Iterator[Call]:
 
 
 async def test_bad_arguments_are_refused_by_the_call_and_take_no_place(
+    to: To,
     server: AnyServer,
 ) -> None:
     async with to(server) as client:
         first = client.put(b"first")  # the connection is not idle meanwhile
-        for call, args, options in refused(client):
+        for call, args, options in refused(getattr(client, "blocking", client)):
             with pytest.raises(beanstalkt.InvalidArgument):
                 pytest.fail(f"{args} {options} was taken: {call(*args, **options)!r}")
         assert (await first, await client.put(b"next")) == (1, 2)
@@ -798,12 +817,12 @@ async def test_bad_arguments_are_refused_by_the_call_and_take_no_place(
 
 
 def test_bad_arguments_are_refused_without_a_connection_too(io_loop: IOLoop) -> None:
-    for call, args, options in refused(Client()):
+    for call, args, options in [*refused(Client()), *refused(cast("Client", blocking.Client()))]:
         with pytest.raises(beanstalkt.InvalidArgument):
             call(*args, **options)
 
 
-async def test_a_bad_timeout_of_jobs_is_refused(server: AnyServer) -> None:
+async def test_a_bad_timeout_of_jobs_is_refused(to: To, server: AnyServer) -> None:
     async with to(server) as client:
         for bad in (-1, 1.0, True):
             with pytest.raises(beanstalkt.InvalidArgument):
@@ -811,7 +830,7 @@ async def test_a_bad_timeout_of_jobs_is_refused(server: AnyServer) -> None:
                     pass
 
 
-async def test_an_int_of_another_class_is_an_int(server: AnyServer) -> None:
+async def test_an_int_of_another_class_is_an_int(to: To, server: AnyServer) -> None:
     class Urgency(enum.IntEnum):
         HIGH = 3
 
@@ -821,7 +840,7 @@ async def test_an_int_of_another_class_is_an_int(server: AnyServer) -> None:
 
 
 @pytest.mark.parametrize("text", ["é" * 40_000, "x" * 65_536])
-async def test_the_size_is_that_of_the_bytes(server: AnyServer, text: str) -> None:
+async def test_the_size_is_that_of_the_bytes(to: To, server: AnyServer, text: str) -> None:
     async with to(server) as client:
         with pytest.raises(beanstalkt.JobTooBig):
             await client.put(text)
@@ -850,7 +869,7 @@ async def test_a_unix_socket(tmp_path: Path) -> None:
         process.wait(10)
 
 
-async def test_async_with_closes_after_an_error(server: AnyServer) -> None:
+async def test_async_with_closes_after_an_error(to: To, server: AnyServer) -> None:
     client = to(server)
     with pytest.raises(ZeroDivisionError):
         async with client:
@@ -863,7 +882,7 @@ async def test_async_with_closes_after_an_error(server: AnyServer) -> None:
 
 
 async def test_a_client_that_is_not_connected_fails_each_command(server: AnyServer) -> None:
-    client = to(server)
+    client = to_async(server)
     assert client.closed()
     calls: list[Call] = [
         (client.put, (b"x",), {}),

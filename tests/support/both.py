@@ -1,0 +1,93 @@
+"""The blocking client with the face of the asynchronous one, so that tests may run with either."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from types import TracebackType
+from typing import Any
+
+from beanstalkt import Client, Job, blocking
+
+KINDS: list[Any] = [Client]
+
+
+class InThread:
+    """Makes each call of a blocking client in the one thread of its own, in order.
+
+    What it returns is a Future, as of the other client. Its jobs come back to it.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        face = self
+
+        class Behind(blocking.Client):
+            # Not a property of the face's own: a job must lead to the calls in the thread.
+            @staticmethod
+            def job_type(job_id: int, body: bytes, _: Any, origin: object) -> Any:  # type: ignore[override]
+                return Job(job_id, body, face, origin)  # type: ignore[arg-type]
+
+        self.blocking = Behind(*arguments, **options)
+        self._thread: ThreadPoolExecutor | None = None
+
+    @classmethod
+    def from_url(cls, url: str, **options: Any) -> InThread:
+        made = cls()
+        made.blocking = type(made.blocking).from_url(url, **options)
+        return made
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.blocking, name)
+        if not inspect.ismethod(found) or name in ("closed", "set_reconnect_callback"):
+            return found
+        return partial(self._call, found)
+
+    def _call(self, verb: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        if arguments[-1:] == (None,) and verb.__name__ in ("delete", "touch", "stats_job"):
+            arguments = arguments[:-1]  # the callback that a job passes on
+        elif verb.__name__ in ("release", "bury") and isinstance(arguments[0], Job):
+            arguments = arguments[: {"release": 3, "bury": 2}[verb.__name__]]
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, "blocking client")
+        loop = asyncio.get_running_loop()
+        call = partial(verb, *arguments, **options)
+        future = asyncio.ensure_future(loop.run_in_executor(self._thread, call))
+        future.add_done_callback(lambda future: future.cancelled() or future.exception())
+        return future
+
+    def jobs(self, timeout: int | None = None) -> AsyncIterator[Job]:
+        return self._jobs(timeout)
+
+    async def _jobs(self, timeout: int | None) -> AsyncIterator[Job]:
+        jobs: Any = self.blocking.jobs(timeout)
+        while (job := await self._call(next, jobs, None)) is not None:
+            yield job
+
+    async def close(self) -> None:
+        """Close it from another thread than the one that may wait, and end that one."""
+        await asyncio.to_thread(self.blocking.close)
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            await asyncio.to_thread(thread.shutdown)
+
+    async def back(self) -> None:
+        """Connect again, which it does not do by itself."""
+        await self.connect()
+
+    async def __aenter__(self) -> InThread:
+        await self.connect()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+
+KINDS.append(InThread)
