@@ -296,6 +296,13 @@ class Client:
                 home,
             )
             self._note(connection)
+        if connection.ended and not puts.exhausted:
+            # It ended between two chunks, when no put was under way that could have been told.
+            puts.fail(
+                ConnectionLost(
+                    f"put: the connection was lost: {connection.reason}", command="put"
+                )
+            )
         error = puts.failure()
         if error is not None:
             raise error

@@ -32,6 +32,7 @@ class InThread:
 
         self.blocking = Behind(*arguments, **options)
         self._thread: ThreadPoolExecutor | None = None
+        self._calls: set[asyncio.Future[Any]] = set()
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> InThread:
@@ -55,6 +56,8 @@ class InThread:
         loop = asyncio.get_running_loop()
         call = partial(verb, *arguments, **options)
         future = asyncio.ensure_future(loop.run_in_executor(self._thread, call))
+        self._calls.add(future)
+        future.add_done_callback(self._calls.discard)
         future.add_done_callback(lambda future: future.cancelled() or future.exception())
         return future
 
@@ -74,8 +77,12 @@ class InThread:
             await asyncio.to_thread(thread.shutdown)
 
     async def back(self) -> None:
-        """Connect again, which it does not do by itself."""
-        await self.connect()
+        """Wait until it is connected again, as it is only by a call: one that waits, or this."""
+        while self.closed():
+            if self._calls:
+                await asyncio.sleep(0.001)
+            else:
+                await self.connect()
 
     async def __aenter__(self) -> InThread:
         await self.connect()
