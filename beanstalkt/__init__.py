@@ -5,7 +5,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .client.client import Client
 from .errors import (
     BadFormat,
     BeanstalkException,
@@ -30,6 +29,7 @@ from .job import DEFAULT_PRIORITY, DEFAULT_TTR, Job
 from .protocol.stats import Stats, StatsJob, StatsTube
 
 if TYPE_CHECKING:
+    from .client.client import Client
     from .dispatch import SafeTask
     from .worker import Reject, Retry, Worker
 
@@ -65,11 +65,23 @@ __all__ = [
     "Worker",
 ]
 
-# A program that only puts jobs does not pay for the worker.
-_LATE = {"Reject": "worker", "Retry": "worker", "SafeTask": "dispatch", "Worker": "worker"}
+# A program pays only for what it uses: neither for the worker where it only puts jobs, nor for
+# Tornado where it uses the blocking client.
+_LATE = {
+    "Client": "client.client",
+    "Reject": "worker",
+    "Retry": "worker",
+    "SafeTask": "dispatch",
+    "Worker": "worker",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name not in _LATE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_LATE[name]}", __name__), name)
+    found = globals()[name] = getattr(import_module(f".{_LATE[name]}", __name__), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

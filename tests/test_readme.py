@@ -60,6 +60,7 @@ def at(server: Beanstalkd, text: str) -> str:
     return (
         text.replace("localhost:11300", f"127.0.0.1:{server.port}")
         .replace('"localhost", 11300', f'"127.0.0.1", {server.port}')
+        .replace('"127.0.0.1", 11300', f'"127.0.0.1", {server.port}')
         .replace("Client()", f'Client("127.0.0.1", {server.port})')
     )
 

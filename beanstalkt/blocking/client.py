@@ -299,9 +299,7 @@ class Client:
         if connection.ended and not puts.exhausted:
             # It ended between two chunks, when no put was under way that could have been told.
             puts.fail(
-                ConnectionLost(
-                    f"put: the connection was lost: {connection.reason}", command="put"
-                )
+                ConnectionLost(f"put: the connection was lost: {connection.reason}", command="put")
             )
         error = puts.failure()
         if error is not None:
@@ -586,6 +584,9 @@ class Client:
             if not connection.ended or not request.wanted:
                 return connection
             self._note(connection)
+            if self._closing.is_set():
+                request.lost("the client was closed", sent=True)
+                return connection
             connection = self._connect_for(request, connection)
             if not request.wanted:
                 return connection
@@ -595,15 +596,16 @@ class Client:
 
     def _connect_for(self, request: ReserveRequest, lost: Connection) -> Connection:
         """Connect again for a reserve that waits; settle it if that fails until its timeout."""
-        left = None if request.ends is None else max(request.ends - monotonic(), 0.0)
+        left = None if request.ends is None else request.ends - monotonic()
         try:
-            if not self._closing.is_set():
+            if left is None or left > 0:
                 return self._connect(left)
-        except ConnectionLost as error:
-            if not self._closing.is_set():
-                request.expire(f", and the connection was lost: {error}")
-        if request.wanted:
+        except ConnectionLost:
+            pass
+        if self._closing.is_set():
             request.lost("the client was closed", sent=True)
+        else:
+            request.expire(f", and the connection was lost: {self._reason}")
         return lost
 
     def _outcome(self, connection: Connection, result: Any) -> Any:
@@ -687,9 +689,11 @@ class Client:
                 return self._open()
             except (OSError, BeanstalkException) as error:
                 self._reason = str(error)
+            if self._closing.is_set():
+                raise ConnectionLost(f"no connection to {self.address}: the client was closed")
             now = monotonic()
             left = None if timeout is None else begin + timeout - now
-            if self._closing.is_set() or (left is not None and left <= 0):
+            if left is not None and left <= 0:
                 within = "" if timeout is None else f" within {timeout:g} s"
                 raise ConnectionLost(f"no connection to {self.address}{within}: {self._reason}")
             if now >= next_warning:

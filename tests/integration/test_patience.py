@@ -15,15 +15,34 @@ from beanstalkt.client.timing import Timing
 from tests.support.embedded import AnyServer
 
 from ..support.beanstalkd import Beanstalkd
+from ..support.both import KINDS, InThread
 from ..support.peer import Line, Peer
 from ..support.proxy import Proxy, nothing_left, until
 
 PATIENCE = 0.2  # seconds
 
 
-def client_of(server: AnyServer | Peer | Proxy, **options: Any) -> Client:
+Kind = Callable[..., Client]
+
+
+@pytest.fixture(params=KINDS, ids=["async", "blocking"])
+def kind(request: pytest.FixtureRequest) -> Kind:
+    """The class of the client: of either kind."""
+    found: Kind = request.param
+    return found
+
+
+def client_of(server: AnyServer | Peer | Proxy, kind: Kind = Client, **options: Any) -> Client:
     options = {"reconnect_delay": 0.02, "response_timeout": PATIENCE, **options}
-    return Client(server.host, server.port, **options)
+    return kind(server.host, server.port, **options)
+
+
+async def back(client: Client) -> None:
+    """Wait until it is connected again, which the blocking one is only when it is told to."""
+    if isinstance(client, InThread):
+        await client.back()
+    else:
+        await until(lambda: not client.closed())
 
 
 VERBS: list[Callable[[Client], Awaitable[Any]]] = [
@@ -37,10 +56,10 @@ VERBS: list[Callable[[Client], Awaitable[Any]]] = [
 ]
 
 
-async def test_a_frozen_server_is_noticed(apart: Beanstalkd) -> None:
-    async with nothing_left(), client_of(apart) as client:
+async def test_a_frozen_server_is_noticed(kind: Kind, apart: Beanstalkd) -> None:
+    async with nothing_left(), client_of(apart, kind) as client:
         for verb in VERBS:
-            await until(lambda: not client.closed())
+            await back(client)
             apart.freeze()
             begin = time.monotonic()
             with pytest.raises(ConnectionLost, match="within") as error:
@@ -48,11 +67,11 @@ async def test_a_frozen_server_is_noticed(apart: Beanstalkd) -> None:
             assert time.monotonic() - begin > 0.9 * PATIENCE
             assert error.value.sent
             apart.thaw()
-        await until(lambda: not client.closed())
+        await back(client)
         await client.put(b"job")
 
 
-async def test_a_peer_that_drips_is_noticed() -> None:
+async def test_a_peer_that_drips_is_noticed(kind: Kind) -> None:
     async def script(line: Line) -> None:
         await line.command()
         line.send(b"OK 100000\r\n")
@@ -60,7 +79,7 @@ async def test_a_peer_that_drips_is_noticed() -> None:
             line.send(b"-")
             await asyncio.sleep(PATIENCE / 20)
 
-    async with Peer(script) as peer, client_of(peer) as client:
+    async with Peer(script) as peer, client_of(peer, kind) as client:
         with pytest.raises(ConnectionLost, match="within"):
             await asyncio.wait_for(client.stats(), 10)
 
@@ -79,23 +98,25 @@ async def test_it_counts_only_while_a_place_is_the_oldest() -> None:
         assert len(peer.lines) == 1
 
 
-async def test_an_idle_connection_is_left_alone(server: AnyServer) -> None:
-    async with Proxy(server.host, server.port) as proxy, client_of(proxy) as client:
+async def test_an_idle_connection_is_left_alone(kind: Kind, server: AnyServer) -> None:
+    async with Proxy(server.host, server.port) as proxy, client_of(proxy, kind) as client:
         await client.put(b"job")
         await asyncio.sleep(3 * PATIENCE)
         await client.put(b"job")
         assert proxy.accepted == 1
 
 
-async def test_a_reserve_may_take_its_own_timeout_besides(server: AnyServer) -> None:
-    async with Proxy(server.host, server.port) as proxy, client_of(proxy) as client:
+async def test_a_reserve_may_take_its_own_timeout_besides(kind: Kind, server: AnyServer) -> None:
+    async with Proxy(server.host, server.port) as proxy, client_of(proxy, kind) as client:
         with pytest.raises(TimedOut, match="TIMED_OUT"):
             await client.reserve(1)
         assert proxy.accepted == 1
 
 
-async def test_a_reserve_that_nobody_answers_after_its_timeout(server: AnyServer) -> None:
-    async with Proxy(server.host, server.port) as proxy, client_of(proxy) as client:
+async def test_a_reserve_that_nobody_answers_after_its_timeout(
+    kind: Kind, server: AnyServer
+) -> None:
+    async with Proxy(server.host, server.port) as proxy, client_of(proxy, kind) as client:
         begin = time.monotonic()
         reserve = client.reserve(1)
         await until(lambda: proxy.up.passed)
@@ -104,7 +125,7 @@ async def test_a_reserve_that_nobody_answers_after_its_timeout(server: AnyServer
             await reserve
         assert time.monotonic() - begin > 0.9 * (1 + PATIENCE)
         proxy.down.open.set()
-        await until(lambda: not client.closed())
+        await back(client)
         await client.put(b"job")
         assert proxy.accepted == 2
 
@@ -241,7 +262,7 @@ async def test_while_a_long_body_goes_out_nothing_is_late(ahead: bool) -> None:
         assert len(peer.lines) == 1
 
 
-async def test_while_a_long_body_comes_in_nothing_is_late() -> None:
+async def test_while_a_long_body_comes_in_nothing_is_late(kind: Kind) -> None:
     async def script(line: Line) -> None:
         await line.expect(b"peek 1")
         line.send(b"FOUND 1 %d\r\n" % len(BODY))
@@ -251,7 +272,7 @@ async def test_while_a_long_body_comes_in_nothing_is_late() -> None:
         line.send(b"\r\n")
         await line.end()
 
-    async with Peer(script) as peer, client_of(peer) as client:
+    async with Peer(script) as peer, client_of(peer, kind) as client:
         assert (await asyncio.wait_for(client.peek(1), 20)).body == BODY
         assert len(peer.lines) == 1
 

@@ -27,7 +27,7 @@ class InThread:
         class Behind(blocking.Client):
             # Not a property of the face's own: a job must lead to the calls in the thread.
             @staticmethod
-            def job_type(job_id: int, body: bytes, _: Any, origin: object) -> Any:  # type: ignore[override]
+            def job_type(job_id: int, body: bytes, _: Any, origin: object) -> Any:
                 return Job(job_id, body, face, origin)  # type: ignore[arg-type]
 
         self.blocking = Behind(*arguments, **options)
