@@ -560,11 +560,7 @@ class Client:
             result.holder = connection.pipeline
             request = kind(command, payload, result, self, timeout)
             if request.blocks:
-                lock.waiting = command.verb
-                try:
-                    connection = self._wait(request, connection)
-                finally:
-                    lock.waiting = None
+                connection = self._wait(request, connection)
             else:
                 connection.call(request)
             if connection.ended or result.error is not None:
@@ -574,25 +570,30 @@ class Client:
 
     def _wait(self, request: ReserveRequest, connection: Connection) -> Connection:
         """Wait at the server, over as many connections as that takes; return the last."""
+        lock = self._lock
         deadline = math.inf
         if request.timeout is not None:
             now = monotonic()
             request.begin(now)
             deadline = now + request.timeout + self._timing.response_timeout
-        while True:
-            connection.call(request, deadline)
-            if not connection.ended or not request.wanted:
-                return connection
-            self._note(connection)
-            if self._closing.is_set():
-                request.lost("the client was closed", sent=True)
-                return connection
-            connection = self._connect_for(request, connection)
-            if not request.wanted:
-                return connection
-            request.move_to(connection.pipeline, monotonic())
-            if self._closing.is_set():
-                connection.close()
+        try:
+            lock.waiting = request.command.verb
+            while True:
+                connection.call(request, deadline)
+                if not connection.ended or not request.wanted:
+                    return connection
+                self._note(connection)
+                if self._closing.is_set():
+                    request.lost("the client was closed", sent=True)
+                    return connection
+                connection = self._connect_for(request, connection)
+                if not request.wanted:
+                    return connection
+                request.move_to(connection.pipeline, monotonic())
+                if self._closing.is_set():
+                    connection.close()
+        finally:
+            lock.waiting = None
 
     def _connect_for(self, request: ReserveRequest, lost: Connection) -> Connection:
         """Connect again for a reserve that waits; settle it if that fails until its timeout."""

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 from beanstalkt import Client, Job, blocking
 
@@ -22,13 +22,12 @@ class InThread:
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        face = self
+        def make_job(job_id: int, body: bytes, _: object, origin: object) -> Job:
+            # Its methods lead to the calls in the thread.
+            return Job(job_id, body, cast("Any", self), origin)
 
         class Behind(blocking.Client):
-            # Not a property of the face's own: a job must lead to the calls in the thread.
-            @staticmethod
-            def job_type(job_id: int, body: bytes, _: Any, origin: object) -> Any:
-                return Job(job_id, body, face, origin)  # type: ignore[arg-type]
+            job_type: Any = staticmethod(make_job)
 
         self.blocking = Behind(*arguments, **options)
         self._thread: ThreadPoolExecutor | None = None
