@@ -24,7 +24,6 @@ from ..client.requests import (
     ReserveJobRequest,
     ReserveNowRequest,
     ReserveRequest,
-    SettleRequest,
 )
 from ..client.sockets import reason_of
 from ..client.timing import YEAR, Timing
@@ -70,6 +69,7 @@ from ..protocol.stats import Stats, StatsJob, StatsTube
 from .connection import NEVER, Connection, Result, open_connection
 from .job import Job
 from .lock import CallLock
+from .requests import BlockingReserve, BlockingSettle, PlainRequest
 
 log = logging.getLogger("beanstalkt")
 
@@ -258,7 +258,7 @@ class Client:
         Raises JobTooBig, Draining, OutOfMemory, Buried (with ``.job_id``).
         """
         payload = encode_put(priority, delay, ttr, body)
-        return int(self._call(Request(PUT, payload, Result()), tube))
+        return int(self._call(PlainRequest(PUT, payload, Result()), tube))
 
     def put_many(
         self,
@@ -332,7 +332,7 @@ class Client:
             command, payload = RESERVE, RESERVE.form
         else:
             command, payload = RESERVE_WITH_TIMEOUT, RESERVE_WITH_TIMEOUT.encode(timeout)
-        kind = ReserveNowRequest if timeout == 0 else ReserveRequest
+        kind = ReserveNowRequest if timeout == 0 else BlockingReserve
         return self._reserve(kind, command, payload, timeout)
 
     def reserve_job(self, job_id: int | AnyJob) -> Job:
@@ -444,7 +444,7 @@ class Client:
 
         Buried ones if there is any, else delayed ones; of the tube in use, or of `tube`.
         """
-        return int(self._call(Request(KICK, KICK.encode(bound), Result()), tube))
+        return int(self._call(PlainRequest(KICK, KICK.encode(bound), Result()), tube))
 
     def kick_job(self, job_id: int | AnyJob) -> None:
         """Make a buried or delayed job ready (section 5.3). Raises NotFound."""
@@ -508,7 +508,7 @@ class Client:
             return result.value
 
     def _ask(self, command: Command, *values: object) -> Any:
-        return self._call(Request(command, command.encode(*values), Result()))
+        return self._call(PlainRequest(command, command.encode(*values), Result()))
 
     def _peek(self, command: Command, payload: bytes, tube: str | None = None) -> Job:
         job: Job = self._call(PeekRequest(command, payload, Result(), self), tube)
@@ -533,7 +533,7 @@ class Client:
             if origin is not None and origin is not connection.pipeline:
                 raise _reservation_lost(command, job_id)
             result = Result()
-            request: Request = SettleRequest(
+            request: Request = BlockingSettle(
                 command, payload, result, job_id, connection.pipeline.jobs, command is TOUCH
             )
             if keep_priority:

@@ -44,19 +44,20 @@ class Result:
     error: BaseException | None = None
     #: the connection that a reserve is on
     holder: Holder | None = None
-    _settled = False
+    #: whether it has been settled
+    settled = False
 
     def done(self) -> bool:
         """Return whether it has been settled."""
-        return self._settled
+        return self.settled
 
     def set_result(self, result: Any, /) -> None:
         """Settle it with the result of the command."""
-        self._settled, self.value = True, result
+        self.settled, self.value = True, result
 
     def set_exception(self, exception: BaseException, /) -> None:
         """Settle it with the error of the command."""
-        self._settled, self.error = True, exception
+        self.settled, self.error = True, exception
 
 
 class Connection:

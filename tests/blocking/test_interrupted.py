@@ -91,7 +91,7 @@ def lose(client: Client, put: Callable[..., int]) -> None:
     "modules",
     [
         ("blocking/client", "blocking/lock"),
-        ("blocking/connection",),
+        ("blocking/connection", "blocking/requests"),
         ("client/pipeline", "client/requests", "client/puts", "client/tubes"),
     ],
     ids=" ".join,
