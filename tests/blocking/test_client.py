@@ -611,7 +611,7 @@ def test_a_big_body_both_ways() -> None:
         server.stop()
 
 
-def test_a_million_puts_in_bounded_memory(beanstalkd: Beanstalkd) -> None:
+def test_many_puts_in_bounded_memory(beanstalkd: Beanstalkd) -> None:
     count = 100_000
     with client_of(beanstalkd) as client:
         tracemalloc.start()
