@@ -10,7 +10,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .client.client import Client
 from .errors import (
     BadFormat,
     BeanstalkException,
@@ -35,9 +34,11 @@ from .job import DEFAULT_PRIORITY, DEFAULT_TTR, Job
 from .protocol.stats import Stats, StatsJob, StatsTube
 
 if TYPE_CHECKING:
+    from . import blocking as blocking
     from . import dispatch as dispatch
     from . import server as server
     from . import worker as worker
+    from .client.client import Client
     from .dispatch import SafeTask
     from .worker import Reject, Retry, Worker, WorkerJob
 
@@ -77,8 +78,11 @@ __all__ = [
     "WorkerJob",
 ]
 
+# A program pays only for what it uses: neither for the worker where it only puts jobs, nor for
+# Tornado where it uses the blocking client.
 #: the names that are looked up when they are first used, and the module that each comes from
 _LATE = {
+    "Client": "client.client",
     "Reject": "worker",
     "Retry": "worker",
     "SafeTask": "dispatch",
@@ -86,7 +90,7 @@ _LATE = {
     "WorkerJob": "worker",
 }
 #: the modules that are imported when they are first used
-_LATE_MODULES = ("dispatch", "server", "worker")
+_LATE_MODULES = ("blocking", "dispatch", "server", "worker")
 
 if not TYPE_CHECKING:  # to a type checker, any name would exist
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from . import (
     bare,
+    blocking,
     client,
     embedded,  # noqa: F401 - declares figures
     functions,  # noqa: F401 - declares figures
@@ -42,6 +43,26 @@ at_least(
     1.0,
     "reserve + delete one after another, against aiostalk",
     rate(client.reserve_delete, peers.aiostalk_reserve_delete),
+)
+at_least(
+    1.0,
+    "put one after another by the blocking client, against greenstalk",
+    rate(blocking.put, peers.greenstalk_put),
+)
+at_least(
+    1.0,
+    "reserve + delete by the blocking client, against greenstalk",
+    rate(blocking.reserve_delete, peers.greenstalk_reserve_delete),
+)
+at_least(
+    0.90,
+    "put_many of the blocking client, against the bare socket that reads once a millisecond",
+    rate(blocking.put_many, bare.put_napping),
+)
+at_least(
+    1.0,
+    "64 KiB by the blocking client, against greenstalk",
+    rate(blocking.big, peers.greenstalk_big),
 )
 at_most(
     10.0,

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 from tornado.ioloop import IOLoop
 
 from .support.beanstalkd import EXECUTABLE, Beanstalkd
+from .support.both import KINDS, Kind
 from .support.embedded import AnyServer, Apart, Embedded
 
 TEST_TIMEOUT = 30  # seconds; a test that takes longer hangs
@@ -90,3 +91,10 @@ def server(request: pytest.FixtureRequest) -> Iterator[AnyServer]:
 def apart(request: pytest.FixtureRequest) -> Iterator[Beanstalkd]:
     """A real server and the embedded one, each in a process of its own and fresh for the test."""
     yield from either(request, Apart)
+
+
+@pytest.fixture(params=KINDS, ids=["async", "blocking"])
+def kind(request: pytest.FixtureRequest) -> Kind:
+    """The class of the client: of either kind."""
+    found: Kind = request.param
+    return found

@@ -46,6 +46,17 @@ RULES: dict[str, set[str]] = {
     "job": {"errors", "protocol.stats"},  # the latter for its types only
     "protocol": {"protocol", "errors"},
     "client": GROUND | {"client"},
+    # A second shell around the pipeline: nothing of the client that knows an event loop.
+    "blocking": GROUND
+    | {
+        "blocking",
+        "client.pipeline",
+        "client.puts",
+        "client.requests",
+        "client.sockets",
+        "client.timing",
+        "client.tubes",
+    },
     "server": {"server", "errors", "protocol"},
     "dispatch": GROUND | {"dispatch", "client"},
     # The core of the runner knows no handler but the base of all, no log, and no configuration.
@@ -188,13 +199,33 @@ print(*sorted(foreign))
 
 def test_the_client_brings_in_nothing_but_tornado() -> None:
     """Neither an extra nor the command line, worker or server is imported with the client."""
-    own, loaded = run(f"import beanstalkt{LOADED}").splitlines()
+    own, loaded = run(f"import beanstalkt; beanstalkt.Client{LOADED}").splitlines()
     assert {name.split(".")[0] for name in own.split()} == {"client", "errors", "job", "protocol"}
     assert "tornado" in loaded.split()
     assert not {"pytest", "yaml", "hypothesis", "aiohttp"} & set(loaded.split())
 
 
+def test_the_blocking_client_brings_in_nothing_at_all() -> None:
+    own, loaded = run(
+        f"import beanstalkt.blocking; beanstalkt.blocking.Client(){LOADED}"
+    ).splitlines()
+    assert "blocking.client" in own.split()
+    assert not {"client.client", "client.connection", "server", "worker"} & set(own.split())
+    assert not {"tornado", "asyncio"} & set(loaded.split())
+
+
+def test_names_that_are_imported_late_are_found() -> None:
+    for module in ("beanstalkt", "beanstalkt.client"):
+        shown = run(f"import {module}; print(*dir({module})); print(*{module}.__all__)")
+        names, public = (set(line.split()) for line in shown.splitlines())
+        assert public <= names
+    run("from beanstalkt import *; Client, Worker, SafeTask")
+    run("import beanstalkt.client.client; import beanstalkt; beanstalkt.client.Client")
+
+
 PUBLIC = [
+    "beanstalkt.blocking:Client",
+    "beanstalkt.blocking:Job",
     "beanstalkt:Client",
     "beanstalkt:Job",
     "beanstalkt:Worker",

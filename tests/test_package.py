@@ -13,8 +13,8 @@ import tornado
 import beanstalkt
 
 CHECKOUT = Path(__file__).parent.parent
-LATE_MODULES = ["dispatch", "server", "worker"]
-LATE_NAMES = ["Reject", "Retry", "SafeTask", "Worker", "WorkerJob"]
+LATE_MODULES = ["blocking", "dispatch", "server", "worker"]
+LATE_NAMES = ["Client", "Reject", "Retry", "SafeTask", "Worker", "WorkerJob"]
 
 
 def run(*arguments: str, cwd: Path = CHECKOUT) -> subprocess.CompletedProcess[str]:

@@ -7,9 +7,7 @@ after ``$``, and then what they print. An ``ini`` block is a configuration of th
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from .support.beanstalkd import EXECUTABLE, Beanstalkd
+from .support.snippets import at, run
 
 README = Path(__file__).parent.parent / "README.md"
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README.read_text(), re.DOTALL | re.MULTILINE)
@@ -33,35 +32,6 @@ def server() -> Iterator[Beanstalkd]:
     server.start()
     yield server
     server.stop()
-
-
-def run(server: Beanstalkd, folder: Path, *command: str) -> str:
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "BEANSTALKD_URL": server.url,
-    }
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
-
-
-def at(server: Beanstalkd, text: str) -> str:
-    """The snippet with the address of the test's server instead of the default one."""
-    return (
-        text.replace("localhost:11300", f"127.0.0.1:{server.port}")
-        .replace('"localhost", 11300', f'"127.0.0.1", {server.port}')
-        .replace("Client()", f'Client("127.0.0.1", {server.port})')
-    )
 
 
 def test_there_are_no_other_kinds_of_snippets() -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from time import monotonic
 from types import TracebackType
 from typing import Any, TypeVar
 from weakref import WeakSet
@@ -21,7 +24,6 @@ from ..client.requests import (
     ReserveJobRequest,
     ReserveNowRequest,
     ReserveRequest,
-    SettleRequest,
 )
 from ..client.sockets import reason_of
 from ..client.timing import YEAR, Timing
@@ -64,9 +66,10 @@ from ..protocol.commands import (
     encode_put,
 )
 from ..protocol.stats import Stats, StatsJob, StatsTube
-from .connection import Connection, Result, open_connection
+from .connection import NEVER, Connection, Result, open_connection
 from .job import Job
 from .lock import CallLock
+from .requests import BlockingReserve, BlockingSettle, PlainRequest
 
 log = logging.getLogger("beanstalkt")
 
@@ -144,7 +147,7 @@ class Client:
         self._tubes = Tubes()
         self._lock = CallLock(self._timing.hold_warning)
         self._connection: Connection | None = None
-        self._closed = False  # by close()
+        self._closing = threading.Event()  # set by close()
         self._once = False  # there has been a connection
         self._reason = "not connected"
         self._on_reconnect: Callable[[], object] | None = None
@@ -171,23 +174,34 @@ class Client:
 
         Raises ConnectionLost then.
         """
-        with self._lock:
-            self._closed = False
+        lock = self._lock
+        if lock.calling.locked():
+            lock.wait()
+        with lock.turn, lock.calling:
+            self._closing.clear()
             self._connect(self._connect_timeout)
 
     def close(self) -> None:
         """Say ``quit`` and end the connection; a reserve of another thread fails at once.
 
-        May be called at any time, also twice. :meth:`connect` opens the client again.
+        May be called at any time, also twice, and by a signal's handler. A call of another thread
+        may take ``timing.close_timeout`` seconds more. :meth:`connect` opens the client again.
         """
-        self._closed = True
-        connection = self._connection
-        if connection is not None and self._lock.waiting is not None:
-            connection.interrupt()
-        with self._lock:
-            if self._connection is not None:
+        self._closing.set()
+        lock = self._lock
+        if lock.waiting is not None or not lock.free(self._timing.close_timeout):
+            self._interrupt()
+        with lock.turn:
+            if lock.calling.locked():
+                self._interrupt()  # a signal's handler; the call that it is in will see to the end
+            elif self._connection is not None:
                 self._connection.close()
             self._reason = "the client was closed"
+
+    def _interrupt(self) -> None:
+        connection = self._connection
+        if connection is not None:
+            connection.interrupt()
 
     def closed(self) -> bool:
         """Return whether there is no connection: not yet, not any more, or not at the moment."""
@@ -244,7 +258,7 @@ class Client:
         Raises JobTooBig, Draining, OutOfMemory, Buried (with ``.job_id``).
         """
         payload = encode_put(priority, delay, ttr, body)
-        return int(self._call(Request(PUT, payload, Result()), tube))
+        return int(self._call(PlainRequest(PUT, payload, Result()), tube))
 
     def put_many(
         self,
@@ -270,7 +284,10 @@ class Client:
             if error is not None:
                 puts.fail(error)
 
-        with self._lock:
+        lock = self._lock
+        if lock.calling.locked():
+            lock.wait()
+        with lock.turn, lock.calling:
             connection = self._ready(PUT)
             home = self._tubes.asked
             connection.put_many(
@@ -279,6 +296,11 @@ class Client:
                 home,
             )
             self._note(connection)
+        if connection.ended and not puts.exhausted:
+            # It ended between two chunks, when no put was under way that could have been told.
+            puts.fail(
+                ConnectionLost(f"put: the connection was lost: {connection.reason}", command="put")
+            )
         error = puts.failure()
         if error is not None:
             raise error
@@ -287,7 +309,10 @@ class Client:
     def use(self, name: str) -> str:
         """Have later puts, peeks and kicks go to this tube; return its name (section 3.2)."""
         USE.encode(name)
-        with self._lock:
+        lock = self._lock
+        if lock.calling.locked():
+            lock.wait()
+        with lock.turn, lock.calling:
             connection = self._ready(USE)
             result = Result()
             connection.call(self._tubes.use(name, result, connected=True))
@@ -303,22 +328,12 @@ class Client:
         While it waits, calls of other threads wait too. It survives a lost connection.
         Raises TimedOut, DeadlineSoon, and ConnectionLost when the client is closed meanwhile.
         """
-        result = Result()
         if timeout is None:
-            request = ReserveRequest(RESERVE, RESERVE.form, result, self)
+            command, payload = RESERVE, RESERVE.form
         else:
-            payload = RESERVE_WITH_TIMEOUT.encode(timeout)
-            kind = ReserveRequest if timeout else ReserveNowRequest
-            request = kind(RESERVE_WITH_TIMEOUT, payload, result, self, timeout)
-        with self._lock:
-            connection = self._ready(request.command)
-            if request.blocks:
-                connection = self._reserve(request, connection)
-            else:
-                self._hold(request, connection)
-                connection.call(request)
-            job: Job = self._outcome(connection, result)
-            return job
+            command, payload = RESERVE_WITH_TIMEOUT, RESERVE_WITH_TIMEOUT.encode(timeout)
+        kind = ReserveNowRequest if timeout == 0 else BlockingReserve
+        return self._reserve(kind, command, payload, timeout)
 
     def reserve_job(self, job_id: int | AnyJob) -> Job:
         """Reserve this job, whatever its tube and state (section 4.2).
@@ -326,14 +341,7 @@ class Client:
         Raises NotFound, also when another connection or this one holds it.
         """
         payload = RESERVE_JOB.encode(_id(job_id))
-        result = Result()
-        request = ReserveJobRequest(RESERVE_JOB, payload, result, self)
-        with self._lock:
-            connection = self._ready(RESERVE_JOB)
-            self._hold(request, connection)
-            connection.call(request)
-            job: Job = self._outcome(connection, result)
-            return job
+        return self._reserve(ReserveJobRequest, RESERVE_JOB, payload)
 
     def jobs(self, timeout: int | None = None) -> Iterator[Job]:
         """Yield reserved jobs: ``for job in client.jobs(timeout=5)``.
@@ -349,10 +357,9 @@ class Client:
             except DeadlineSoon:
                 time.sleep(DEADLINE_PAUSE)
             except ConnectionLost:
-                if self._closed:
+                if self._closing.is_set():
                     raise
-                with self._lock:
-                    self._connect(None)
+                self._connect_again()
             else:
                 yield job
 
@@ -437,7 +444,7 @@ class Client:
 
         Buried ones if there is any, else delayed ones; of the tube in use, or of `tube`.
         """
-        return int(self._call(Request(KICK, KICK.encode(bound), Result()), tube))
+        return int(self._call(PlainRequest(KICK, KICK.encode(bound), Result()), tube))
 
     def kick_job(self, job_id: int | AnyJob) -> None:
         """Make a buried or delayed job ready (section 5.3). Raises NotFound."""
@@ -485,11 +492,11 @@ class Client:
         if tube is not None:
             USE.encode(tube)  # refused before anything is sent
         lock = self._lock
-        lock.acquire()
-        try:
+        if lock.calling.locked():
+            lock.wait()
+        with lock.turn, lock.calling:
             connection = self._connection
-            # One that has ended was last used at 0.
-            if connection is None or time.monotonic() - connection.used > IDLE:
+            if connection is None or monotonic() - connection.used > IDLE:
                 connection = self._ready(request.command)
             if tube is None or tube == self._tubes.asked:
                 connection.call(request)
@@ -499,11 +506,9 @@ class Client:
             if connection.ended or result.error is not None:
                 return self._outcome(connection, result)
             return result.value
-        finally:
-            lock.release()
 
     def _ask(self, command: Command, *values: object) -> Any:
-        return self._call(Request(command, command.encode(*values), Result()))
+        return self._call(PlainRequest(command, command.encode(*values), Result()))
 
     def _peek(self, command: Command, payload: bytes, tube: str | None = None) -> Job:
         job: Job = self._call(PeekRequest(command, payload, Result(), self), tube)
@@ -516,61 +521,93 @@ class Client:
         values: tuple[int, ...],
         keep_priority: bool = False,
     ) -> None:
-        job_id = job["id"] if isinstance(job, AnyJob) else job
+        job_id, origin = (job["id"], job.origin) if isinstance(job, AnyJob) else (job, None)
         payload = command.encode(job_id, *values)
-        with self._lock:
-            origin = job.origin if isinstance(job, AnyJob) else None
+        lock = self._lock
+        if lock.calling.locked():
+            lock.wait()
+        with lock.turn, lock.calling:
             connection = self._connection
-            if connection is None or time.monotonic() - connection.used > IDLE:
-                if origin is not None and (connection is None or not self._works(connection)):
-                    raise _reservation_lost(command, job_id)
-                connection = self._ready(command)
+            if connection is None or monotonic() - connection.used > IDLE:
+                connection = self._ready(command, origin, job_id)
             if origin is not None and origin is not connection.pipeline:
                 raise _reservation_lost(command, job_id)
             result = Result()
-            jobs = connection.pipeline.jobs
-            request: Request = SettleRequest(
-                command, payload, result, job_id, jobs, command is TOUCH
+            request: Request = BlockingSettle(
+                command, payload, result, job_id, connection.pipeline.jobs, command is TOUCH
             )
             if keep_priority:
                 request = PriorityLookup(job_id, request, *values[1:])
             connection.call(request)
-            self._outcome(connection, result)
+            if connection.ended or result.error is not None:
+                self._outcome(connection, result)
 
-    def _reserve(self, request: ReserveRequest, connection: Connection) -> Connection:
+    def _reserve(
+        self,
+        kind: type[ReserveRequest],
+        command: Command,
+        payload: bytes,
+        timeout: int | None = None,
+    ) -> Job:
+        lock = self._lock
+        if lock.calling.locked():
+            lock.wait()
+        with lock.turn, lock.calling:
+            connection = self._connection
+            if connection is None or monotonic() - connection.used > IDLE:
+                connection = self._ready(command)
+            result = Result()
+            result.holder = connection.pipeline
+            request = kind(command, payload, result, self, timeout)
+            if request.blocks:
+                connection = self._wait(request, connection)
+            else:
+                connection.call(request)
+            if connection.ended or result.error is not None:
+                self._outcome(connection, result)
+            job: Job = result.value
+            return job
+
+    def _wait(self, request: ReserveRequest, connection: Connection) -> Connection:
         """Wait at the server, over as many connections as that takes; return the last."""
-        self._lock.waiting = request.command.verb
+        lock = self._lock
+        deadline = math.inf
+        if request.timeout is not None:
+            now = monotonic()
+            request.begin(now)
+            deadline = now + request.timeout + self._timing.response_timeout
         try:
+            lock.waiting = request.command.verb
             while True:
-                self._hold(request, connection)
-                connection.wait(request)
-                if not request.wanted:
+                connection.call(request, deadline)
+                if not connection.ended or not request.wanted:
                     return connection
                 self._note(connection)
-                if self._closed:
+                if self._closing.is_set():
                     request.lost("the client was closed", sent=True)
                     return connection
-                connection = self._connect_for(request)
+                connection = self._connect_for(request, connection)
                 if not request.wanted:
                     return connection
-                request.renew(time.monotonic())
+                request.move_to(connection.pipeline, monotonic())
+                if self._closing.is_set():
+                    connection.close()
         finally:
-            self._lock.waiting = None
+            lock.waiting = None
 
-    def _connect_for(self, request: ReserveRequest) -> Connection:
-        """Connect again for a reserve that waits, until its timeout is over."""
-        left = None if request.ends is None else request.ends - time.monotonic()
+    def _connect_for(self, request: ReserveRequest, lost: Connection) -> Connection:
+        """Connect again for a reserve that waits; settle it if that fails until its timeout."""
+        left = None if request.ends is None else request.ends - monotonic()
         try:
-            return self._connect(None if left is None else max(left, 0.0))
+            if left is None or left > 0:
+                return self._connect(left)
         except ConnectionLost:
-            request.expire(", and the connection was lost")
-            if self._connection is None:
-                raise
-            return self._connection
-
-    @staticmethod
-    def _hold(request: ReserveRequest, connection: Connection) -> None:
-        request.holder = request.result.holder = connection.pipeline
+            pass
+        if self._closing.is_set():
+            request.lost("the client was closed", sent=True)
+        else:
+            request.expire(f", and the connection was lost: {self._reason}")
+        return lost
 
     def _outcome(self, connection: Connection, result: Any) -> Any:
         if connection.ended:
@@ -581,7 +618,8 @@ class Client:
 
     def _note(self, connection: Connection) -> None:
         """Note why the connection has ended, if it has."""
-        if connection.ended and not self._closed:
+        if connection.ended and not connection.noted and not self._closing.is_set():
+            connection.noted = True
             self._reason = connection.reason
             log.warning(
                 "lost the connection to %s: %s; connecting again with the next call",
@@ -591,12 +629,21 @@ class Client:
 
     # --- connecting ---
 
-    def _ready(self, command: Command) -> Connection:
-        """Return a connection that works, as far as that can be told without asking."""
+    def _ready(
+        self, command: Command, origin: object = None, job_id: int | None = None
+    ) -> Connection:
+        """Return a connection that works, as far as that can be told without asking.
+
+        :param origin: the one that reserved the job `job_id`; no other one will do
+
+        Raises ConnectionLost, or ReservationLost.
+        """
         connection = self._connection
         if connection is not None and self._works(connection):
             return connection
-        if self._closed:
+        if origin is not None:
+            raise _reservation_lost(command, job_id)
+        if self._closing.is_set():
             raise ConnectionLost(
                 f"{command.verb}: no connection to {self.address}: the client was closed",
                 command=command.verb,
@@ -612,19 +659,30 @@ class Client:
 
     def _works(self, connection: Connection) -> bool:
         """Return whether the connection seems to work; one that is idle may have ended unseen."""
+        if monotonic() - connection.used < IDLE:
+            return True
         if connection.ended:
             return False
-        if time.monotonic() - connection.used < IDLE or not connection.stale():
+        if connection.used == NEVER:
+            connection.end("a call was interrupted")
+        elif not connection.stale():
             return True
         self._note(connection)
         return False
+
+    def _connect_again(self) -> None:
+        lock = self._lock
+        if lock.calling.locked():
+            lock.wait()
+        with lock.turn, lock.calling:
+            self._connect(None)
 
     def _connect(self, timeout: float | None) -> Connection:
         """Try to connect until it works or the seconds are over; raise ConnectionLost then."""
         connection = self._connection
         if connection is not None and self._works(connection):
             return connection
-        begin = time.monotonic()
+        begin = monotonic()
         delays = self._timing.delays()
         next_warning = 0.0
         while True:
@@ -632,16 +690,18 @@ class Client:
                 return self._open()
             except (OSError, BeanstalkException) as error:
                 self._reason = str(error)
-            now = time.monotonic()
+            if self._closing.is_set():
+                raise ConnectionLost(f"no connection to {self.address}: the client was closed")
+            now = monotonic()
             left = None if timeout is None else begin + timeout - now
-            if self._closed or (left is not None and left <= 0):
+            if left is not None and left <= 0:
                 within = "" if timeout is None else f" within {timeout:g} s"
                 raise ConnectionLost(f"no connection to {self.address}{within}: {self._reason}")
             if now >= next_warning:
                 next_warning = now + self._timing.warning_interval
                 log.warning("cannot connect to %s: %s; trying again", self.address, self._reason)
             delay = next(delays)
-            time.sleep(delay if left is None else min(delay, left))
+            self._closing.wait(delay if left is None else min(delay, left))
 
     def _open(self) -> Connection:
         """Connect once, and use and watch what the last connection did."""
@@ -664,7 +724,10 @@ class Client:
         if again:
             log.info("connected to %s again", self.address)
             if self._on_reconnect is not None:
-                self._on_reconnect()
+                try:
+                    self._on_reconnect()
+                except Exception:
+                    log.exception("the reconnect callback failed")
         return connection
 
     def _forked(self) -> None:
@@ -690,7 +753,7 @@ def _id(job: int | AnyJob) -> int:
     return job.id if isinstance(job, AnyJob) else job
 
 
-def _reservation_lost(command: Command, job_id: int) -> ReservationLost:
+def _reservation_lost(command: Command, job_id: int | None) -> ReservationLost:
     return ReservationLost(
         f"{command.verb}: job {job_id} was reserved on a connection that is gone; "
         "the server has given it back to its tube",

@@ -15,7 +15,7 @@ from typing import Any
 from ..client.pipeline import Pipeline
 from ..client.requests import NO_CONNECTION, UNWRITTEN, Holder, PutChunk, Request, ReserveRequest
 from ..client.sockets import reason_of, tune
-from ..client.timing import Timing
+from ..client.timing import MOVEMENT, Timing
 from ..errors import BeanstalkException, ConnectionLost
 from ..protocol.address import Address
 from ..protocol.commands import QUIT
@@ -27,6 +27,9 @@ line fit into it."""
 MAX_READ_SIZE = 2**22
 """The number of bytes to read at once while a longer body is under way."""
 
+NEVER = -math.inf
+"""When a connection was last used that must not be used without a look at it."""
+
 UNDER_WAY = 2048
 """Puts of put_many that are written ahead of their replies, at the most."""
 
@@ -34,13 +37,15 @@ UNDER_WAY = 2048
 class Result:
     """What a caller waits for: a value or an error."""
 
-    __slots__ = ("error", "holder", "settled", "value")
-
-    def __init__(self, holder: Holder | None = None) -> None:
-        self.value: Any = None
-        self.error: BaseException | None = None
-        self.settled = False
-        self.holder = holder
+    # No __init__, which would be a call for each command.
+    #: the result of the command
+    value: Any = None
+    #: what the caller is to be told instead
+    error: BaseException | None = None
+    #: the connection that a reserve is on
+    holder: Holder | None = None
+    #: whether it has been settled
+    settled = False
 
     def done(self) -> bool:
         """Return whether it has been settled."""
@@ -69,10 +74,12 @@ class Connection:
         self.ended = False
         #: why it ended
         self.reason = ""
-        #: when it was last used, on the monotonic clock; 0.0 once it has ended
+        #: whether the client has told that it ended
+        self.noted = False
+        #: when it was last used, on the monotonic clock; NEVER during a call and after its end
         self.used = time.monotonic()
-        self._busy = False  # a call is under way
         self._handed = 0  # bytes that the socket has taken
+        self._moved = 0  # bytes of the reply under way, since it was last given more time
         self._sock = sock
         self._tls = isinstance(sock, ssl.SSLSocket)
         self._timing = timing
@@ -89,41 +96,35 @@ class Connection:
 
     # --- calls ---
 
-    def call(self, request: Request) -> None:
-        """Send a request, and return when all that was sent is answered."""
-        if self._busy:
-            raise _called_within()
-        self._busy = True
+    def call(self, request: Request, deadline: float = 0.0) -> None:
+        """Send a request, and return when all that was sent is answered.
+
+        A reserve that waits at the server is left unsettled when the connection ends, for another
+        connection.
+
+        :param deadline: until when to wait for the reply, however long response_timeout is, on the
+            monotonic clock
+        """
         pipeline = self.pipeline
+        self.used = NEVER
         try:
             payload = pipeline.write(request)
             count = self._sock.send(payload)
             self._handed += count
             if count < len(payload):
                 self._send(memoryview(payload)[count:])
-            chunk = self._sock.recv(READ_SIZE)
+            try:
+                chunk = self._sock.recv(READ_SIZE)
+            except OSError as error:
+                chunk = self._read_late(error, READ_SIZE, deadline)
             if chunk:
                 pipeline.receive(chunk)
                 if not pipeline.in_flight:
                     self.used = time.monotonic()
-                    self._busy = False
                     return
             self._finish(chunk)
         except BaseException as error:
             self._fail(error)
-
-    def _finish(self, chunk: bytes) -> None:
-        """Read until all that was sent is answered, as it is with the first bytes in general."""
-        if not chunk:
-            raise ConnectionError("the server closed the connection")
-        self._flush()
-        while self.pipeline.in_flight:
-            self._receive()
-        self._done()
-
-    def _done(self) -> None:
-        self.used = time.monotonic()
-        self._busy = False
 
     def call_in_tube(self, request: Request, tube: str, home: str) -> None:
         """Send a request to another tube than the one in use, come back, and await all replies."""
@@ -134,45 +135,19 @@ class Connection:
         self._call_unit(lambda: self.pipeline.send_unit(requests))
 
     def _call_unit(self, send: Callable[[], bool]) -> None:
-        if self._busy:
-            raise _called_within()
-        self._busy = True
+        self.used = NEVER
         try:
             send()
             self._flush()
             while self.pipeline.in_flight:
                 self._receive()
-            self._done()
+            self.used = time.monotonic()
         except BaseException as error:
             self._fail(error)
 
-    def wait(self, request: ReserveRequest) -> None:
-        """Send a reserve that may wait at the server, and return when it is answered.
-
-        A plain reserve has no limit but the keep-alive of the socket. What the request carries
-        when the connection ends is left unsettled, for another connection.
-        """
-        if self._busy:
-            raise _called_within()
-        self._busy = True
-        pipeline = self.pipeline
-        deadline = math.inf
-        if request.timeout is not None:
-            request.begin(time.monotonic())
-            deadline = (request.ends or 0.0) + self._timing.response_timeout
-        try:
-            self._send(pipeline.write(request))
-            while pipeline.in_flight:
-                self._receive(deadline)
-            self._done()
-        except BaseException as error:
-            self._fail(error, request)
-
     def put_many(self, next_chunk: Callable[[], PutChunk | None], tube: str, home: str) -> None:
         """Put all chunks, reading the replies to the first while the next are written."""
-        if self._busy:
-            raise _called_within()
-        self._busy = True
+        self.used = NEVER
         there = tube != home
         try:
             more = True
@@ -189,7 +164,7 @@ class Connection:
                         self._pump()
                 else:
                     self._read_bulk()
-            self._done()
+            self.used = time.monotonic()
         except BaseException as error:
             self._fail(error)
 
@@ -218,67 +193,75 @@ class Connection:
         poll = select.poll()
         poll.register(self._sock, select.POLLIN | select.POLLOUT)
         limit = self._timing.response_timeout
-        found = poll.poll(None if limit == math.inf else limit * 1000)
+        found = poll.poll(None if limit == math.inf else math.ceil(min(limit * 1000, 2**31 - 1)))
         if not found:
-            raise TimeoutError(f"the server took no bytes for {limit:g} s")
+            raise TimeoutError
         if found[0][1] & (select.POLLIN | select.POLLHUP | select.POLLERR):
             self._receive()
 
     # --- bytes ---
 
     def _send(self, data: bytes | memoryview) -> None:
-        sock = self._sock
-        try:
-            count = sock.send(data)
+        view = memoryview(data)
+        while view:
+            count = self._sock.send(view)
             self._handed += count
-            while count < len(data):
-                data = memoryview(data)[count:]
-                count = sock.send(data)
-                self._handed += count
-        except BlockingIOError:
-            raise TimeoutError(
-                f"the server took no bytes for {self._timing.response_timeout:g} s"
-            ) from None
+            view = view[count:]
 
     def _flush(self) -> None:
         if self.pipeline.output:
             self._send(self.pipeline.data_to_send())
 
-    def _receive(self, deadline: float = 0.0) -> None:
-        """Read once, settle what is answered, and write what that leads to.
+    def _finish(self, chunk: bytes) -> None:
+        """Read until all that was sent is answered, as it is with the first bytes in general."""
+        self._moved = 0
+        self._note_progress(chunk)
+        self._flush()
+        while self.pipeline.in_flight:
+            self._receive()
+        self.used = time.monotonic()
 
-        :param deadline: until when to read again if nothing comes, on the monotonic clock
-        """
+    def _receive(self) -> None:
+        """Read once, settle what is answered, and write what that leads to."""
         pipeline = self.pipeline
         missing = pipeline.missing
         size = READ_SIZE if missing <= READ_SIZE else min(missing, MAX_READ_SIZE)
-        while True:
+        chunk = self._sock.recv(size)
+        if pipeline.receive(chunk):
+            self._moved = 0
+        else:
+            self._note_progress(chunk)
+        self._flush()
+
+    def _read_late(self, error: OSError, size: int, deadline: float) -> bytes:
+        """Read again and again until the deadline, since a reserve waits for a job."""
+        while _timed_out(error) and time.monotonic() < deadline:
             try:
-                chunk = self._sock.recv(size)
-                break
-            except (BlockingIOError, TimeoutError):
-                if time.monotonic() >= deadline:
-                    verb = pipeline.in_flight[0].command.verb
-                    limit = self._timing.response_timeout
-                    raise TimeoutError(f"no reply to {verb} within {limit:g} s") from None
+                return self._sock.recv(size)
+            except OSError as again:
+                error = again
+        raise error
+
+    def _note_progress(self, chunk: bytes) -> None:
+        """Give a long reply more time as its bytes come; raise OSError if they hardly do."""
         if not chunk:
             raise ConnectionError("the server closed the connection")
-        pipeline.receive(chunk)
-        if pipeline.output:
-            self._flush()
+        now = time.monotonic()
+        if not self._moved or self._moved >= MOVEMENT:
+            self._moved = 0
+            self.pipeline.quiet_since = now
+        elif now > self.pipeline.quiet_since + self._timing.response_timeout:
+            raise TimeoutError
+        self._moved += len(chunk)
 
     def stale(self) -> bool:
         """Return whether the server has closed the connection, or has said what it must not."""
         try:
             if self._tls:
-                self._sock.setblocking(False)
-                chunk = self._sock.recv(1)
+                chunk = self._take_tickets()
             else:
                 chunk = self._sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except (BlockingIOError, ssl.SSLWantReadError):
-            if self._tls:
-                limit = self._timing.response_timeout
-                self._sock.settimeout(None if limit == math.inf else limit)
             return False
         except OSError as error:
             self.end(reason_of(error), error)
@@ -290,22 +273,32 @@ class Connection:
         )
         return True
 
+    def _take_tickets(self) -> bytes:
+        """Read what TLS says by itself, such as session tickets; raise SSLWantReadError then."""
+        timeout = self._sock.gettimeout()
+        self._sock.setblocking(False)
+        try:
+            return self._sock.recv(1)
+        finally:
+            self._sock.settimeout(timeout)
+
     # --- the end ---
 
-    def _fail(self, error: BaseException, kept: ReserveRequest | None = None) -> None:
-        """End the connection; raise what did not come from the connection itself.
-
-        :param kept: a reserve that is not to be settled
-        """
-        if isinstance(error, BlockingIOError):
-            verb = self.pipeline.in_flight[0].command.verb
-            limit = self._timing.response_timeout
-            error = TimeoutError(f"no reply to {verb} within {limit:g} s")
+    def _fail(self, error: BaseException) -> None:
+        """End the connection; raise what did not come from the connection itself."""
         if isinstance(error, OSError):
+            if _timed_out(error):
+                error = self._late()
             self._read_last()
-        self.end(_reason(error), error, kept)
+        self.end(_reason(error), error)
         if not isinstance(error, (OSError, BeanstalkException)):
             raise error
+
+    def _late(self) -> TimeoutError:
+        limit = f"within {self._timing.response_timeout:g} s"
+        if not self.pipeline.in_flight:
+            return TimeoutError(f"no reply {limit}")
+        return TimeoutError(f"no reply to {self.pipeline.in_flight[0].command.verb} {limit}")
 
     def _read_last(self) -> None:
         """Take in the replies that came before the connection broke."""
@@ -318,24 +311,18 @@ class Connection:
         except (OSError, BeanstalkException):
             pass
 
-    def end(
-        self,
-        reason: str,
-        cause: BaseException | None = None,
-        kept: ReserveRequest | None = None,
-    ) -> None:
-        """Close the socket; what still waits fails with ConnectionLost."""
-        if self.ended:
-            return
-        self.ended = True
-        self.reason = reason
-        self.used = 0.0
-        self._sock.close()
+    def end(self, reason: str, cause: BaseException | None = None) -> None:
+        """Close the socket; what still waits fails with ConnectionLost, but for a reserve."""
+        if not self.ended:
+            self.used = NEVER
+            self._sock.close()
+            self.reason = reason
+            self.ended = True
         for request in self.pipeline.clear():
-            if request is kept and request.wanted:
-                kept.result.holder = NO_CONNECTION
+            if isinstance(request, ReserveRequest) and request.blocks and request.wanted:
+                request.result.holder = NO_CONNECTION
             else:
-                request.lost(reason, UNWRITTEN < request.position < self._handed, cause)
+                request.lost(self.reason, UNWRITTEN < request.position < self._handed, cause)
 
     def close(self) -> None:
         """Say ``quit`` and close the socket."""
@@ -351,9 +338,9 @@ class Connection:
 
     def forget(self) -> None:
         """Let go of the socket in a child process: the connection is the parent's."""
-        self.ended = True
-        self.used = 0.0
+        self.used = NEVER
         self.reason = "the connection belongs to the parent process"
+        self.ended = True
         self._sock.close()
 
 
@@ -409,10 +396,10 @@ def _connect(
     return sock
 
 
-def _called_within() -> RuntimeError:
-    return RuntimeError(
-        "the client was called while one of its own calls is under way in this thread, by a "
-        "signal's handler or by the bodies that put_many takes: use a second Client"
+def _timed_out(error: OSError) -> bool:
+    """Return whether this says that response_timeout is over: not that the peer is gone."""
+    return isinstance(error, BlockingIOError) or (
+        isinstance(error, TimeoutError) and error.errno is None
     )
 
 

@@ -4,55 +4,68 @@ from __future__ import annotations
 
 import logging
 import threading
-from types import TracebackType
 
 log = logging.getLogger("beanstalkt")
 
 
 class CallLock:
-    """Lets one thread at a time use the client, and says who keeps the others waiting.
+    """Let one thread at a time call the client, and say who keeps the others waiting.
 
-    A thread that has it already is let in, as by a signal's handler or by the bodies that
-    put_many takes; the connection refuses a call within a call.
+    A call begins with::
+
+        if lock.calling.locked():
+            lock.wait()
+        with lock.turn, lock.calling:
+
+    Both are locks of the interpreter's own, so a signal's handler that raises cannot come between
+    taking one and entering the ``with``, and the rule, no other thread, costs next to nothing.
 
     :param warning: seconds that a thread waits before a warning says what it waits for
     """
 
     def __init__(self, warning: float) -> None:
-        self._warning = warning
+        self._warning = min(warning, threading.TIMEOUT_MAX)
         #: the reserve that the server may take its time to answer; None while there is none
         self.waiting: str | None = None
         self.renew()
 
     def renew(self) -> None:
-        """Forget the threads that have it or wait for it: they are the parent process's."""
-        lock = threading.RLock()
-        self._acquire = lock.acquire
-        self.release = lock.release
+        """Forget the threads that call or wait to call: they are the parent process's."""
+        #: held by the thread whose turn it is. Its signal handlers are not kept out by it: they
+        #: would wait for ever.
+        self.turn = threading.RLock()
+        #: held during a call, and taken only by the thread whose turn it is
+        self.calling = threading.Lock()
         self.waiting = None
 
-    def acquire(self) -> None:
-        """Wait until no other thread uses the client."""
-        # Without a wait is the rule.
-        if self._acquire(False) or self._acquire(timeout=self._warning):
-            return
-        if self.waiting is not None:
-            log.warning(
-                "thread %s has waited %g s for a client on which another thread waits in %s: use "
-                "a Client for each thread that reserves, or a reserve with a short timeout",
-                threading.current_thread().name,
-                self._warning,
-                self.waiting,
-            )
-        self._acquire()
+    def wait(self) -> None:
+        """Wait until no other thread calls; raise RuntimeError if this thread itself does.
 
-    def __enter__(self) -> None:
-        self.acquire()
+        It does so by a signal's handler, or by the bodies that put_many takes.
+        """
+        warned = False
+        while not self.free(self._warning):
+            if self.waiting is not None and not warned:
+                warned = True
+                log.warning(
+                    "thread %s has waited %g s for a client on which another thread waits in %s: "
+                    "use a Client for each thread that reserves, or a reserve with a short "
+                    "timeout",
+                    threading.current_thread().name,
+                    self._warning,
+                    self.waiting,
+                )
+        with self.turn:
+            if self.calling.locked():
+                raise RuntimeError(
+                    "the client was called while one of its own calls is under way in this "
+                    "thread, by a signal's handler, by the bodies that put_many takes, or by the "
+                    "reconnect callback: use a second Client"
+                )
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.release()
+    def free(self, timeout: float) -> bool:
+        """Return whether no other thread calls, waiting up to `timeout` seconds for that."""
+        if not self.turn.acquire(timeout=min(timeout, threading.TIMEOUT_MAX)):
+            return False
+        self.turn.release()
+        return True

@@ -337,8 +337,9 @@ class Pipeline:
                     self._refuse(
                         request, unexpected(request.command, [b"INSERTED", b"%d" % job_id])
                     )
+                last = request.missing <= 1
                 request.done(job_id)
-                if request.missing <= 1:
+                if last:
                     in_flight.popleft()
         return request, chunk
 

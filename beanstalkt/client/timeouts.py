@@ -9,11 +9,7 @@ from collections.abc import Callable
 from .pipeline import Pipeline
 from .requests import ReserveRequest
 from .timers import LazyTimer
-from .timing import Timing
-
-MOVEMENT = 1024
-"""Bytes that must come or go within the time for a reply, so that it counts anew. A peer that
-drips a byte now and then keeps no caller waiting for ever."""
+from .timing import MOVEMENT, Timing
 
 
 class ReplyTimeout:

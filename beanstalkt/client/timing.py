@@ -12,6 +12,10 @@ from ..errors import InvalidArgument
 YEAR = 365 * 86_400.0
 """Seconds. A longer time means no limit: the timers of an event loop do not count that far."""
 
+MOVEMENT = 1024
+"""Bytes that must come or go within the time for a reply, so that it counts anew. A peer that
+drips a byte now and then keeps no caller waiting for ever."""
+
 
 @dataclass(frozen=True)
 class Timing:

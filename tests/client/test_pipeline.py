@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -663,3 +664,33 @@ def test_a_use_is_no_change_of_the_tubes_watched(pipeline: Pipeline) -> None:
     first.cancel()
     pipeline.receive(b"RESERVED 5 1\r\nx\r\n")
     assert isinstance(second.value, Job)
+
+
+# --- chunks of puts ---
+
+
+@given(
+    sizes=st.lists(st.integers(1, 6), min_size=1, max_size=8),
+    cuts=st.lists(st.integers(1, 40), min_size=1),
+)
+def test_each_chunk_of_puts_gets_its_own_ids(sizes: list[int], cuts: list[int]) -> None:
+    """However many replies come at once: those to the end of one chunk, and some of the next."""
+    pipeline = Pipeline(Clock())
+    ids: list[list[int | None]] = [[] for _ in sizes]
+    for size, chunk_ids in zip(sizes, ids, strict=True):
+        payload = encode_put(1, 0, 120, b"x") * size
+        pipeline.send(PutChunk(payload, size, chunk_ids, lambda error: None))
+    after, result = delete(pipeline, 7)
+    pipeline.send(after)
+    count = sum(sizes)
+    replies = b"".join(b"INSERTED %d\r\n" % number for number in range(1, count + 1))
+    data = replies + b"DELETED\r\n"
+    for size in itertools.cycle(cuts):
+        if not data:
+            break
+        pipeline.receive(data[: size * 5])
+        data = data[size * 5 :]
+    expected = iter(range(1, count + 1))
+    assert ids == [list(itertools.islice(expected, size)) for size in sizes]
+    assert result.settled
+    assert not pipeline.in_flight

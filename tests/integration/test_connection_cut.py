@@ -12,9 +12,10 @@ from typing import Any, Literal, TypeVar
 
 import pytest
 
-from beanstalkt import Client, ConnectionLost, Job, ReservationLost, TimedOut
+from beanstalkt import BeanstalkException, Client, ConnectionLost, Job, ReservationLost, TimedOut
 
 from ..support.beanstalkd import Beanstalkd
+from ..support.both import InThread, Kind
 from ..support.clients import client_of
 from ..support.leftovers import nothing_left
 from ..support.proxy import Proxy
@@ -76,6 +77,14 @@ def passed(proxy: Proxy, direction: Direction) -> int:
     return len((proxy.up if direction == "up" else proxy.down).passed)
 
 
+async def back(client: Client) -> None:
+    """Wait until it is connected again, which the blocking one is only when it is told to."""
+    if isinstance(client, InThread):
+        await client.back()
+    else:
+        await until(lambda: not client.closed())
+
+
 async def settled(*futures: asyncio.Future[Any]) -> list[Any]:
     """The results, and the errors, of which there may be none but the loss."""
     outcomes = await asyncio.wait_for(asyncio.gather(*futures, return_exceptions=True), 5)
@@ -89,7 +98,7 @@ async def settled(*futures: asyncio.Future[Any]) -> list[Any]:
 async def asked(client: Client, verb: Callable[[], Awaitable[T]]) -> T:
     """The result, also where a cut was still under way."""
     while True:
-        await until(lambda: not client.closed())
+        await back(client)
         with suppress(ConnectionLost):
             return await verb()
 
@@ -108,7 +117,7 @@ async def talk(client: Client, tube: str) -> tuple[list[Any], asyncio.Future[Job
     waiting = client.reserve()
     if waiting.done():  # there is no connection
         await settled(waiting)
-        await until(lambda: not client.closed())
+        await back(client)
         waiting = client.reserve()
     jobs = await asyncio.wait_for(asyncio.gather(*reserves, return_exceptions=True), 5)
     for job in jobs:
@@ -121,17 +130,17 @@ async def talk(client: Client, tube: str) -> tuple[list[Any], asyncio.Future[Job
 
 
 async def converse(
-    proxy: Proxy, witness: Witness, tube: str, at: tuple[Direction, int] | None
+    kind: Kind, proxy: Proxy, witness: Witness, tube: str, at: tuple[Direction, int] | None
 ) -> dict[str, int]:
     """One conversation, cut at that place; gives the bytes that passed after the set-up."""
-    async with client_of(proxy, reconnect_delay=0.002) as client:
+    async with client_of(proxy, kind, reconnect_delay=0.002) as client:
         await asyncio.gather(client.use(tube), client.watch(tube), client.ignore("default"))
         before = {"up": passed(proxy, "up"), "down": passed(proxy, "down")}
         if at is not None:
             cut(proxy, *at)
         ids, waiting = await talk(client, tube)
         size = {way: passed(proxy, way) - before[way] for way in ("up", "down")}
-        await until(lambda: not client.closed())
+        await back(client)
         # What the server has now: jobs that were acknowledged, reserved or not.
         for body, outcome in zip(BODIES, ids, strict=True):
             if not isinstance(outcome, ConnectionLost):
@@ -159,33 +168,41 @@ async def converse(
 
 
 @pytest.mark.parametrize("direction", ["up", "down"])
-async def test_a_conversation_cut_at_every_byte(apart: Beanstalkd, direction: Direction) -> None:
+async def test_a_conversation_cut_at_every_byte(
+    kind: Kind, apart: Beanstalkd, direction: Direction
+) -> None:
     with witness_of(apart) as witness:
         async with nothing_left(), Proxy(apart.host, apart.port) as proxy:
-            size = await converse(proxy, witness, "cut-whole", None)
+            size = await converse(kind, proxy, witness, "cut-whole", None)
             assert 200 < size[direction] < 2000
             for position in range(size[direction]):
                 accepted = proxy.accepted
-                await converse(proxy, witness, f"cut-{position:05}", (direction, position))
+                await converse(kind, proxy, witness, f"cut-{position:05}", (direction, position))
                 assert proxy.accepted == accepted + 2
 
 
 @pytest.mark.parametrize("direction", ["up", "down"])
 async def test_use_watch_and_ignore_cut_at_every_byte(
-    apart: Beanstalkd, direction: Direction
+    kind: Kind, apart: Beanstalkd, direction: Direction
 ) -> None:
     async with nothing_left(), Proxy(apart.host, apart.port) as proxy:
         for position in range(75):
             cut(proxy, direction, position)
-            async with client_of(proxy, reconnect_delay=0.002) as client:
+            async with client_of(proxy, kind, reconnect_delay=0.002) as client:
                 futures: list[asyncio.Future[Any]] = [
                     client.use("used"),
                     client.watch("watched"),
                     client.ignore("default"),
                     client.put(b"", delay=1000),
                 ]
-                outcomes = await settled(*futures)
-                granted = [not isinstance(outcome, ConnectionLost) for outcome in outcomes]
+                if isinstance(client, InThread):
+                    # It has connected again for what came after the loss.
+                    outcomes = await asyncio.gather(*futures, return_exceptions=True)
+                    if not isinstance(outcomes[1], ConnectionLost):
+                        await settled(*futures)
+                else:
+                    outcomes = await settled(*futures)
+                granted = [not isinstance(outcome, BeanstalkException) for outcome in outcomes]
                 proxy.up.left = proxy.down.left = None
                 assert await asked(client, client.list_tube_used) == client.using
                 assert set(await asked(client, client.list_tubes_watched)) == client.watching
@@ -195,7 +212,9 @@ async def test_use_watch_and_ignore_cut_at_every_byte(
 
 
 @pytest.mark.parametrize("direction", ["up", "down"])
-async def test_the_replay_cut_at_every_byte(apart: Beanstalkd, direction: Direction) -> None:
+async def test_the_replay_cut_at_every_byte(
+    kind: Kind, apart: Beanstalkd, direction: Direction
+) -> None:
     said = b"use used\r\nwatch watched\r\nignore default\r\n"
     heard = b"USING used\r\nWATCHING 2\r\nWATCHING 1\r\n"
     calls: list[str] = []
@@ -204,7 +223,7 @@ async def test_the_replay_cut_at_every_byte(apart: Beanstalkd, direction: Direct
         async with (
             nothing_left(),
             Proxy(apart.host, apart.port) as proxy,
-            client_of(proxy, reconnect_delay=0.002) as client,
+            client_of(proxy, kind, reconnect_delay=0.002) as client,
         ):
             client.set_reconnect_callback(lambda: calls.append(client.using))
             await asyncio.gather(
@@ -214,8 +233,9 @@ async def test_the_replay_cut_at_every_byte(apart: Beanstalkd, direction: Direct
                 reserve = client.reserve()
                 calls.clear()
                 accepted = proxy.accepted
-                await proxy.cut()
+                await proxy.refuse()
                 cut(proxy, direction, position)
+                await proxy.listen()
                 await until(lambda: calls)
                 assert proxy.accepted == accepted + 2
                 assert calls == ["used"]

@@ -30,6 +30,7 @@ from beanstalkt.client.timing import Timing
 from beanstalkt.client.transport import open_transport
 
 from ..support.beanstalkd import Beanstalkd
+from ..support.both import InThread, Kind
 from ..support.clients import RECONNECT_DELAY, client_of
 from ..support.embedded import AnyServer
 from ..support.leftovers import nothing_left
@@ -52,11 +53,19 @@ async def play(line: Line, conversation: str) -> None:
 
 
 async def lost(client: Client) -> None:
+    """Wait until it has noticed the loss, which the blocking one does in a call."""
+    if isinstance(client, InThread):
+        with contextlib.suppress(ConnectionLost):
+            await client.stats()
     await until(client.closed)
 
 
 async def back(client: Client) -> None:
-    await until(lambda: not client.closed())
+    """Wait until it is connected again, which the blocking one is only when it is told to."""
+    if isinstance(client, InThread):
+        await client.back()
+    else:
+        await until(lambda: not client.closed())
 
 
 @contextlib.asynccontextmanager
@@ -74,9 +83,11 @@ async def replaced(*clients: Client) -> AsyncIterator[None]:
 # --- connecting ---
 
 
-async def test_connect_before_there_is_a_server(caplog: pytest.LogCaptureFixture) -> None:
+async def test_connect_before_there_is_a_server(
+    kind: Kind, caplog: pytest.LogCaptureFixture
+) -> None:
     server = Beanstalkd()
-    client = client_of(server)
+    client = client_of(server, kind)
     connecting = client.connect()
     await until(lambda: caplog.messages)
     assert not connecting.done()
@@ -90,10 +101,10 @@ async def test_connect_before_there_is_a_server(caplog: pytest.LogCaptureFixture
         server.stop()
 
 
-async def test_connect_gives_up_in_time_and_stops_trying() -> None:
+async def test_connect_gives_up_in_time_and_stops_trying(kind: Kind) -> None:
     port = free_port()
     async with nothing_left():
-        client = Client(HOST, port, 0.1, reconnect_delay=RECONNECT_DELAY)
+        client = kind(HOST, port, 0.1, reconnect_delay=RECONNECT_DELAY)
         with pytest.raises(ConnectionLost, match=f"{HOST}:{port} within 0.1 s: .*refused") as lost:
             await client.connect()
         assert not lost.value.sent
@@ -103,7 +114,7 @@ async def test_connect_gives_up_in_time_and_stops_trying() -> None:
         assert not peer.lines
         # It can be tried again.
         await client.connect()
-        assert peer.lines
+        await until(lambda: peer.lines)
         await client.close()
 
 
@@ -125,9 +136,9 @@ async def test_connect_gives_up_in_time_when_nobody_answers() -> None:
                 await client.connect()
 
 
-async def test_connect_for_ever_ends_with_close() -> None:
+async def test_connect_for_ever_ends_with_close(kind: Kind) -> None:
     async with nothing_left():
-        client = Client(HOST, free_port(), reconnect_delay=RECONNECT_DELAY)
+        client = kind(HOST, free_port(), reconnect_delay=RECONNECT_DELAY)
         connecting = client.connect()
         await asyncio.sleep(3 * RECONNECT_DELAY)
         assert not connecting.done()
@@ -144,8 +155,8 @@ async def test_a_cancelled_connect_stops_trying() -> None:
         assert client.closed()
 
 
-async def test_a_name_that_does_not_exist_is_tried_until_the_timeout() -> None:
-    client = Client("no-such-host.invalid", 11300, 0.1, reconnect_delay=RECONNECT_DELAY)
+async def test_a_name_that_does_not_exist_is_tried_until_the_timeout(kind: Kind) -> None:
+    client = kind("no-such-host.invalid", 11300, 0.1, reconnect_delay=RECONNECT_DELAY)
     with pytest.raises(ConnectionLost, match=r"no-such-host\.invalid"):
         await client.connect()
     assert asyncio.all_tasks() == {asyncio.current_task()}  # whoever hears of it may end the loop
@@ -601,14 +612,14 @@ async def test_what_waits_behind_a_stalled_write_was_not_sent() -> None:
         assert not error.value.sent
 
 
-async def test_put_many_tells_what_is_known() -> None:
+async def test_put_many_tells_what_is_known(kind: Kind) -> None:
     async def script(line: Line) -> None:
         for number in (1, 2, 3):
             await line.command()
             line.send(b"INSERTED %d\r\n" % number)
         await line.command()
 
-    async with Peer(script) as peer, client_of(peer) as client:
+    async with Peer(script) as peer, client_of(peer, kind) as client:
         with pytest.raises(ConnectionLost) as error:
             await client.put_many(b"job" for _ in range(1_000_000))
         assert error.value.ids is not None
@@ -797,8 +808,8 @@ async def all_lost(client: Client, job: Job) -> None:
         assert error.value.command in ("delete", "release", "bury", "touch")
 
 
-async def test_a_job_of_a_lost_connection_is_not_settled(server: AnyServer) -> None:
-    async with Proxy(server.host, server.port) as proxy, client_of(proxy) as client:
+async def test_a_job_of_a_lost_connection_is_not_settled(kind: Kind, server: AnyServer) -> None:
+    async with Proxy(server.host, server.port) as proxy, client_of(proxy, kind) as client:
         await client.put(b"old")
         job = await client.reserve()
         await proxy.refuse()
@@ -810,18 +821,19 @@ async def test_a_job_of_a_lost_connection_is_not_settled(server: AnyServer) -> N
         assert await client.put(b"somebody else's") == job.id
         said = len(proxy.up.passed)
         await all_lost(client, job)
-        outcomes: list[object] = []
-        job.delete(callback=outcomes.append)
-        await until(lambda: outcomes)
-        assert isinstance(outcomes[0], ReservationLost)
+        if not isinstance(client, InThread):
+            outcomes: list[object] = []
+            job.delete(callback=outcomes.append)
+            await until(lambda: outcomes)
+            assert isinstance(outcomes[0], ReservationLost)
         await client.use("x")
         assert proxy.up.passed[said:] == b"use x\r\n"
         # An id as such is the caller's business.
         await client.delete(job.id)
 
 
-async def test_so_it_is_over_close_and_connect(server: AnyServer) -> None:
-    client = client_of(server)
+async def test_so_it_is_over_close_and_connect(kind: Kind, server: AnyServer) -> None:
+    client = client_of(server, kind)
     await client.connect()
     await client.put(b"job")
     job = await client.reserve()
@@ -843,7 +855,7 @@ async def test_a_job_that_was_only_looked_at_belongs_to_nobody(server: AnyServer
         await job.delete()
 
 
-async def test_settling_that_was_under_way_is_lost_with_sent() -> None:
+async def test_settling_that_was_under_way_is_lost_with_sent(kind: Kind) -> None:
     async def script(line: Line) -> None:
         if len(peer.lines) == 1:
             await line.expect(b"reserve")
@@ -852,7 +864,7 @@ async def test_settling_that_was_under_way_is_lost_with_sent() -> None:
         else:
             await line.end()
 
-    async with Peer(script) as peer, client_of(peer) as client:
+    async with Peer(script) as peer, client_of(peer, kind) as client:
         job = await client.reserve()
         with pytest.raises(ConnectionLost) as error:
             await job.delete()

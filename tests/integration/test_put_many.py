@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from beanstalkt import Client, ConnectionLost
-from beanstalkt.client import put_many
+from beanstalkt.client import puts
 from beanstalkt.protocol.arguments import check_body
 
 from ..support.beanstalkd import Beanstalkd
@@ -110,7 +110,7 @@ async def test_a_body_that_raises_stop_iteration_is_not_the_end(
                 raise StopIteration
             return check_body(body)
 
-        monkeypatch.setattr(put_many, "check_body", stops)
+        monkeypatch.setattr(puts, "check_body", stops)
         with pytest.raises(RuntimeError, match="StopIteration") as caught:
             await asyncio.wait_for(client.put_many([b"one", b"stop", b"two"]), 10)
         assert caught.value.ids == [1]  # type: ignore[attr-defined]

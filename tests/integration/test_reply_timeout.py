@@ -14,6 +14,7 @@ from beanstalkt import Client, ConnectionLost, TimedOut
 from beanstalkt.client.timing import Timing
 
 from ..support.beanstalkd import Beanstalkd
+from ..support.both import InThread, Kind
 from ..support.clients import client_of
 from ..support.embedded import AnyServer
 from ..support.leftovers import nothing_left
@@ -24,9 +25,19 @@ from ..support.waiting import until
 REPLY_TIMEOUT = 0.2  # seconds
 
 
-def impatient_client(server: AnyServer | Peer | Proxy, **options: Any) -> Client:
+def impatient_client(
+    server: AnyServer | Peer | Proxy, kind: Kind = Client, **options: Any
+) -> Client:
     """Return a client that waits for each reply for REPLY_TIMEOUT."""
-    return client_of(server, **{"response_timeout": REPLY_TIMEOUT, **options})
+    return client_of(server, kind, **{"response_timeout": REPLY_TIMEOUT, **options})
+
+
+async def back(client: Client) -> None:
+    """Wait until it is connected again, which the blocking one is only when it is told to."""
+    if isinstance(client, InThread):
+        await client.back()
+    else:
+        await until(lambda: not client.closed())
 
 
 VERBS: list[Callable[[Client], Awaitable[Any]]] = [
@@ -40,10 +51,10 @@ VERBS: list[Callable[[Client], Awaitable[Any]]] = [
 ]
 
 
-async def test_a_frozen_server_is_noticed(apart: Beanstalkd) -> None:
-    async with nothing_left(), impatient_client(apart) as client:
+async def test_a_frozen_server_is_noticed(kind: Kind, apart: Beanstalkd) -> None:
+    async with nothing_left(), impatient_client(apart, kind) as client:
         for verb in VERBS:
-            await until(lambda: not client.closed())
+            await back(client)
             apart.freeze()
             begin = time.monotonic()
             with pytest.raises(ConnectionLost, match="within") as error:
@@ -51,11 +62,11 @@ async def test_a_frozen_server_is_noticed(apart: Beanstalkd) -> None:
             assert time.monotonic() - begin > 0.9 * REPLY_TIMEOUT
             assert error.value.sent
             apart.thaw()
-        await until(lambda: not client.closed())
+        await back(client)
         await client.put(b"job")
 
 
-async def test_a_peer_that_drips_is_noticed() -> None:
+async def test_a_peer_that_drips_is_noticed(kind: Kind) -> None:
     async def script(line: Line) -> None:
         await line.command()
         line.send(b"OK 100000\r\n")
@@ -63,7 +74,7 @@ async def test_a_peer_that_drips_is_noticed() -> None:
             line.send(b"-")
             await asyncio.sleep(REPLY_TIMEOUT / 20)
 
-    async with Peer(script) as peer, impatient_client(peer) as client:
+    async with Peer(script) as peer, impatient_client(peer, kind) as client:
         with pytest.raises(ConnectionLost, match="within"):
             await asyncio.wait_for(client.stats(), 10)
 
@@ -82,23 +93,25 @@ async def test_it_counts_only_while_a_place_is_the_oldest() -> None:
         assert len(peer.lines) == 1
 
 
-async def test_an_idle_connection_is_left_alone(server: AnyServer) -> None:
-    async with Proxy(server.host, server.port) as proxy, impatient_client(proxy) as client:
+async def test_an_idle_connection_is_left_alone(kind: Kind, server: AnyServer) -> None:
+    async with Proxy(server.host, server.port) as proxy, impatient_client(proxy, kind) as client:
         await client.put(b"job")
         await asyncio.sleep(3 * REPLY_TIMEOUT)
         await client.put(b"job")
         assert proxy.accepted == 1
 
 
-async def test_a_reserve_may_take_its_own_timeout_besides(server: AnyServer) -> None:
-    async with Proxy(server.host, server.port) as proxy, impatient_client(proxy) as client:
+async def test_a_reserve_may_take_its_own_timeout_besides(kind: Kind, server: AnyServer) -> None:
+    async with Proxy(server.host, server.port) as proxy, impatient_client(proxy, kind) as client:
         with pytest.raises(TimedOut, match="TIMED_OUT"):
             await client.reserve(1)
         assert proxy.accepted == 1
 
 
-async def test_a_reserve_that_nobody_answers_after_its_timeout(server: AnyServer) -> None:
-    async with Proxy(server.host, server.port) as proxy, impatient_client(proxy) as client:
+async def test_a_reserve_that_nobody_answers_after_its_timeout(
+    kind: Kind, server: AnyServer
+) -> None:
+    async with Proxy(server.host, server.port) as proxy, impatient_client(proxy, kind) as client:
         begin = time.monotonic()
         reserve = client.reserve(1)
         await until(lambda: proxy.up.passed)
@@ -107,7 +120,7 @@ async def test_a_reserve_that_nobody_answers_after_its_timeout(server: AnyServer
             await reserve
         assert time.monotonic() - begin > 0.9 * (1 + REPLY_TIMEOUT)
         proxy.down.open.set()
-        await until(lambda: not client.closed())
+        await back(client)
         await client.put(b"job")
         assert proxy.accepted == 2
 
@@ -246,7 +259,7 @@ async def test_while_a_long_body_goes_out_nothing_is_late(ahead: bool) -> None:
         assert len(peer.lines) == 1
 
 
-async def test_while_a_long_body_comes_in_nothing_is_late() -> None:
+async def test_while_a_long_body_comes_in_nothing_is_late(kind: Kind) -> None:
     async def script(line: Line) -> None:
         await line.expect(b"peek 1")
         line.send(b"FOUND 1 %d\r\n" % len(BODY))
@@ -256,7 +269,7 @@ async def test_while_a_long_body_comes_in_nothing_is_late() -> None:
         line.send(b"\r\n")
         await line.end()
 
-    async with Peer(script) as peer, impatient_client(peer) as client:
+    async with Peer(script) as peer, impatient_client(peer, kind) as client:
         assert (await asyncio.wait_for(client.peek(1), 20)).body == BODY
         assert len(peer.lines) == 1
 

@@ -17,6 +17,7 @@ from beanstalkt import Client, ConnectionLost, Job, NotFound, ReservationLost
 from beanstalkt.client.timing import Timing
 
 from ..support.beanstalkd import EXECUTABLE, Beanstalkd
+from ..support.both import KINDS, InThread
 from ..support.embedded import Apart
 from ..support.leftovers import nothing_left
 from ..support.proxy import Proxy
@@ -65,15 +66,27 @@ async def proxy_of(server: Beanstalkd, context: ssl.SSLContext) -> AsyncIterator
         yield proxy
 
 
-def client_of(proxy: Proxy, context: ssl.SSLContext, **options: Any) -> Client:
+Kind = type[Client]
+
+
+@pytest.fixture(params=KINDS, ids=["async", "blocking"])
+def kind(request: pytest.FixtureRequest) -> Kind:
+    """The class of the client: of either kind."""
+    found: Kind = request.param
+    return found
+
+
+def client_of(
+    proxy: Proxy, context: ssl.SSLContext, kind: Kind = Client, **options: Any
+) -> Client:
     url = f"beanstalks://{proxy.host}:{proxy.port}"
-    return Client.from_url(url, ssl_options=context, reconnect_delay=DELAY, **options)
+    return kind.from_url(url, ssl_options=context, reconnect_delay=DELAY, **options)
 
 
 async def test_verbs(
-    apart: Beanstalkd, server_side: ssl.SSLContext, trusting: ssl.SSLContext
+    kind: Kind, apart: Beanstalkd, server_side: ssl.SSLContext, trusting: ssl.SSLContext
 ) -> None:
-    async with proxy_of(apart, server_side) as proxy, client_of(proxy, trusting) as client:
+    async with proxy_of(apart, server_side) as proxy, client_of(proxy, trusting, kind) as client:
         assert await client.use("x") == "x"
         assert await client.watch("x") == 2
         assert await client.put(b"job", 7) == 1
@@ -90,6 +103,34 @@ async def test_verbs(
         assert (await client.stats())["cmd-put"] == 1
         # The proxy understood it, so it was encrypted.
         assert b"put 7 0 120 3\r\njob\r\n" in proxy.up.passed
+
+
+async def test_an_idle_connection_is_kept(
+    kind: Kind, apart: Beanstalkd, server_side: ssl.SSLContext, trusting: ssl.SSLContext
+) -> None:
+    """What TLS says by itself, such as session tickets, is no reply."""
+    async with proxy_of(apart, server_side) as proxy, client_of(proxy, trusting, kind) as client:
+        for number in range(3):
+            await asyncio.sleep(0.05)
+            assert await client.put(b"job") == number + 1
+        assert proxy.accepted == 1
+        await proxy.cut()
+        await asyncio.sleep(0.05)
+        await until(lambda: isinstance(client, InThread) or not client.closed())
+        assert await client.put(b"job") == 4
+
+
+async def test_a_silent_server_is_noticed(
+    kind: Kind, apart: Beanstalkd, server_side: ssl.SSLContext, trusting: ssl.SSLContext
+) -> None:
+    async with (
+        proxy_of(apart, server_side) as proxy,
+        client_of(proxy, trusting, kind, response_timeout=0.3) as client,
+    ):
+        proxy.down.open.clear()
+        with pytest.raises(ConnectionLost, match=r"within 0\.3 s"):
+            await client.put(b"job")
+        proxy.down.open.set()
 
 
 async def test_a_waiting_reserve_wakes_up(
@@ -110,10 +151,10 @@ async def test_a_waiting_reserve_wakes_up(
 
 @pytest.mark.parametrize("size", [0, 1, 16383, 16384, 16385, 65536, 1_000_000, 15_000_000])
 async def test_bodies_of_any_size_both_ways(
-    apart: Beanstalkd, server_side: ssl.SSLContext, trusting: ssl.SSLContext, size: int
+    kind: Kind, apart: Beanstalkd, server_side: ssl.SSLContext, trusting: ssl.SSLContext, size: int
 ) -> None:
     body = os.urandom(size)
-    async with proxy_of(apart, server_side) as proxy, client_of(proxy, trusting) as client:
+    async with proxy_of(apart, server_side) as proxy, client_of(proxy, trusting, kind) as client:
         put, peek, reserve = client.put(body), client.peek(1), client.reserve(0)
         assert await put == 1
         assert (await peek).body == body

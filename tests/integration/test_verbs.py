@@ -18,11 +18,20 @@ import pytest
 from tornado.ioloop import IOLoop
 
 import beanstalkt
-from beanstalkt import Client, Job
+from beanstalkt import Client, Job, blocking
 
 from ..support.beanstalkd import EXECUTABLE
+from ..support.both import Kind
 from ..support.clients import client_of
 from ..support.embedded import AnyServer
+
+To = Callable[[AnyServer], Client]
+
+
+@pytest.fixture
+def to(kind: Kind) -> To:
+    """Makes a client of either kind."""
+    return lambda server: client_of(server, kind)
 
 
 async def gives_none(awaitable: Awaitable[object]) -> None:
@@ -32,8 +41,8 @@ async def gives_none(awaitable: Awaitable[object]) -> None:
 # --- producing ------------------------------------------------------------------------------
 
 
-async def test_put_gives_the_id_and_the_numbers_arrive(server: AnyServer) -> None:
-    async with client_of(server) as client:
+async def test_put_gives_the_id_and_the_numbers_arrive(to: To, server: AnyServer) -> None:
+    async with to(server) as client:
         assert await client.put(b"one") == 1
         job_id = await client.put(b"two", 7, 8, 9)
         assert type(job_id) is int
@@ -45,8 +54,8 @@ async def test_put_gives_the_id_and_the_numbers_arrive(server: AnyServer) -> Non
         assert (stats["pri"], stats["delay"], stats["ttr"]) == (2**31, 0, 120)
 
 
-async def test_the_limits_of_the_numbers_are_taken(server: AnyServer) -> None:
-    async with client_of(server) as client:
+async def test_the_limits_of_the_numbers_are_taken(to: To, server: AnyServer) -> None:
+    async with to(server) as client:
         top = 2**32 - 1
         job_id = await client.put(b"", top, 10**8, top)
         stats = await client.stats_job(job_id)
@@ -75,8 +84,10 @@ async def test_the_limits_of_the_numbers_are_taken(server: AnyServer) -> None:
     ],
     ids=range(12),
 )
-async def test_a_body_comes_back_as_bytes(server: AnyServer, given: Any, stored: bytes) -> None:
-    async with client_of(server) as client:
+async def test_a_body_comes_back_as_bytes(
+    to: To, server: AnyServer, given: Any, stored: bytes
+) -> None:
+    async with to(server) as client:
         job_id = await client.put(given)
         for job in (await client.peek(job_id), await client.reserve()):
             assert job.body == stored
@@ -93,6 +104,7 @@ async def test_a_body_may_change_once_put_has_returned(server: AnyServer) -> Non
 
 
 async def test_a_body_too_big_is_refused_and_the_connection_goes_on(
+    to: To,
     server: AnyServer,
 ) -> None:
     async with client_of(server) as client:
@@ -106,8 +118,8 @@ async def test_a_body_too_big_is_refused_and_the_connection_goes_on(
         assert (await client.peek(await puts[2])).body == b"z"
 
 
-async def test_a_draining_server_refuses_puts_and_gives_jobs(server: AnyServer) -> None:
-    async with client_of(server) as client:
+async def test_a_draining_server_refuses_puts_and_gives_jobs(to: To, server: AnyServer) -> None:
+    async with to(server) as client:
         await client.put(b"before")
         server.signal(signal.SIGUSR1)
         while not (await client.stats())["draining"]:
@@ -121,8 +133,8 @@ async def test_a_draining_server_refuses_puts_and_gives_jobs(server: AnyServer) 
         assert (await client.reserve()).body == b"before"
 
 
-async def test_use_and_using(server: AnyServer) -> None:
-    async with client_of(server) as client:
+async def test_use_and_using(to: To, server: AnyServer) -> None:
+    async with to(server) as client:
         assert client.using == "default"
         assert await client.use("a-tube;+/.$_()") == "a-tube;+/.$_()"
         assert client.using == "a-tube;+/.$_()" == await client.list_tube_used()
@@ -134,8 +146,8 @@ async def test_use_and_using(server: AnyServer) -> None:
 # --- consuming ------------------------------------------------------------------------------
 
 
-async def test_a_job_from_put_to_delete(server: AnyServer) -> None:
-    async with client_of(server) as client:
+async def test_a_job_from_put_to_delete(to: To, server: AnyServer) -> None:
+    async with to(server) as client:
         await client.put(b"A job to work on")
         job = await client.reserve()
         assert isinstance(job, Job)
@@ -150,8 +162,8 @@ async def test_a_job_from_put_to_delete(server: AnyServer) -> None:
         assert (error.command, error.status, error.values) == ("delete", "NOT_FOUND", ())
 
 
-async def test_the_methods_of_a_job(server: AnyServer) -> None:
-    async with client_of(server) as client:
+async def test_the_methods_of_a_job(to: To, server: AnyServer) -> None:
+    async with to(server) as client:
         await client.put(b"x", 5)
         job = await client.reserve()
         await gives_none(job.touch())
@@ -170,8 +182,8 @@ async def test_the_methods_of_a_job(server: AnyServer) -> None:
         await job.delete()
 
 
-async def test_a_job_is_taken_wherever_an_id_is(server: AnyServer) -> None:
-    async with client_of(server) as client:
+async def test_a_job_is_taken_wherever_an_id_is(to: To, server: AnyServer) -> None:
+    async with to(server) as client:
         await client.put(b"x")
         job = await client.peek_ready()
         assert await client.peek(job) == job
@@ -185,8 +197,8 @@ async def test_a_job_is_taken_wherever_an_id_is(server: AnyServer) -> None:
         await client.delete(job)
 
 
-async def test_a_pickled_job_is_a_bare_one(server: AnyServer) -> None:
-    async with client_of(server) as client:
+async def test_a_pickled_job_is_a_bare_one(to: To, server: AnyServer) -> None:
+    async with to(server) as client:
         await client.put(b"x")
         job = await client.reserve()
         copy = pickle.loads(pickle.dumps(job))
@@ -196,8 +208,8 @@ async def test_a_pickled_job_is_a_bare_one(server: AnyServer) -> None:
         await client.delete(copy)
 
 
-async def test_reserve_with_a_timeout(server: AnyServer) -> None:
-    async with client_of(server) as client:
+async def test_reserve_with_a_timeout(to: To, server: AnyServer) -> None:
+    async with to(server) as client:
         for timeout in (0, 1):
             with pytest.raises(beanstalkt.TimedOut) as caught:
                 await client.reserve(timeout)
@@ -210,8 +222,8 @@ async def test_reserve_with_a_timeout(server: AnyServer) -> None:
         assert (await client.reserve(2**31 - 1)).id == 2
 
 
-async def test_deadline_soon(server: AnyServer) -> None:
-    async with client_of(server) as client:
+async def test_deadline_soon(to: To, server: AnyServer) -> None:
+    async with to(server) as client:
         await client.put(b"x", ttr=1)
         await client.put(b"y")
         job = await client.reserve()
@@ -224,8 +236,8 @@ async def test_deadline_soon(server: AnyServer) -> None:
         await job.delete()
 
 
-async def test_reserve_job(server: AnyServer) -> None:
-    async with client_of(server) as client, client_of(server) as other:
+async def test_reserve_job(to: To, server: AnyServer) -> None:
+    async with to(server) as client, to(server) as other:
         ready = await client.put(b"ready", tube="elsewhere")
         delayed = await client.put(b"delayed", delay=100)
         await client.pause_tube("elsewhere", 100)
@@ -241,8 +253,8 @@ async def test_reserve_job(server: AnyServer) -> None:
         await job.delete()
 
 
-async def test_priority_none_keeps_the_present_one(server: AnyServer) -> None:
-    async with client_of(server) as client:
+async def test_priority_none_keeps_the_present_one(to: To, server: AnyServer) -> None:
+    async with to(server) as client:
         for give in ("release", "bury"):
             job_id = await client.put(b"x", 1234)
             await client.reserve()
@@ -259,8 +271,8 @@ async def test_priority_none_keeps_the_present_one(server: AnyServer) -> None:
         assert (await client.peek_buried()).id == job_id
 
 
-async def test_priority_none_of_a_job_that_is_not_ours(server: AnyServer) -> None:
-    async with client_of(server) as client:
+async def test_priority_none_of_a_job_that_is_not_ours(to: To, server: AnyServer) -> None:
+    async with to(server) as client:
         job_id = await client.put(b"x")
         for call, verb in ((client.release, "release"), (client.bury, "bury")):
             for missing in (job_id, 99):
@@ -270,6 +282,7 @@ async def test_priority_none_of_a_job_that_is_not_ours(server: AnyServer) -> Non
 
 
 async def test_what_is_called_after_priority_none_goes_out_after_it(
+    to: To,
     server: AnyServer,
 ) -> None:
     async with client_of(server) as client:
@@ -284,8 +297,8 @@ async def test_what_is_called_after_priority_none_goes_out_after_it(
         assert (await client.stats_job(job))["pri"] == 9
 
 
-async def test_the_ttr_runs_out(server: AnyServer) -> None:
-    async with client_of(server) as client, client_of(server) as other:
+async def test_the_ttr_runs_out(to: To, server: AnyServer) -> None:
+    async with to(server) as client, to(server) as other:
         await client.put(b"x", ttr=1)
         job = await client.reserve()
         taken = None
@@ -301,8 +314,8 @@ async def test_the_ttr_runs_out(server: AnyServer) -> None:
         assert (await taken.stats())["timeouts"] == 1
 
 
-async def test_watch_and_ignore(server: AnyServer) -> None:
-    async with client_of(server) as client:
+async def test_watch_and_ignore(to: To, server: AnyServer) -> None:
+    async with to(server) as client:
         assert client.watching == {"default"}
         assert await client.watch("a") == 2
         assert await client.watch("a") == 2
@@ -318,8 +331,8 @@ async def test_watch_and_ignore(server: AnyServer) -> None:
         assert (await client.reserve()).id == job_id
 
 
-async def test_jobs_yields_until_none_comes(server: AnyServer) -> None:
-    async with client_of(server) as client:
+async def test_jobs_yields_until_none_comes(to: To, server: AnyServer) -> None:
+    async with to(server) as client:
         ids = await client.put_many(str(number) for number in range(5))
         found: list[int] = []
         async for job in client.jobs(timeout=0):
@@ -329,8 +342,8 @@ async def test_jobs_yields_until_none_comes(server: AnyServer) -> None:
         assert found == ids
 
 
-async def test_jobs_goes_on_after_deadline_soon(server: AnyServer) -> None:
-    async with client_of(server) as client:
+async def test_jobs_goes_on_after_deadline_soon(to: To, server: AnyServer) -> None:
+    async with to(server) as client:
         await client.put(b"x", ttr=1)
         held = await client.reserve()
         # DEADLINE_SOON first; then its time is over, and it is ready again.
@@ -339,8 +352,8 @@ async def test_jobs_goes_on_after_deadline_soon(server: AnyServer) -> None:
             break
 
 
-async def test_jobs_ends_when_the_client_is_closed(server: AnyServer) -> None:
-    client = client_of(server)
+async def test_jobs_ends_when_the_client_is_closed(to: To, server: AnyServer) -> None:
+    client = to(server)
     await client.connect()
 
     async def consume() -> None:
@@ -357,8 +370,8 @@ async def test_jobs_ends_when_the_client_is_closed(server: AnyServer) -> None:
 # --- looking and moving ---------------------------------------------------------------------
 
 
-async def test_the_peeks(server: AnyServer) -> None:
-    async with client_of(server) as client:
+async def test_the_peeks(to: To, server: AnyServer) -> None:
+    async with to(server) as client:
         for verb in (client.peek_ready, client.peek_delayed, client.peek_buried):
             with pytest.raises(beanstalkt.NotFound):
                 await verb()
@@ -379,8 +392,8 @@ async def test_the_peeks(server: AnyServer) -> None:
             await client.peek(ready)
 
 
-async def test_the_kicks(server: AnyServer) -> None:
-    async with client_of(server) as client:
+async def test_the_kicks(to: To, server: AnyServer) -> None:
+    async with to(server) as client:
         await client.put_many([b"x"] * 4, delay=100)
         await client.put(b"y", 0)
         await client.bury(await client.reserve())
@@ -395,8 +408,8 @@ async def test_the_kicks(server: AnyServer) -> None:
         assert (await client.stats_job(job))["kicks"] == 1
 
 
-async def test_the_lists_and_pause(server: AnyServer) -> None:
-    async with client_of(server) as client:
+async def test_the_lists_and_pause(to: To, server: AnyServer) -> None:
+    async with to(server) as client:
         names = ["007", "1.5", "null", "yes", "1_000", "2020-01-01"]
         for name in names:
             await client.watch(name)
@@ -415,8 +428,8 @@ async def test_the_lists_and_pause(server: AnyServer) -> None:
             await client.pause_tube("missing", 1)
 
 
-async def test_the_statistics(server: AnyServer) -> None:
-    async with client_of(server) as client:
+async def test_the_statistics(to: To, server: AnyServer) -> None:
+    async with to(server) as client:
         await client.put(b"x", 3)
         stats = await client.stats()
         assert type(stats["version"]) is str
@@ -444,8 +457,8 @@ async def test_the_statistics(server: AnyServer) -> None:
 # --- tube= ----------------------------------------------------------------------------------
 
 
-async def test_tube_is_for_one_command(server: AnyServer) -> None:
-    async with client_of(server) as client:
+async def test_tube_is_for_one_command(to: To, server: AnyServer) -> None:
+    async with to(server) as client:
         await client.use("mine")
         there = await client.put(b"there", tube="theirs")
         here = await client.put(b"here")
@@ -466,8 +479,8 @@ async def test_tube_is_for_one_command(server: AnyServer) -> None:
         assert client.using == "mine" == await client.list_tube_used()
 
 
-async def test_tube_after_a_refused_command_is_still_ours(server: AnyServer) -> None:
-    async with client_of(server) as client:
+async def test_tube_after_a_refused_command_is_still_ours(to: To, server: AnyServer) -> None:
+    async with to(server) as client:
         with pytest.raises(beanstalkt.NotFound):
             await client.peek_ready(tube="a")
         with pytest.raises(beanstalkt.JobTooBig):
@@ -475,8 +488,8 @@ async def test_tube_after_a_refused_command_is_still_ours(server: AnyServer) -> 
         assert await client.list_tube_used() == "default" == client.using
 
 
-async def test_use_and_tube_in_one_turn(server: AnyServer) -> None:
-    async with client_of(server) as client:
+async def test_use_and_tube_in_one_turn(to: To, server: AnyServer) -> None:
+    async with to(server) as client:
         use_a = client.use("a")
         puts = [client.put(b"1"), client.put(b"2", tube="b"), client.put(b"3", tube="a")]
         use_b = client.use("b")
@@ -487,6 +500,7 @@ async def test_use_and_tube_in_one_turn(server: AnyServer) -> None:
 
 
 async def test_put_many_goes_to_the_tube_that_was_used_when_it_was_called(
+    to: To,
     server: AnyServer,
 ) -> None:
     async with client_of(server) as client:
@@ -501,8 +515,8 @@ async def test_put_many_goes_to_the_tube_that_was_used_when_it_was_called(
 # --- put_many -------------------------------------------------------------------------------
 
 
-async def test_put_many_gives_the_ids_in_order(server: AnyServer) -> None:
-    async with client_of(server) as client:
+async def test_put_many_gives_the_ids_in_order(to: To, server: AnyServer) -> None:
+    async with to(server) as client:
         assert await client.put_many([]) == []
         assert await client.put_many(iter(["a"])) == [1]
         bodies = [b"%d" % number for number in range(3000)]
@@ -516,10 +530,12 @@ async def test_put_many_gives_the_ids_in_order(server: AnyServer) -> None:
 
 
 @pytest.mark.parametrize("bodies", [b"abc", "abc", bytearray(b"x"), 5, None])
-async def test_put_many_takes_an_iterable_of_bodies(server: AnyServer, bodies: Any) -> None:
-    async with client_of(server) as client:
+async def test_put_many_takes_an_iterable_of_bodies(
+    to: To, server: AnyServer, bodies: Any
+) -> None:
+    async with to(server) as client:
         with pytest.raises(beanstalkt.InvalidArgument):
-            client.put_many(bodies)
+            getattr(client, "blocking", client).put_many(bodies)
         assert (await client.stats())["cmd-put"] == 0
 
 
@@ -781,11 +797,12 @@ def refused(client: Client) -> Iterator[Call]:
 
 
 async def test_bad_arguments_are_refused_by_the_call_and_take_no_place(
+    to: To,
     server: AnyServer,
 ) -> None:
     async with client_of(server) as client:
         first = client.put(b"first")  # the connection is not idle meanwhile
-        for call, args, options in refused(client):
+        for call, args, options in refused(getattr(client, "blocking", client)):
             with pytest.raises(beanstalkt.InvalidArgument):
                 pytest.fail(f"{args} {options} was taken: {call(*args, **options)!r}")
         assert (await first, await client.put(b"next")) == (1, 2)
@@ -797,20 +814,20 @@ async def test_bad_arguments_are_refused_by_the_call_and_take_no_place(
 
 
 def test_bad_arguments_are_refused_without_a_connection_too(io_loop: IOLoop) -> None:
-    for call, args, options in refused(Client()):
+    for call, args, options in [*refused(Client()), *refused(cast("Client", blocking.Client()))]:
         with pytest.raises(beanstalkt.InvalidArgument):
             call(*args, **options)
 
 
-async def test_a_bad_timeout_of_jobs_is_refused(server: AnyServer) -> None:
-    async with client_of(server) as client:
+async def test_a_bad_timeout_of_jobs_is_refused(to: To, server: AnyServer) -> None:
+    async with to(server) as client:
         for bad in (-1, 1.0, True):
             with pytest.raises(beanstalkt.InvalidArgument):
                 async for _ in client.jobs(bad):  # type: ignore[arg-type]
                     pass
 
 
-async def test_an_int_of_another_class_is_an_int(server: AnyServer) -> None:
+async def test_an_int_of_another_class_is_an_int(to: To, server: AnyServer) -> None:
     class Urgency(enum.IntEnum):
         HIGH = 3
 
@@ -820,8 +837,8 @@ async def test_an_int_of_another_class_is_an_int(server: AnyServer) -> None:
 
 
 @pytest.mark.parametrize("text", ["é" * 40_000, "x" * 65_536])
-async def test_the_size_is_that_of_the_bytes(server: AnyServer, text: str) -> None:
-    async with client_of(server) as client:
+async def test_the_size_is_that_of_the_bytes(to: To, server: AnyServer, text: str) -> None:
+    async with to(server) as client:
         with pytest.raises(beanstalkt.JobTooBig):
             await client.put(text)
         assert await client.list_tubes() == ["default"]
@@ -850,8 +867,8 @@ async def test_a_unix_socket(tmp_path: Path) -> None:
         process.wait(10)
 
 
-async def test_async_with_closes_after_an_error(server: AnyServer) -> None:
-    client = client_of(server)
+async def test_async_with_closes_after_an_error(to: To, server: AnyServer) -> None:
+    client = to(server)
     with pytest.raises(ZeroDivisionError):
         async with client:
             raise ZeroDivisionError

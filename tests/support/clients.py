@@ -23,10 +23,10 @@ class HasAddress(Protocol):
     def port(self) -> int: ...
 
 
-def client_of(server: HasAddress, **options: Any) -> Client:
+def client_of(server: HasAddress, kind: Callable[..., Client] = Client, **options: Any) -> Client:
     """Return a client of `server` that reconnects quickly, unless `options` say otherwise."""
     options = {"connect_timeout": 10, "reconnect_delay": RECONNECT_DELAY, **options}
-    return Client(server.host, server.port, **options)
+    return kind(server.host, server.port, **options)
 
 
 async def until_waiting(client: Client, count: int) -> None:

@@ -1,0 +1,155 @@
+"""What a signal's handler raises at any line of the blocking client harms no later call."""
+
+from __future__ import annotations
+
+import linecache
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+import beanstalkt
+from beanstalkt import BeanstalkException, ConnectionLost
+from beanstalkt.blocking import Client
+
+from ..support.beanstalkd import Beanstalkd
+
+PACKAGE = Path(beanstalkt.__file__).parent
+
+# What is interrupted while a socket is opened is closed when it is collected.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+
+
+class Interruption:
+    """Raises KeyboardInterrupt at one line: the number `at` of those that run in these files."""
+
+    def __init__(self, at: int, *modules: str) -> None:
+        self.at = at
+        self.files = {str(PACKAGE / f"{name}.py") for name in modules}
+        self.lines = 0
+        self.where = "nowhere"
+
+    def __enter__(self) -> Interruption:
+        sys.settrace(self._call)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        sys.settrace(None)
+
+    def _call(self, frame: FrameType, event: str, _: object) -> Any:
+        return self._line if frame.f_code.co_filename in self.files else None
+
+    def _line(self, frame: FrameType, event: str, _: object) -> Any:
+        # At the end of a `with` on a lock of the interpreter's own no signal's handler runs before
+        # the lock is released; the tracing of lines would raise there all the same.
+        text = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
+        if event == "line" and not text.startswith(("with lock.", "with self.turn")):
+            self.lines += 1
+            if self.lines == self.at:
+                self.where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        return self._line
+
+
+def run(client: Client, put: Callable[..., int]) -> None:
+    put(b"one")
+    put(b"there", tube="there")
+    client.watch("there")
+    job = client.reserve(5)
+    client.release(job, None, 100)
+    job = client.reserve()
+    client.bury(job)
+    with suppress(beanstalkt.NotFound):
+        client.delete(10**6)
+    client.put_many([b"many"] * 3, delay=100)
+    client.use("default")
+    with suppress(beanstalkt.TimedOut):
+        client.reserve(0)
+
+
+def lose(client: Client, put: Callable[..., int]) -> None:
+    put(b"one")
+    client.watch("there")
+    assert client._connection is not None
+    client._connection.interrupt()
+    with suppress(BeanstalkException):
+        client.stats()
+    put(b"two")
+    client._connection.interrupt()
+    client._connection.used = 0.0
+    put(b"three")
+
+
+@pytest.mark.parametrize("what", [run, lose])
+@pytest.mark.parametrize(
+    "modules",
+    [
+        ("blocking/client", "blocking/lock"),
+        ("blocking/connection", "blocking/requests"),
+        ("client/pipeline", "client/requests", "client/puts", "client/tubes"),
+    ],
+    ids=" ".join,
+)
+def test_at_any_line(
+    beanstalkd: Beanstalkd,
+    modules: tuple[str, ...],
+    what: Callable[[Client, Callable[..., int]], None],
+) -> None:
+    at = 0
+    where = ""
+    while where != "nowhere":
+        at += 1
+        where = interrupted(beanstalkd, at, modules, what)
+    assert at > 15
+
+
+def interrupted(
+    server: Beanstalkd,
+    at: int,
+    modules: tuple[str, ...],
+    what: Callable[[Client, Callable[..., int]], None],
+) -> str:
+    """Return where a client was interrupted, once it is known that it does as before."""
+    bodies: dict[int, bytes] = {}
+    client = Client(server.host, server.port, reconnect_delay=0.001, response_timeout=10)
+
+    def put(body: bytes, **options: Any) -> int:
+        job_id = client.put(body, **options)
+        bodies[job_id] = body
+        return job_id
+
+    client.connect()
+    interruption = Interruption(at, *modules)
+    try:
+        with suppress(KeyboardInterrupt, BeanstalkException), interruption:
+            what(client, put)
+        with suppress(ConnectionLost):  # where it had been cut off, which was not noticed yet
+            put(b"after")
+        put(b"again")
+        for job_id, body in bodies.items():
+            assert client.peek(job_id).body == body
+        assert client.list_tube_used() == client.using == "default"
+        assert set(client.list_tubes_watched()) == client.watching
+        # Another thread is let in.
+        other = threading.Thread(target=put, args=(b"other",), daemon=True)
+        other.start()
+        other.join(10)
+        assert not other.is_alive()
+        for job_id in bodies:
+            client.delete(job_id)
+        with suppress(beanstalkt.TimedOut):
+            for _ in range(10):
+                client.delete(client.reserve(0))
+        for job_id in client.put_many([b"x"] * 2):
+            client.delete(job_id)
+        client.close()
+    except BaseException:
+        print("interrupted at", interruption.where)
+        raise
+    return interruption.where
