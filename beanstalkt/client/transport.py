@@ -11,6 +11,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tornado.ioloop import IOLoop
@@ -265,11 +266,11 @@ async def open_transport(
             failure = error
             if isinstance(error, TimeoutError) and _in_handshake(stream):
                 failure = TimeoutError(f"{UNANSWERED} ({error}): {UNANSWERED_HINT}")
-            stream.close()
+            _close(stream)
         except BaseException:
             if _in_handshake(stream):
                 stalled(f"{UNANSWERED}: {UNANSWERED_HINT}")
-            stream.close()
+            _close(stream)
             raise
     raise failure
 
@@ -324,6 +325,13 @@ async def _connect(stream: Transport | TLSTransport, target: Any, address: Addre
         await stream.connect(target, server_hostname=address.host if address.tls else None)
     except StreamClosedError as error:
         raise OSError(reason_of(error.real_error or error)) from error
+
+
+def _close(stream: Transport | TLSTransport) -> None:
+    """Close a stream whose attempt to connect has failed or was cancelled."""
+    # It looks at its own Future of the handshake, which before Tornado 6.6 raises if cancelled.
+    with suppress(asyncio.CancelledError):
+        stream.close()
 
 
 def _in_handshake(stream: Transport | TLSTransport) -> bool:

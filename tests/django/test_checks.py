@@ -24,8 +24,8 @@ def test_good_settings_have_nothing_to_tell(chosen: Choose) -> None:
             "TUBE": "mail",
             "TUBES": {"mail": 4},
             "WORKER": {"timeout": 60, "swallow": True, "backoff": "exponential", "burst": False},
-            "DISPATCH_TABLE": {"add": "tests.django.some_tasks.add"},
-            "TASK_MODULES": ["tests.django.some_tasks"],
+            "DISPATCH_TABLE": {"add": "tests.support.django_tasks.add"},
+            "TASK_MODULES": ["tests.support.django_tasks"],
             "CLIENT": {"response_timeout": 2.5},
         }
     )
@@ -50,8 +50,8 @@ WRONG: list[tuple[str, Any, str]] = [
     ("E009", {"CLIENT": {"connect_timeout": -1}}, "connect_timeout"),
     ("E009", {"CLIENT": 5}, "a dict is expected"),
     ("E010", {"DISPATCH_TABLE": {"x": "no.such.module.f"}}, "no.such.module"),
-    ("E010", {"DISPATCH_TABLE": {"x": "tests.django.some_tasks.generator"}}, "a generator"),
-    ("E010", {"DISPATCH_TABLE": {5: "tests.django.some_tasks.add"}}, "5"),
+    ("E010", {"DISPATCH_TABLE": {"x": "tests.support.django_tasks.generator"}}, "a generator"),
+    ("E010", {"DISPATCH_TABLE": {5: "tests.support.django_tasks.add"}}, "5"),
     ("E011", {"WORKER": {"time_out": 5}}, "time_out"),
     ("E011", {"WORKER": {"call": "os:system"}}, "call"),
     ("E012", {"WORKER": {"timeout": "soon"}}, "'soon'"),
@@ -74,7 +74,7 @@ def test_each_bad_setting_has_an_id_a_text_and_a_hint(
 
 
 def test_two_tables_are_one_too_many(chosen: Choose) -> None:
-    table = {"add": "tests.django.some_tasks.add"}
+    table = {"add": "tests.support.django_tasks.add"}
     chosen(BEANSTALKT={"DISPATCH_TABLE": table}, BEANSTALK_DISPATCH_TABLE=table)
     assert list(found()) == ["beanstalkt.E006"]
 
@@ -83,7 +83,7 @@ def test_the_settings_of_the_old_dispatcher_work_unchanged(chosen: Choose) -> No
     chosen(
         BEANSTALK_DISPATCH_SQS_KEY="key",
         BEANSTALK_DISPATCH_SQS_SECRET="secret",
-        BEANSTALK_DISPATCH_TABLE={"add": "tests.django.some_tasks.add"},
+        BEANSTALK_DISPATCH_TABLE={"add": "tests.support.django_tasks.add"},
     )
     messages = found()
     assert list(messages) == ["beanstalkt.I001"]

@@ -41,7 +41,7 @@ def test_tubes_are_names_or_names_with_workers(chosen: Choose) -> None:
 
 @pytest.mark.parametrize("value", [None, {}])
 def test_a_table_of_the_old_dispatcher_is_the_table(chosen: Choose, value: Any) -> None:
-    table = {"a_function_to_dispatch": "tests.django.some_tasks.add"}
+    table = {"a_function_to_dispatch": "tests.support.django_tasks.add"}
     chosen(BEANSTALKT={"DISPATCH_TABLE": value}, BEANSTALK_DISPATCH_TABLE=table)
     assert configuration().table == table
 

@@ -12,13 +12,13 @@ from beanstalkt.dispatch.perform import perform, perform_async
 from beanstalkt.dispatch.table import Table, make_entry
 from beanstalkt.django.fresh_connections import with_fresh_connections
 
-from . import some_tasks
+from ..support import django_tasks
 
 
 def recorded(target: Any) -> tuple[type[SafeTask], list[Any]]:
     """The task around `target`; ``close`` notes itself among its calls."""
-    some_tasks.calls.clear()
-    calls = some_tasks.calls
+    django_tasks.calls.clear()
+    calls = django_tasks.calls
     return with_fresh_connections(make_entry("it", target), lambda: calls.append("close")), calls
 
 
@@ -32,7 +32,7 @@ class Looks(SafeTask):
     """Notes whether the connection was closed before, and leaves another old one."""
 
     def run(self) -> Any:
-        some_tasks.calls.append(connection.connection is None)
+        django_tasks.calls.append(connection.connection is None)
 
     def on_completion(self) -> Any:
         grown_old()
@@ -48,23 +48,23 @@ class LooksAsync(Looks):
 
 def test_old_connections_are_closed_before_and_after() -> None:
     grown_old()
-    some_tasks.calls.clear()
+    django_tasks.calls.clear()
     assert perform(with_fresh_connections(make_entry("it", Looks))(), [], {}) is None
-    assert some_tasks.calls == [True]
+    assert django_tasks.calls == [True]
     assert connection.connection is None
 
 
 async def test_those_of_a_coroutine_task_are_closed_in_their_thread() -> None:
-    some_tasks.calls.clear()
+    django_tasks.calls.clear()
 
     await sync_to_async(grown_old)()
     task = with_fresh_connections(make_entry("it", LooksAsync))()
     assert await perform_async(task, [], {}) is None
-    assert some_tasks.calls == [True]
+    assert django_tasks.calls == [True]
     assert await sync_to_async(lambda: connection.connection)() is None
 
 
-@pytest.mark.parametrize("target", [some_tasks.add, some_tasks.add_async])
+@pytest.mark.parametrize("target", [django_tasks.add, django_tasks.add_async])
 def test_a_function_keeps_its_signature(target: Callable[..., Any]) -> None:
     task, _ = recorded(target)
     plain, around = make_entry("it", target), make_entry("it", task)
@@ -77,7 +77,7 @@ def test_a_function_keeps_its_signature(target: Callable[..., Any]) -> None:
     ("seconds", "hooks"), [(0, ["success"]), (30, ["TaskTimeout"])], ids=["success", "timeout"]
 )
 def test_a_task_keeps_its_limit_and_its_hooks(seconds: float, hooks: list[str]) -> None:
-    task, calls = recorded(some_tasks.Steps)
+    task, calls = recorded(django_tasks.Steps)
     perform(task(), [seconds], {})
     assert calls == ["close", "run", *hooks, "completion", "close"]
 
@@ -86,17 +86,17 @@ def test_a_task_keeps_its_limit_and_its_hooks(seconds: float, hooks: list[str]) 
     ("seconds", "hooks"), [(0, ["success"]), (30, ["TaskTimeout"])], ids=["success", "timeout"]
 )
 async def test_a_coroutine_task_keeps_them_too(seconds: float, hooks: list[str]) -> None:
-    task, calls = recorded(some_tasks.StepsAsync)
+    task, calls = recorded(django_tasks.StepsAsync)
     await perform_async(task(), [seconds], {})
     assert calls == ["close", "run", *hooks, "completion", "close"]
 
 
-class FailsAtTheEnd(some_tasks.Steps):
+class FailsAtTheEnd(django_tasks.Steps):
     def on_completion(self, *args: Any, **kwargs: Any) -> Any:
         raise ValueError("at the end")
 
 
-class FailsAtTheEndAsync(some_tasks.StepsAsync):
+class FailsAtTheEndAsync(django_tasks.StepsAsync):
     async def on_completion(self, *args: Any, **kwargs: Any) -> None:
         raise ValueError("at the end")
 
@@ -112,9 +112,9 @@ def test_so_they_are_for_a_plain_task_and_one_with_a_coroutine_as_its_last_hook(
     assert str(perform(task(), [0], {})) == "at the end"
     assert calls[-1] == "close"
 
-    class Mixed(some_tasks.Steps):
+    class Mixed(django_tasks.Steps):
         async def on_completion(self, *args: Any, **kwargs: Any) -> None:
-            some_tasks.calls.append("completion")
+            django_tasks.calls.append("completion")
 
     task, calls = recorded(Mixed)
     assert perform(task(), [0], {}) is None
@@ -122,5 +122,5 @@ def test_so_they_are_for_a_plain_task_and_one_with_a_coroutine_as_its_last_hook(
 
 
 def test_each_job_has_a_task_of_its_own() -> None:
-    entry = Table.load({"it": recorded(some_tasks.Steps)[0]}).entries["it"]
+    entry = Table.load({"it": recorded(django_tasks.Steps)[0]}).entries["it"]
     assert entry.make() is not entry.make()

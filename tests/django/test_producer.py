@@ -49,7 +49,7 @@ def test_nothing_is_sent_that_would_not_arrive(client: Client, value: Any) -> No
 def test_a_name_that_is_not_in_the_table_of_this_process_is_refused(
     client: Client, chosen: Choose
 ) -> None:
-    chosen(BEANSTALK_DISPATCH_TABLE={"add": "tests.django.some_tasks.add"})
+    chosen(BEANSTALK_DISPATCH_TABLE={"add": "tests.support.django_tasks.add"})
     with pytest.raises(InvalidArgument, match="'sub' in the dispatch table: it has add"):
         schedule_function("mail", "sub", 1)
     assert schedule_function("mail", "add", 1)

@@ -12,14 +12,14 @@ from beanstalkt.django import table
 
 Choose = Callable[..., None]
 BACKEND = "beanstalkt.django.backend.BeanstalkdBackend"
-NOOP = "task:tests.django.some_tasks.noop"
+NOOP = "task:tests.support.django_tasks.noop"
 
 
 def test_it_has_the_functions_and_the_tasks_of_the_project(chosen: Choose) -> None:
     chosen(
         BEANSTALKT={
-            "DISPATCH_TABLE": {"steps": "tests.django.some_tasks.Steps"},
-            "TASK_MODULES": ["tests.django.some_tasks"],
+            "DISPATCH_TABLE": {"steps": "tests.support.django_tasks.Steps"},
+            "TASK_MODULES": ["tests.support.django_tasks"],
         }
     )
     entries = Table.load(table.make_table()).entries
@@ -30,12 +30,12 @@ def test_it_has_the_functions_and_the_tasks_of_the_project(chosen: Choose) -> No
 
 
 def test_without_the_backend_there_are_no_tasks(chosen: Choose) -> None:
-    chosen(TASKS={}, BEANSTALK_DISPATCH_TABLE={"add": "tests.django.some_tasks.add"})
+    chosen(TASKS={}, BEANSTALK_DISPATCH_TABLE={"add": "tests.support.django_tasks.add"})
     assert list(table.make_table()) == ["add"]
 
 
 def test_a_function_that_is_not_there_is_an_error(chosen: Choose) -> None:
-    chosen(BEANSTALK_DISPATCH_TABLE={"add": "tests.django.some_tasks.sub"})
+    chosen(BEANSTALK_DISPATCH_TABLE={"add": "tests.support.django_tasks.sub"})
     with pytest.raises(TableError, match="has no sub"):
         table.make_table()
 
@@ -57,7 +57,7 @@ def test_lazy_objects_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
         ({}, ["b", "a"], {"a": None, "b": None}),
         ({}, [], {"default": None}),
         (
-            {"TUBE": "home", "DISPATCH_TABLE": {"add": "tests.django.some_tasks.add"}},
+            {"TUBE": "home", "DISPATCH_TABLE": {"add": "tests.support.django_tasks.add"}},
             ["a"],
             {"home": None, "a": None},
         ),

@@ -12,7 +12,7 @@ from beanstalkt.django.framework import TaskContext, TaskResultStatus, task_fini
 from beanstalkt.django.task_run import runner_of
 from beanstalkt.worker import Retry
 
-from . import some_tasks
+from ..support import django_tasks
 
 Choose = Callable[..., None]
 
@@ -30,7 +30,7 @@ def signals() -> Iterator[list[Any]]:
 
     task_started.connect(started)
     task_finished.connect(finished)
-    some_tasks.calls.clear()
+    django_tasks.calls.clear()
     yield sent
     task_started.disconnect(started)
     task_finished.disconnect(finished)
@@ -45,8 +45,8 @@ def body(client: Client, task: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def test_a_task_runs_with_its_arguments(client: Client, signals: list[Any]) -> None:
-    runner_of(some_tasks.noop)(**body(client, some_tasks.noop, 1, two=3))
-    assert some_tasks.calls == [((1,), {"two": 3})]
+    runner_of(django_tasks.noop)(**body(client, django_tasks.noop, 1, two=3))
+    assert django_tasks.calls == [((1,), {"two": 3})]
     assert [each[:2] for each in signals] == [
         ("started", TaskResultStatus.RUNNING),
         ("finished", TaskResultStatus.SUCCESSFUL),
@@ -58,18 +58,18 @@ def test_a_task_runs_with_its_arguments(client: Client, signals: list[Any]) -> N
 
 
 async def test_a_coroutine_task_runs_on_the_loop(client: Client, signals: list[Any]) -> None:
-    run = runner_of(some_tasks.noop_async)
+    run = runner_of(django_tasks.noop_async)
     assert inspect.iscoroutinefunction(run)
-    await run(**body(client, some_tasks.noop_async, 1))
-    assert some_tasks.calls == [((1,), {})]
+    await run(**body(client, django_tasks.noop_async, 1))
+    assert django_tasks.calls == [((1,), {})]
     assert [each[1] for each in signals] == ["RUNNING", "SUCCESSFUL"]
 
 
 def test_the_context_has_the_id_queue_and_priority(client: Client, signals: list[Any]) -> None:
-    task = some_tasks.with_context.using(priority=5, queue_name="default")
+    task = django_tasks.with_context.using(priority=5, queue_name="default")
     said = body(client, task, 7)
-    runner_of(some_tasks.with_context)(**said)
-    ((context, number),) = some_tasks.calls
+    runner_of(django_tasks.with_context)(**said)
+    ((context, number),) = django_tasks.calls
     assert isinstance(context, TaskContext)
     assert number == 7
     assert context.task_result.id == said["id"]
@@ -81,7 +81,7 @@ def test_what_a_task_raises_fails_it_and_reaches_the_runner(
     client: Client, signals: list[Any]
 ) -> None:
     with pytest.raises(ValueError, match="this task fails"):
-        runner_of(some_tasks.fails)(**body(client, some_tasks.fails))
+        runner_of(django_tasks.fails)(**body(client, django_tasks.fails))
     result = signals[-1][2]
     assert signals[-1][:2] == ("finished", TaskResultStatus.FAILED)
     (error,) = result.errors
@@ -91,7 +91,7 @@ def test_what_a_task_raises_fails_it_and_reaches_the_runner(
 
 async def test_sys_exit_in_a_coroutine_task_fails_it(client: Client, signals: list[Any]) -> None:
     with pytest.raises(SystemExit):
-        await runner_of(some_tasks.fails_async)(**body(client, some_tasks.fails_async))
+        await runner_of(django_tasks.fails_async)(**body(client, django_tasks.fails_async))
     assert signals[-1][2].errors[0].exception_class is SystemExit
 
 
@@ -99,11 +99,11 @@ def test_a_value_that_is_not_json_fails_the_task_as_the_framework_says(
     client: Client, signals: list[Any]
 ) -> None:
     with pytest.raises(TypeError, match="Unsupported type"):
-        runner_of(some_tasks.returns_no_json)(**body(client, some_tasks.returns_no_json))
+        runner_of(django_tasks.returns_no_json)(**body(client, django_tasks.returns_no_json))
     assert signals[-1][1] == TaskResultStatus.FAILED
 
 
 def test_a_task_that_is_to_run_again_is_not_finished(client: Client, signals: list[Any]) -> None:
     with pytest.raises(Retry):
-        runner_of(some_tasks.again)(**body(client, some_tasks.again))
+        runner_of(django_tasks.again)(**body(client, django_tasks.again))
     assert [each[0] for each in signals] == ["started"]

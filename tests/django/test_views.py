@@ -15,11 +15,11 @@ from django.test import AsyncClient, Client
 
 from beanstalkt.dispatch.call import encode
 
-from . import some_tasks
+from ..support import django_tasks
 
 Choose = Callable[..., None]
 URL = "/beanstalk_dispatch/dispatcher"
-HERE = "tests.django.some_tasks."
+HERE = "tests.support.django_tasks."
 TABLE = {
     "add": HERE + "add",
     "add_async": HERE + "add_async",
@@ -36,13 +36,13 @@ TABLE = {
 def query() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
-    some_tasks.calls.append(connection.connection)
+    django_tasks.calls.append(connection.connection)
 
 
 @pytest.fixture(autouse=True)
 def table(chosen: Choose) -> Iterator[None]:
     chosen(BEANSTALK_DISPATCH_TABLE=TABLE)
-    some_tasks.calls.clear()
+    django_tasks.calls.clear()
     yield
     assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
 
@@ -72,13 +72,13 @@ anywhere = pytest.mark.parametrize("where", [in_place, in_thread])
 @pytest.mark.parametrize("form", [bytes, base64.b64encode])
 def test_the_function_is_called(where: Any, form: Callable[[bytes], bytes]) -> None:
     assert where(lambda: post(form(encode("add", [1], {"right": 2})))) == (200, {})
-    assert some_tasks.calls[0][0] == 3
+    assert django_tasks.calls[0][0] == 3
 
 
 @anywhere
 def test_a_coroutine_function_is_awaited(where: Any) -> None:
     assert where(lambda: post(encode("add_async", [4], {}))) == (200, {})
-    assert some_tasks.calls == [4]
+    assert django_tasks.calls == [4]
 
 
 @anywhere
@@ -92,21 +92,21 @@ def test_a_function_that_fails_is_500(where: Any) -> None:
 @pytest.mark.parametrize("name", ["steps", "steps_async"])
 def test_a_task_has_its_limit_and_its_hooks(where: Any, name: str) -> None:
     assert where(lambda: post(encode(name, [0], {})))[0] == 200
-    assert some_tasks.calls == ["run", "success", "completion"]
-    some_tasks.calls.clear()
+    assert django_tasks.calls == ["run", "success", "completion"]
+    django_tasks.calls.clear()
     status, answer = where(lambda: post(encode(name, [1.5], {})))
     assert status == 500
     assert "TaskTimeout" in answer["error"]
-    assert some_tasks.calls == ["run", "TaskTimeout", "completion"]
+    assert django_tasks.calls == ["run", "TaskTimeout", "completion"]
 
 
 def test_a_thread_that_does_not_end_keeps_no_answer_waiting() -> None:
-    some_tasks.released.clear()
+    django_tasks.released.clear()
     try:
         assert in_thread(lambda: post(encode("blocks", [], {})))[0] == 500
-        assert some_tasks.calls == []
+        assert django_tasks.calls == []
     finally:
-        some_tasks.released.set()
+        django_tasks.released.set()
 
 
 REFUSED: list[tuple[bytes, str]] = [
@@ -125,7 +125,7 @@ def test_a_request_that_can_never_succeed_is_400(body: bytes, message: str) -> N
     status, answer = post(body)
     assert (status, answer["message"]) == (400, message)
     assert answer["error"]
-    assert some_tasks.calls == []
+    assert django_tasks.calls == []
 
 
 def test_without_a_table_nothing_is_called(chosen: Choose) -> None:
@@ -150,7 +150,7 @@ def test_the_alarm_of_the_program_has_its_handler_again() -> None:
 
 def test_database_connections_of_its_threads_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[Any] = []
-    monkeypatch.setattr(some_tasks, "calls", opened)
+    monkeypatch.setattr(django_tasks, "calls", opened)
     assert in_thread(lambda: post(encode("query", [], {})))[0] == 200
     (raw,) = opened
     with pytest.raises(ProgrammingError, match="closed database"):
@@ -163,7 +163,7 @@ async def test_it_works_under_asgi() -> None:
         for name in ("add", "add_async")
     ]
     assert [each.status_code for each in answers] == [200, 200]
-    assert [some_tasks.calls[0][0], some_tasks.calls[1]] == [5, 4]
+    assert [django_tasks.calls[0][0], django_tasks.calls[1]] == [5, 4]
     assert not [each for each in asyncio.all_tasks() if each is not asyncio.current_task()]
 
 

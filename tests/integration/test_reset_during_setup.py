@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import select
+from typing import Any
 
 import pytest
 
@@ -28,11 +29,11 @@ async def test_the_next_attempt_comes_at_once(monkeypatch: pytest.MonkeyPatch) -
     opened = 0
 
     async def open_one_that_ends(
-        address: Address, ssl_options: None, timeout: float
+        address: Address, ssl_options: None, timeout: float, *more: Any
     ) -> Transport | TLSTransport:
         nonlocal opened
         opened += 1
-        stream = await open_transport(address, ssl_options, timeout)
+        stream = await open_transport(address, ssl_options, timeout, *more)
         if 1 < opened <= 1 + RESETS:
             while len(peer.lines) < opened:
                 await asyncio.sleep(0)
