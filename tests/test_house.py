@@ -23,6 +23,7 @@ CORE = {
     "worker.runner",
     "worker.slot",
     "worker.attempt",
+    "worker.blocking",
     "worker.job_executor",
     "worker.held_job",
     "worker.prefetch",

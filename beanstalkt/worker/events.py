@@ -109,6 +109,23 @@ class JobNotSettled(JobEvent):
 
 
 @dataclass(slots=True)
+class LoopBlocked(JobEvent):
+    """The code of a job has kept the event loop, and so all other jobs, for too long.
+
+    Too long is a third of the job's ttr: that often the runner must touch each job that it holds.
+    This is published at most once in ``WorkerTiming.blocking_report_interval`` for each tube.
+
+    :ivar handler: what the handler says it runs
+    :ivar seconds: for which no other code ran
+    :ivar ttr: of the job, in seconds
+    """
+
+    handler: str
+    seconds: float
+    ttr: int
+
+
+@dataclass(slots=True)
 class RunnerReady(Event):
     """Every slot waits for jobs.
 

@@ -16,6 +16,7 @@ from ..events import (
     JobNotTakenBack,
     JobNotTouched,
     JobTakenBack,
+    LoopBlocked,
     ReloadFailed,
     ReloadFinished,
     ReloadRefused,
@@ -100,6 +101,20 @@ def _job_not_settled(event: JobNotSettled) -> None:
     )
 
 
+def _loop_blocked(event: LoopBlocked) -> None:
+    fields = {
+        "tube": event.tube,
+        "id": event.id,
+        "handler": event.handler,
+        "seconds": round(event.seconds, 3),
+        "ttr": event.ttr,
+        "server": event.server,
+        "advice": "no other job could run or be kept reserved meanwhile; call what blocks with "
+        "await asyncio.to_thread(...)",
+    }
+    log_entry("blocked", fields, logging.WARNING)
+
+
 def _runner_ready(event: RunnerReady) -> None:
     log_entry("ready", {"server": event.server, "tubes": event.tubes, "slots": event.slots})
 
@@ -148,6 +163,7 @@ _WRITERS: dict[type[Event], Callable[[Any], None]] = {
     JobNotTakenBack: _job_not_taken_back,
     JobNotTouched: _job_not_touched,
     JobNotSettled: _job_not_settled,
+    LoopBlocked: _loop_blocked,
     RunnerReady: _runner_ready,
     RunnerPaused: lambda event: log_entry("paused", {"running": event.running}),
     RunnerResumed: lambda event: log_entry("resumed", {}),

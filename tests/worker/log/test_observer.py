@@ -20,6 +20,7 @@ from beanstalkt.worker.events import (
     JobNotTouched,
     JobStarted,
     JobTakenBack,
+    LoopBlocked,
     ReloadFailed,
     ReloadFinished,
     ReloadRefused,
@@ -143,6 +144,12 @@ END = "attempt=2 server=beanstalk://x"
         (
             JobNotSettled(*JOB, InternalError("full")),
             "ERROR job 7 of beanstalk://x is out of reach until the server's restart: full",
+        ),
+        (
+            LoopBlocked(*JOB, "function app.send", 2.71828, 3),
+            f'WARNING blocked {START} handler="function app.send" seconds=2.718 ttr=3 '
+            'server=beanstalk://x advice="no other job could run or be kept reserved meanwhile; '
+            'call what blocks with await asyncio.to_thread(...)"',
         ),
         (RunnerReady(SERVER, 2, 8), "INFO ready server=beanstalk://x tubes=2 slots=8"),
         (RunnerPaused(3), "INFO paused running=3"),
