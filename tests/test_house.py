@@ -38,7 +38,13 @@ CORE = {
     "worker.config.settings",
 }
 
-HANDLER = {"worker.handlers.base", "worker.policy", "worker.process", "worker.config.values"}
+HANDLER = {
+    "worker.handlers.base",
+    "worker.events",
+    "worker.policy",
+    "worker.process",
+    "worker.config.values",
+}
 """What a handler is made of."""
 
 RULES: dict[str, set[str]] = {

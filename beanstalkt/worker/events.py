@@ -83,6 +83,18 @@ class JobFinished(JobEvent):
 
 
 @dataclass(slots=True)
+class JobOutput(JobEvent):
+    """A command has written a line, which its tube's ``show_output`` asks to show.
+
+    :ivar stream: ``stdout`` or ``stderr``
+    :ivar line: without its end; a long line comes in pieces
+    """
+
+    stream: str
+    line: str
+
+
+@dataclass(slots=True)
 class JobTakenBack(JobEvent):
     """A job that was lost with its connection is reserved again."""
 

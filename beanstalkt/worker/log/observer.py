@@ -15,6 +15,7 @@ from ..events import (
     JobNotSettled,
     JobNotTakenBack,
     JobNotTouched,
+    JobOutput,
     JobTakenBack,
     LoopBlocked,
     ReloadFailed,
@@ -30,7 +31,7 @@ from ..events import (
 )
 from ..policy.decision import SettleResult
 from ..policy.outcome import Kind
-from .lines import log, log_entry
+from .lines import OutputEntry, log, log_entry
 
 
 class LogObserver:
@@ -73,6 +74,17 @@ def _action(event: JobFinished) -> str:
     if event.settled in (SettleResult.DONE, SettleResult.PRESUMED) and event.action is not None:
         return str(event.action)
     return "none" if event.settled is SettleResult.LOST else event.settled.value
+
+
+def _job_output(event: JobOutput) -> None:
+    fields = {
+        "tube": event.tube,
+        "id": event.id,
+        "stream": event.stream,
+        "line": event.line,
+        "server": event.server,
+    }
+    log_entry("output", fields, kind=OutputEntry)
 
 
 def _job_taken_back(event: JobTakenBack) -> None:
@@ -159,6 +171,7 @@ def _handler_not_closed(event: HandlerNotClosed) -> None:
 
 _WRITERS: dict[type[Event], Callable[[Any], None]] = {
     JobFinished: _job_finished,
+    JobOutput: _job_output,
     JobTakenBack: _job_taken_back,
     JobNotTakenBack: _job_not_taken_back,
     JobNotTouched: _job_not_touched,
