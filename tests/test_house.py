@@ -24,6 +24,7 @@ CORE = {
     "worker.runner",
     "worker.slot",
     "worker.attempt",
+    "worker.blocking",
     "worker.job_executor",
     "worker.held_job",
     "worker.prefetch",
@@ -38,7 +39,13 @@ CORE = {
     "worker.config.settings",
 }
 
-HANDLER = {"worker.handlers.base", "worker.policy", "worker.process", "worker.config.values"}
+HANDLER = {
+    "worker.handlers.base",
+    "worker.events",
+    "worker.policy",
+    "worker.process",
+    "worker.config.values",
+}
 """What a handler is made of."""
 
 RULES: dict[str, set[str]] = {

@@ -36,12 +36,15 @@ from .verbs import Verb
 
 EPILOG = """\
 The body of a job is the standard input of its command. Exit status 0 deletes the job; 1 is a
-permanent fail, 2 a temporary one, any other an unknown one. SIGTERM or SIGINT: let the running
-commands finish, and exit; a second time: stop them, and release their jobs; a third time: kill
-them. SIGHUP reads the configuration again, SIGUSR1 pauses, SIGUSR2 resumes. Each option is also
-an environment variable, such as BEANSTALKT_MAX_ATTEMPTS; an option beats the variable, which
-beats the file. In a command of a job, where BEANSTALKT_JOB_ID is set, the variables that
-describe the job configure nothing.
+permanent fail, 2 a temporary one, any other an unknown one. What the command writes is shown
+only with --show-output, line by line on standard error, with the tube and the id of the job.
+Without it, the end of what a failed command wrote to its standard error is in the log, with the
+numbers of bytes, and the output of one that succeeds is dropped. SIGTERM or SIGINT: let the
+running commands finish, and exit; a second time: stop them, and release their jobs; a third
+time: kill them. SIGHUP reads the configuration again, SIGUSR1 pauses, SIGUSR2 resumes. Each
+option is also an environment variable, such as BEANSTALKT_MAX_ATTEMPTS; an option beats the
+variable, which beats the file. In a command of a job, where BEANSTALKT_JOB_ID is set, the
+variables that describe the job configure nothing.
 
 examples:
   beanstalkt work --tube mail:4 --exec "php send.php" --timeout 30 --on-exit 75=release:300

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import types
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+from .blocking import watch_steps
 from .handlers.base import Handler, WorkerJob
 from .policy.exceptions import crash
 from .policy.outcome import Kind, Outcome
@@ -19,11 +22,20 @@ class Attempt:
 
     :param repeat_delay: seconds after which a handler that was cancelled and goes on is
         cancelled again
+    :param report_blocking: is called with the job, and the seconds for which its code has blocked
+        the loop, if that was longer than a third of its ttr; None: that is not measured
     """
 
-    def __init__(self, handler: Handler, work: WorkerJob, repeat_delay: float) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        work: WorkerJob,
+        repeat_delay: float,
+        report_blocking: Callable[[WorkerJob, float], object] | None = None,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._repeat_delay = repeat_delay
+        self._report_blocking = report_blocking if handler.in_process else None
         self._reason: Kind | None = None  # why it was stopped
         self._repeat: asyncio.TimerHandle | None = None
         self._outcome: Outcome | None = None  # once it has ended
@@ -34,7 +46,7 @@ class Attempt:
     async def _run(self, handler: Handler, work: WorkerJob) -> None:
         self._begun = True
         try:
-            outcome = await handler.run(work)
+            outcome = await self._watched(handler, work)
         except asyncio.CancelledError as error:
             if self._reason is not None:
                 outcome = Outcome(Kind.UNKNOWN_FAIL)
@@ -43,6 +55,15 @@ class Attempt:
         except BaseException as error:
             outcome = crash(error)
         self._end(outcome)
+
+    def _watched(self, handler: Handler, work: WorkerJob) -> Awaitable[Outcome]:
+        run: Awaitable[Outcome] = handler.run(work)
+        report = self._report_blocking
+        if report is None or not isinstance(run, types.CoroutineType):
+            return run
+        return watch_steps(
+            run, max(work.counters["ttr"], 1) / 3, lambda seconds: report(work, seconds)
+        )
 
     def _end(self, outcome: Outcome) -> None:
         self._outcome = outcome

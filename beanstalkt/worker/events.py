@@ -83,6 +83,18 @@ class JobFinished(JobEvent):
 
 
 @dataclass(slots=True)
+class JobOutput(JobEvent):
+    """A command has written a line, which its tube's ``show_output`` asks to show.
+
+    :ivar stream: ``stdout`` or ``stderr``
+    :ivar line: without its end; a long line comes in pieces
+    """
+
+    stream: str
+    line: str
+
+
+@dataclass(slots=True)
 class JobTakenBack(JobEvent):
     """A job that was lost with its connection is reserved again."""
 
@@ -106,6 +118,23 @@ class JobNotSettled(JobEvent):
     """The server refused to settle a job. Until it restarts, no worker can reach the job."""
 
     error: Exception
+
+
+@dataclass(slots=True)
+class LoopBlocked(JobEvent):
+    """The code of a job has kept the event loop, and so all other jobs, for too long.
+
+    Too long is a third of the job's ttr: that often the runner must touch each job that it holds.
+    This is published at most once in ``WorkerTiming.blocking_report_interval`` for each tube.
+
+    :ivar handler: what the handler says it runs
+    :ivar seconds: for which no other code ran
+    :ivar ttr: of the job, in seconds
+    """
+
+    handler: str
+    seconds: float
+    ttr: int
 
 
 @dataclass(slots=True)

@@ -13,9 +13,10 @@ from ..errors import ConnectionLost, NotFound
 from ..job import Job
 from ..protocol.stats import StatsJob
 from .attempt import Attempt
+from .blocking import BlockingReports
 from .burst import Burst
 from .config.settings import TubeSettings
-from .events import Event, JobFinished, JobStarted
+from .events import Event, JobFinished, JobStarted, LoopBlocked
 from .handlers.base import Handler, WorkerJob
 from .held_job import HeldJob, HeldJobContext
 from .policy.decision import Action, SettleResult, decide
@@ -34,6 +35,8 @@ class SlotContext(Protocol):
     #: None: the runner does not end when no job is ready
     burst: Burst | None
     timing: WorkerTiming
+    #: publishes which jobs block the loop
+    blocking: BlockingReports
 
     def take(self) -> bool:
         """Return whether one more job may be run, and count that job."""
@@ -73,6 +76,7 @@ class JobExecutor:
         self._publish = context.publish
         self._reports_starts = context.wants(JobStarted)
         self._timing = context.timing
+        self._blocking = context.blocking
         self._server = server
         self._tube = settings.tube
         self._slot = slot
@@ -203,7 +207,7 @@ class JobExecutor:
     async def _attempt_work(self, work: WorkerJob, now: float) -> Outcome:
         """Run the handler, and stop it when its time is over or `stop` was called."""
         repeat_delay = work.kill_grace + self._timing.back_off_delay
-        attempt = self._attempt = Attempt(self._handler, work, repeat_delay)
+        attempt = self._attempt = Attempt(self._handler, work, repeat_delay, self._report_blocking)
         self._limit_timer.set(now + work.time_limit)
         if self._stopped:
             attempt.stop(Kind.STOPPED)
@@ -218,6 +222,12 @@ class JobExecutor:
         finally:
             self._attempt = None
             self._limit_timer.clear()
+
+    def _report_blocking(self, work: WorkerJob, seconds: float) -> None:
+        handler, ttr = self._handler.describe(), work.counters["ttr"]
+        self._blocking.report(
+            LoopBlocked(self._server, self._tube, work.id, handler, seconds, ttr)
+        )
 
     def _finish(
         self,

@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 
 from ..client.client import Client
 from ..errors import ConnectionLost
+from .blocking import BlockingReports
 from .burst import Burst
 from .config.settings import EVERY_TUBE, ConfigError, Settings, TubeSettings
 from .events import (
@@ -83,6 +84,7 @@ class Runner:
         #: hands an event to the observers; see `SlotContext`
         self.publish: Callable[[Event], None] = self._observers.publish
         self.wants: Callable[[type[Event]], bool] = self._observers.wants
+        self.blocking = BlockingReports(self.timing.blocking_report_interval, self.publish)
         self._paused = False
         self._tubes: dict[str, TubeSlots] = {}  # those that take jobs
         self._all: set[TubeSlots] = set()  # and those that only finish theirs

@@ -23,6 +23,7 @@ class WorkerTiming:
     :ivar tube_scan_interval: between two looks at the server's list of tubes
     :ivar burst_check_interval: before a slot of a burst that found no job asks for one again,
         while other slots still work
+    :ivar blocking_report_interval: between two reports that the jobs of a tube block the loop
     :ivar kill_timeout: for the slots to end after they were killed
     :ivar observer_timeout: for the events that a blocking observer has not seen, at the end
     """
@@ -35,6 +36,7 @@ class WorkerTiming:
     age_tolerance: float = 2.0
     tube_scan_interval: float = 5.0
     burst_check_interval: float = 1.0
+    blocking_report_interval: float = 60.0
     kill_timeout: float = 3.0
     observer_timeout: float = 5.0
 

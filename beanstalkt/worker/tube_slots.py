@@ -38,6 +38,7 @@ class TubeSlots:
         self.tube = settings.tube
         self.settings = settings
         self.handler = handler
+        handler.publish_event = context.publish
         self.slots = [
             Slot(context, server, number, settings, handler)
             for number in range(1, settings.workers + 1)

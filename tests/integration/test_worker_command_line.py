@@ -481,6 +481,51 @@ def test_lines_of_json(beanstalkd: Beanstalkd) -> None:
     assert job["error"] == "bad"
 
 
+def test_what_commands_write_is_shown_when_asked_for(beanstalkd: Beanstalkd) -> None:
+    for _ in range(2):
+        put(beanstalkd, b"four")
+    script = "sh -c 'wc -c; echo low >&2; printf end'"
+    with work(
+        beanstalkd, "--tube", "mail", "--exec", script, "--show-output", "--burst"
+    ) as runner:
+        assert runner.wait() == 0
+    text = runner.output.decode()
+    for job_id in (1, 2):
+        lines = re.findall(rf" INFO output tube=mail id={job_id} (.*)", text)
+        assert sorted(lines) == ["stderr: low", "stdout: 4", "stdout: end"]
+        # Before the line of the job itself.
+        assert text.index("stdout: end") < text.index("outcome=success")
+
+
+def test_what_commands_write_is_shown_in_json(beanstalkd: Beanstalkd, tmp_path: Path) -> None:
+    put(beanstalkd, b"\xff\r\n")
+    file = tmp_path / "work.ini"
+    file.write_text("[tube:mail]\ncommand = cat\nshow_output = yes\n")
+    options = ("--config", str(file), "--burst", "--log-format", "json")
+    with work(beanstalkd, *options) as runner:
+        assert runner.wait() == 0
+    events = [json.loads(line) for line in runner.output.decode().splitlines()]
+    (line,) = [each for each in events if each["event"] == "output"]
+    assert (line["tube"], line["id"]) == ("mail", 1)
+    assert (line["stream"], line["line"]) == ("stdout", "\ufffd")
+
+
+def test_output_that_is_not_read_keeps_no_job_waiting(beanstalkd: Beanstalkd) -> None:
+    put(beanstalkd)
+    put(beanstalkd)
+    ours, theirs = os.pipe()  # is never read
+    options = ("--tube", "mail", "--exec", "seq 1 100000", "--show-output")
+    with open(theirs, "wb") as stderr:
+        runner = Work(beanstalkd, *options, stderr=stderr)
+    try:
+        block_until(lambda: stats(beanstalkd, 2) is None)
+        runner.signal(signal.SIGTERM)
+        assert runner.wait() == 0
+    finally:
+        runner.close()
+        os.close(ours)
+
+
 def test_progress_on_a_terminal(beanstalkd: Beanstalkd) -> None:
     for _ in range(5):
         put(beanstalkd)

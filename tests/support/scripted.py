@@ -11,6 +11,7 @@ from typing import Any, cast
 from beanstalkt import Client, ConnectionLost, Job
 from beanstalkt.client.timers import LazyTimer
 from beanstalkt.protocol.stats import StatsJob
+from beanstalkt.worker.blocking import BlockingReports
 from beanstalkt.worker.burst import Burst
 from beanstalkt.worker.events import Event
 from beanstalkt.worker.held_job import HeldJob
@@ -113,6 +114,7 @@ class Context:
         self.timing = timing
         self.events: list[Event] = []
         self.left = left
+        self.blocking = BlockingReports(timing.blocking_report_interval, self.publish)
 
     def take(self) -> bool:
         if self.left is None:

@@ -9,6 +9,7 @@ from beanstalkt.worker.config import ini
 from beanstalkt.worker.config.loading import Flags, load
 from beanstalkt.worker.config.options import COMMON
 from beanstalkt.worker.config.settings import TubeSettings
+from beanstalkt.worker.handlers.command.handler import CommandHandler
 from beanstalkt.worker.policy.decision import Policy
 
 CONTRIB = Path(__file__).parents[2] / "contrib"
@@ -37,7 +38,7 @@ def test_it_names_every_option() -> None:
     sections, problems = ini.parse(text)
     assert not problems
     keys = {key for section in sections for key in section.entries}
-    assert {option.name for option in COMMON} <= keys
+    assert {option.name for option in (*COMMON, *CommandHandler.options)} <= keys
 
 
 def test_the_examples_that_are_commented_out_are_right(tmp_path: Path) -> None:

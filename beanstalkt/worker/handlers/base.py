@@ -38,6 +38,7 @@ from typing import Any, ClassVar
 
 from ...job import Job
 from ...protocol.stats import StatsJob
+from ..events import Event
 from ..policy.outcome import Outcome
 
 
@@ -133,6 +134,10 @@ class Option:
         return "BEANSTALKT_" + self.flag[2:].replace("-", "_").upper()
 
 
+def _drop(event: Event) -> None:
+    """Do nothing with an event, outside a runner."""
+
+
 class Handler(abc.ABC):
     """Run the jobs of one tube. The docstring of the module explains how to write a handler."""
 
@@ -144,6 +149,8 @@ class Handler(abc.ABC):
     sections: ClassVar[tuple[str, ...]] = ()
     #: whether code of the user's runs in the runner's process, where it may start processes
     in_process: bool = True
+    #: hands an event to the runner's observers, from the event loop; the runner sets it
+    publish_event: Callable[[Event], object] = staticmethod(_drop)
 
     @classmethod
     @abc.abstractmethod

@@ -38,11 +38,25 @@ class LogEntry:
         )
 
 
-def log_entry(name: str, fields: Mapping[str, object], level: int = logging.INFO) -> None:
+class OutputEntry(LogEntry):
+    """A line that a command has written. As a str, it stands unquoted after where it is from."""
+
+    def __str__(self) -> str:
+        fields = self.fields
+        where = f"{self.name} tube={fields['tube']} id={fields['id']} {fields['stream']}"
+        return f"{where}: {_visible(str(fields['line']))}"
+
+
+def log_entry(
+    name: str,
+    fields: Mapping[str, object],
+    level: int = logging.INFO,
+    kind: type[LogEntry] = LogEntry,
+) -> None:
     """Log an entry, with its fields in their order."""
     if log.isEnabledFor(level):
         # log.log would also search for the line that calls it, which takes long and is no use.
-        log.handle(log.makeRecord(log.name, level, __file__, 0, LogEntry(name, fields), (), None))
+        log.handle(log.makeRecord(log.name, level, __file__, 0, kind(name, fields), (), None))
 
 
 def as_line(formatter: logging.Formatter, name: str, fields: Mapping[str, object]) -> str:
@@ -59,6 +73,16 @@ def _quoted(value: object) -> str:
     # The output of a command must neither begin another line nor control a terminal: JSON escapes
     # the characters that could.
     return text if text.isascii() and _PLAIN.fullmatch(text) else _without_delete(json.dumps(text))
+
+
+def _visible(text: str) -> str:
+    """Escape, as JSON does, what could begin another line or control a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() or each == "\t" else _without_delete(json.dumps(each)[1:-1])
+        for each in text
+    )
 
 
 def _without_delete(text: str) -> str:

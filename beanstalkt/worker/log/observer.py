@@ -15,7 +15,9 @@ from ..events import (
     JobNotSettled,
     JobNotTakenBack,
     JobNotTouched,
+    JobOutput,
     JobTakenBack,
+    LoopBlocked,
     ReloadFailed,
     ReloadFinished,
     ReloadRefused,
@@ -30,7 +32,7 @@ from ..events import (
 )
 from ..policy.decision import SettleResult
 from ..policy.outcome import Kind
-from .lines import log, log_entry
+from .lines import OutputEntry, log, log_entry
 
 
 class LogObserver:
@@ -75,6 +77,17 @@ def _action(event: JobFinished) -> str:
     return "none" if event.settled is SettleResult.LOST else event.settled.value
 
 
+def _job_output(event: JobOutput) -> None:
+    fields = {
+        "tube": event.tube,
+        "id": event.id,
+        "stream": event.stream,
+        "line": event.line,
+        "server": event.server,
+    }
+    log_entry("output", fields, kind=OutputEntry)
+
+
 def _job_taken_back(event: JobTakenBack) -> None:
     log_entry("taken-back", {"tube": event.tube, "id": event.id, "server": event.server})
 
@@ -99,6 +112,20 @@ def _job_not_settled(event: JobNotSettled) -> None:
         event.server,
         event.error,
     )
+
+
+def _loop_blocked(event: LoopBlocked) -> None:
+    fields = {
+        "tube": event.tube,
+        "id": event.id,
+        "handler": event.handler,
+        "seconds": round(event.seconds, 3),
+        "ttr": event.ttr,
+        "server": event.server,
+        "advice": "no other job could run or be kept reserved meanwhile; call what blocks with "
+        "await asyncio.to_thread(...)",
+    }
+    log_entry("blocked", fields, logging.WARNING)
 
 
 def _runner_starting(event: RunnerStarting) -> None:
@@ -152,10 +179,12 @@ def _handler_not_closed(event: HandlerNotClosed) -> None:
 
 _WRITERS: dict[type[Event], Callable[[Any], None]] = {
     JobFinished: _job_finished,
+    JobOutput: _job_output,
     JobTakenBack: _job_taken_back,
     JobNotTakenBack: _job_not_taken_back,
     JobNotTouched: _job_not_touched,
     JobNotSettled: _job_not_settled,
+    LoopBlocked: _loop_blocked,
     RunnerStarting: _runner_starting,
     RunnerReady: _runner_ready,
     RunnerPaused: lambda event: log_entry("paused", {"running": event.running}),

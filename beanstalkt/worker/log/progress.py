@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from ..events import Event, JobFinished
 from ..policy.outcome import Kind
+from .lines import OutputEntry
 
 REDRAW_INTERVAL = 0.1
 """Seconds between two changes of the line."""
@@ -22,7 +23,8 @@ else:  # Python 3.10 cannot subscript it
 class Progress(_Handler):
     """Counts jobs in a line of a terminal, and writes log records above that line.
 
-    Records of level INFO and less, such as those of jobs that succeeded, are not written.
+    Records of level INFO and less, such as those of jobs that succeeded, are not written, except
+    the output of commands.
     """
 
     events = frozenset({JobFinished})
@@ -47,7 +49,7 @@ class Progress(_Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record in the place of the line, and the line below it."""
-        if record.levelno <= logging.INFO:
+        if record.levelno <= logging.INFO and not isinstance(record.msg, OutputEntry):
             return
         self._write("\r\x1b[K")
         super().emit(record)

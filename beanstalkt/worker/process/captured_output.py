@@ -16,6 +16,9 @@ UNCLASSIFIED = "UnclassifiedRunnerError"
 class CapturedOutput:
     """Keep one stream of a command in bounded memory, however much is written."""
 
+    #: bytes to read at once, at most
+    chunk = 64 * 1024
+
     def __init__(self) -> None:
         self._head = b""
         self._tail = bytearray()

@@ -27,7 +27,6 @@ LISTEN_DELAY = 0.005
 _IGNORED = [signal.SIGPIPE, signal.SIGXFSZ]
 """Signals that Python ignores, and that must have their default effect on a command."""
 
-_CHUNK = 64 * 1024
 _POLL_INTERVAL = 0.02
 
 
@@ -46,6 +45,7 @@ class CommandProcess:
         closing: Sequence[FileAction] = (),
         guard: CommandGuard | None = None,
         linger: float = LINGER,
+        outputs: tuple[CapturedOutput, CapturedOutput] | None = None,
     ) -> None:
         """Start the command. Raises OSError, with nothing left behind, if that fails.
 
@@ -53,12 +53,12 @@ class CommandProcess:
             returned
         :param guard: has the command killed if this process is killed
         :param linger: seconds that processes which the command left behind may go on
+        :param outputs: take the standard output and the standard error
         """
         self._loop = asyncio.get_running_loop()
         self.over = False
         self._waiter: asyncio.Future[None] | None = None
-        self.stdout = CapturedOutput()
-        self.stderr = CapturedOutput()
+        self.stdout, self.stderr = outputs or (CapturedOutput(), CapturedOutput())
         self._status: int | None = None  # the leader's, once it has exited
         self._exited = False
         self._killed = False
@@ -170,14 +170,15 @@ class CommandProcess:
 
     def _read(self, fd: int) -> bool:
         """Read one chunk from a pipe; return whether there may be more."""
+        output = self._pipes[fd]
         try:
-            data = os.read(fd, _CHUNK)
+            data = os.read(fd, output.chunk)
         except BlockingIOError:
             return False
         except OSError:
             data = b""
         if data:
-            self._pipes[fd].feed(data)
+            output.feed(data)
             return True
         self._close_pipe(fd)
         self._finish_if_over()

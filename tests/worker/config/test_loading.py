@@ -100,6 +100,7 @@ on_exit_3 = delete
 backoff = exponential
 max_delay = 100
 pass_tube = yes
+show_output = yes
 """,
     )
     assert settings.server == "beanstalks://queue.example.com:11301"
@@ -107,7 +108,11 @@ pass_tube = yes
         TubeSettings(
             "a",
             CommandHandler,
-            {"command": ("php", "my worker.php", "--verbose"), "pass_tube": True},
+            {
+                "command": ("php", "my worker.php", "--verbose"),
+                "pass_tube": True,
+                "show_output": True,
+            },
             2,
             1.5,
             0.0,

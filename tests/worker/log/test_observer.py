@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -18,8 +19,10 @@ from beanstalkt.worker.events import (
     JobNotSettled,
     JobNotTakenBack,
     JobNotTouched,
+    JobOutput,
     JobStarted,
     JobTakenBack,
+    LoopBlocked,
     ReloadFailed,
     ReloadFinished,
     ReloadRefused,
@@ -34,7 +37,7 @@ from beanstalkt.worker.events import (
     TubeScanFailed,
     TubeStarted,
 )
-from beanstalkt.worker.log.lines import LogEntry
+from beanstalkt.worker.log.lines import JSONFormatter, LogEntry
 from beanstalkt.worker.log.observer import LogObserver
 from beanstalkt.worker.log.progress import Progress
 from beanstalkt.worker.policy.decision import DELETE, Action, SettleResult, Verb
@@ -126,6 +129,13 @@ END = "attempt=2 server=beanstalk://x"
             finished(settled=SettleResult.REFUSED),
             f"INFO job {START} outcome=success action=refused seconds=0.123 {END}",
         ),
+        (JobOutput(*JOB, "stdout", "7 Grüße"), f"INFO output {START} stdout: 7 Grüße"),
+        (JobOutput(*JOB, "stderr", ""), f"INFO output {START} stderr: "),
+        (
+            # It must neither begin another line nor control a terminal.
+            JobOutput(*JOB, "stdout", "a\tb\r\x1b[2J\x7f\x9b\u2028\u202e"),
+            f"INFO output {START} stdout: a\tb\\r\\u001b[2J\\u007f\\u009b\\u2028\\u202e",
+        ),
         (JobTakenBack(*JOB), f"INFO taken-back {START} server=beanstalk://x"),
         (
             JobNotTakenBack(*JOB, UnknownCommand("?")),
@@ -143,6 +153,12 @@ END = "attempt=2 server=beanstalk://x"
         (
             JobNotSettled(*JOB, InternalError("full")),
             "ERROR job 7 of beanstalk://x is out of reach until the server's restart: full",
+        ),
+        (
+            LoopBlocked(*JOB, "function app.send", 2.71828, 3),
+            f'WARNING blocked {START} handler="function app.send" seconds=2.718 ttr=3 '
+            'server=beanstalk://x advice="no other job could run or be kept reserved meanwhile; '
+            'call what blocks with await asyncio.to_thread(...)"',
         ),
         (RunnerReady(SERVER, 2, 8), "INFO ready server=beanstalk://x tubes=2 slots=8"),
         (RunnerPaused(3), "INFO paused running=3"),
@@ -239,6 +255,36 @@ def test_a_job_is_not_formatted_when_its_level_is_off(records: Records) -> None:
     assert records.say(finished()) == []
     assert len(records.say(finished(outcome=Kind.TIMEOUT))) == 1
     assert isinstance(records.records[0].msg, LogEntry)
+
+
+def test_a_line_of_output_is_an_object_of_its_own_in_json(records: Records) -> None:
+    records.say(JobOutput(*JOB, "stdout", "7 Grüße\r"))
+    line = json.loads(JSONFormatter().format(records.records[0]))
+    del line["time"]
+    assert line == {
+        "level": "info",
+        "event": "output",
+        "tube": "mail",
+        "id": 7,
+        "stream": "stdout",
+        "line": "7 Grüße\r",
+        "server": SERVER,
+    }
+
+
+def test_progress_shows_output_that_was_asked_for(
+    records: Records, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records.say(JobOutput(*JOB, "stdout", "seven"))
+    records.say(finished())
+    progress = Progress()
+    records.say(JobOutput(*JOB, "stdout", "seven"))
+    progress.emit(records.records[0])
+    records.say(finished())
+    progress.emit(records.records[0])
+    shown = capsys.readouterr().err
+    assert "stdout: seven\n" in shown
+    assert "outcome" not in shown
 
 
 def test_progress_counts_the_jobs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,9 +7,11 @@ import os
 import shlex
 import shutil
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from ...config.values import boolean
+from ...events import JobOutput
 from ...policy.outcome import SUCCESS, Kind, Outcome
 from ...process.captured_output import CapturedOutput, describe_failure
 from ...process.child_watcher import ChildWatcher
@@ -18,6 +20,7 @@ from ...process.command_process import LINGER, CommandProcess
 from ...process.descriptors import close_inherited
 from ...process.environment import inheritable, job_environment
 from ...process.process_group import signal_name
+from ...process.shown_output import ShownOutput
 from ..base import CannotStart, Handler, Option, WorkerJob
 
 _KINDS = {1: Kind.PERMANENT_FAIL, 2: Kind.TEMPORARY_FAIL}
@@ -49,6 +52,14 @@ class CommandHandler(Handler):
         Option(
             "pass_tube", boolean, "add the tube's name as an argument", default=False, switch=True
         ),
+        Option(
+            "show_output",
+            boolean,
+            "log each line that commands write, with the tube and the id of the job; without "
+            "this, only the end of a failed command's standard error is logged",
+            default=False,
+            switch=True,
+        ),
     )
 
     in_process = False
@@ -56,9 +67,12 @@ class CommandHandler(Handler):
     #: seconds that processes which a command left behind may go on
     linger = LINGER
 
-    def __init__(self, argv: Sequence[str], pass_tube: bool = False) -> None:
+    def __init__(
+        self, argv: Sequence[str], pass_tube: bool = False, show_output: bool = False
+    ) -> None:
         self.argv = tuple(argv)
         self.pass_tube = pass_tube
+        self.show_output = show_output
         # Made once, and as bytes: to encode the environment takes a while with each command.
         self._inherited = inheritable(os.environb)
         self._closing = close_inherited()
@@ -67,7 +81,7 @@ class CommandHandler(Handler):
     @classmethod
     def from_options(cls, values: Mapping[str, Any]) -> CommandHandler:
         """Return a handler for the command that the options give."""
-        return cls(values["command"], values["pass_tube"])
+        return cls(values["command"], values["pass_tube"], values["show_output"])
 
     def describe(self) -> str:
         """Return the command as a shell takes it."""
@@ -87,9 +101,17 @@ class CommandHandler(Handler):
         guard = current_guard()
         if guard is not None:
             environment.update((guard.mark,))
+        shown = self._shown(work) if self.show_output else None
         try:
             process = CommandProcess(
-                argv, work.body, environment, self._watcher, self._closing, guard, self.linger
+                argv,
+                work.body,
+                environment,
+                self._watcher,
+                self._closing,
+                guard,
+                self.linger,
+                shown,
             )
         except OSError as error:
             return Outcome(Kind.NOT_STARTED, error=f"cannot start {argv[0]}: {error}")
@@ -97,7 +119,17 @@ class CommandHandler(Handler):
             status = await _wait(process, work.kill_grace)
         finally:
             process.abandon()
+            for output in shown or ():
+                output.finish()
         return outcome_of_status(status, process.stderr, process.stdout)
+
+    def _shown(self, work: WorkerJob) -> tuple[ShownOutput, ShownOutput]:
+        """Return what takes the standard output and the standard error of a job's command."""
+
+        def show(stream: str, line: str) -> None:
+            self.publish_event(JobOutput(work.server, work.tube, work.id, stream, line))
+
+        return ShownOutput(partial(show, "stdout")), ShownOutput(partial(show, "stderr"))
 
 
 async def _wait(process: CommandProcess, grace: float) -> int | None:

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from beanstalkt.worker.events import Event, JobOutput
 from beanstalkt.worker.handlers.base import CannotStart
 from beanstalkt.worker.handlers.command.handler import (
     CommandHandler,
@@ -33,6 +34,8 @@ from ....support.commands import python, shell
 from ....support.leftovers import descriptors
 from ....support.processes import until_gone, until_written
 from ....support.work import make_work
+
+WHERE = "beanstalk://localhost:11300"
 
 
 @pytest.fixture(autouse=True)
@@ -94,6 +97,57 @@ async def test_children_that_are_reaped_by_themselves_are_no_successes() -> None
     finally:
         signal.signal(signal.SIGCHLD, old)
     assert outcome.kind is Kind.UNKNOWN_FAIL
+
+
+# --- what it writes, shown -------------------------------------------------------------------
+
+
+def shown(script: str) -> tuple[CommandHandler, list[Event]]:
+    """A handler that shows the output of its script, and where its events go."""
+    handler = CommandHandler(["/bin/sh", "-c", script], show_output=True)
+    events: list[Event] = []
+    handler.publish_event = events.append
+    return handler, events
+
+
+async def test_each_line_of_both_streams_is_shown() -> None:
+    handler, events = shown("printf 'one\\r\\ntw'; echo wrong >&2; sleep 0.05; printf 'o'; exit 1")
+    outcome = await handler.run(make_work())
+    lines = [event for event in events if isinstance(event, JobOutput)]
+    assert len(lines) == len(events) == 3
+    assert all((each.tube, each.id, each.server) == ("mail", 7, WHERE) for each in lines)
+    told = [(each.stream, each.line) for each in lines]
+    assert sorted(told) == [("stderr", "wrong"), ("stdout", "one"), ("stdout", "two")]
+    # What a failure keeps stays the same.
+    assert outcome.error == "wrong"
+    assert outcome.details["stdout_bytes"] == 8
+
+
+async def test_all_of_a_long_output_is_shown() -> None:
+    handler, events = shown("seq 1 20000; seq 1 20000 >&2")
+    assert await handler.run(make_work()) == SUCCESS
+    for stream in ("stdout", "stderr"):
+        lines = [
+            each.line for each in events if isinstance(each, JobOutput) and each.stream == stream
+        ]
+        assert lines == [str(number) for number in range(1, 20001)]
+
+
+async def test_what_a_stopped_command_has_written_is_shown() -> None:
+    handler, events = shown("printf begun; sleep 100")
+    task = asyncio.ensure_future(handler.run(make_work(kill_grace=0.1)))
+    await asyncio.sleep(0.3)
+    task.cancel()
+    assert (await task).kind is Kind.UNKNOWN_FAIL
+    assert [each.line for each in events if isinstance(each, JobOutput)] == ["begun"]
+
+
+async def test_nothing_is_shown_unless_asked_for() -> None:
+    handler = shell("echo one; echo two >&2")
+    events: list[Event] = []
+    handler.publish_event = events.append
+    await handler.run(make_work())
+    assert not events
 
 
 # --- what the command gets -------------------------------------------------------------------
