@@ -13,7 +13,8 @@ To write a handler:
    with the fields of the outcome kept for the log. A second cancellation means: at once. Most
    handlers need no line for this.
 3. The slot touches the job, takes it back after a lost connection, settles it and logs it. A
-   handler never talks to the server.
+   handler never talks to the server. What it has to say while a job runs are events, which
+   ``publish_event`` hands to the observers.
 4. Name the configuration keys in ``options``, each an :class:`Option`. It is a key of a
    ``[tube:...]`` section, a flag and an environment variable at the same time. A tube has the
    handler of which it sets an option with ``selects=True``. ``defaults`` gives other defaults to
