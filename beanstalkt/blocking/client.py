@@ -511,7 +511,9 @@ class Client:
         return self._call(PlainRequest(command, command.encode(*values), Result()))
 
     def _peek(self, command: Command, payload: bytes, tube: str | None = None) -> Job:
-        job: Job = self._call(PeekRequest(command, payload, Result(), self), tube)
+        looked_into = None if command is PEEK else tube or self._tubes.asked
+        request = PeekRequest(command, payload, Result(), self, looked_into)
+        job: Job = self._call(request, tube)
         return job
 
     def _settle(

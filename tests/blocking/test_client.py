@@ -744,3 +744,17 @@ def test_with_closes_after_an_error_too(server: AnyServer) -> None:
         client.close()
         with client:
             assert client.put(b"x") == 1
+
+
+def test_not_found_names_the_job_or_the_tube(server: AnyServer) -> None:
+    with Client(server.host, server.port) as client:
+        looks: list[tuple[Callable[[], object], str]] = [
+            (lambda: client.peek(4711), "job 4711"),
+            (lambda: client.delete(4711), "job 4711"),
+            (lambda: client.stats_tube("nowhere"), "tube nowhere"),
+            (client.peek_ready, "tube default"),
+            (lambda: client.peek_buried(tube="a"), "tube a"),
+        ]
+        for look, name in looks:
+            with pytest.raises(NotFound, match=name):
+                look()
