@@ -75,14 +75,28 @@ def kill_marked(mark: bytes, since: int, killed: set[int]) -> None:
     """
     for name in os.listdir("/proc"):
         try:
-            if os.getsid(int(name)) == int(name) and int(name) not in killed:
-                with open(f"/proc/{name}/environ", "rb") as environ:
-                    marked = mark in environ.read().split(b"\0")
-                if marked and _started(name) >= since:
-                    kill(int(name))
-                    killed.add(int(name))
+            group = os.getsid(int(name))
+            if group in killed or os.getpgid(int(name)) != group:
+                continue
+            # A command leads its session. What it left behind is found by its own environment,
+            # and only when the leader has ended: a living one speaks for its group.
+            if int(name) != group and _environment(group):
+                continue
+            if mark in _environment(int(name)) and _started(name) >= since:
+                kill(group)
+                killed.add(group)
         except (OSError, ValueError):  # it is gone, another user's, or no process
             pass
+
+
+def _environment(pid: int) -> list[bytes]:
+    """Return the environment of a process: empty when it has ended, reaped or not."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as environ:
+            content = environ.read()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return content.split(b"\0") if content else []
 
 
 def _started(name: str) -> int:

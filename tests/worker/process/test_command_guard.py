@@ -51,6 +51,15 @@ asyncio.run(main())
 """
 
 
+async def until_group_gone(group: int) -> None:
+    while True:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            break
+        await asyncio.sleep(0.01)
+
+
 def runner(script: str, commands: int = 1) -> subprocess.Popen[bytes]:
     """A process that runs so many commands at once."""
     return subprocess.Popen([sys.executable, "-c", PROGRAM, script, str(commands)])
@@ -78,12 +87,7 @@ async def test_a_group_without_its_leader_ends_too(tmp_path: Path) -> None:
     (group,) = map(int, (tmp_path / "pid").read_text().split())
     process.kill()
     process.wait()
-    while True:
-        try:
-            os.killpg(group, 0)
-        except ProcessLookupError:
-            break
-        await asyncio.sleep(0.01)
+    await until_group_gone(group)
 
 
 @pytest.mark.parametrize("attempt", range(5))
@@ -99,6 +103,26 @@ async def test_no_start_is_missed(attempt: int, tmp_path: Path) -> None:
     assert len(started) < 200
     for pid in started:
         await until_gone(pid)
+
+
+async def test_a_start_whose_leader_has_ended_is_found() -> None:
+    mark = str(os.getpid())
+    since = command_guard._ticks()
+    leader = subprocess.Popen(
+        ["sh", "-c", "sleep 100 & kill -9 $$"],
+        env={**os.environ, "MARK": mark},
+        start_new_session=True,
+    )
+    os.waitid(os.P_PID, leader.pid, os.WEXITED | os.WNOWAIT)
+    killed: set[int] = set()
+    try:
+        guard_program.kill_marked(f"MARK={mark}0".encode(), since, killed)
+        assert not killed
+        guard_program.kill_marked(f"MARK={mark}".encode(), since, killed)
+        assert killed == {leader.pid}
+    finally:
+        leader.wait()
+    await until_group_gone(leader.pid)
 
 
 async def test_a_start_that_was_under_way_is_found() -> None:
