@@ -24,7 +24,7 @@ class Verbs(Protocol):
     def delete(
         self, job_id: int | Job, callback: Callable[[Any], Any] | None = None
     ) -> Awaitable[None]:
-        """Remove a job."""
+        """Remove a job from its server."""
 
     def release(
         self,
@@ -130,3 +130,8 @@ class Job(dict[str, Any]):
                 f"job {self['id']} has no client: pass its id to a method of a client instead"
             )
         return self._client
+
+
+def job_id_of(job: int | Job) -> int:
+    """Return the id of a job, which may be given instead of the job."""
+    return job.id if isinstance(job, Job) else job

@@ -24,19 +24,19 @@ from ..client.requests import (
     ReserveJobRequest,
     ReserveNowRequest,
     ReserveRequest,
+    reservation_lost,
 )
 from ..client.sockets import reason_of
-from ..client.timing import YEAR, Timing
+from ..client.timing import DEADLINE_PAUSE, YEAR, Timing
 from ..client.tubes import Tubes
 from ..errors import (
     BeanstalkException,
     ConnectionLost,
     DeadlineSoon,
     InvalidArgument,
-    ReservationLost,
     TimedOut,
 )
-from ..job import DEFAULT_PRIORITY, DEFAULT_TTR
+from ..job import DEFAULT_PRIORITY, DEFAULT_TTR, job_id_of
 from ..job import Job as AnyJob
 from ..protocol.address import DEFAULT_PORT, Address
 from ..protocol.commands import (
@@ -78,9 +78,6 @@ ClientT = TypeVar("ClientT", bound="Client")
 
 IDLE = 0.01
 """Seconds after which a connection is looked at before it is used again."""
-
-DEADLINE_PAUSE = 0.25
-"""Seconds that `jobs` waits after DEADLINE_SOON, which would come again at once."""
 
 
 class Client:
@@ -340,7 +337,7 @@ class Client:
 
         Raises NotFound, also when another connection or this one holds it.
         """
-        payload = RESERVE_JOB.encode(_id(job_id))
+        payload = RESERVE_JOB.encode(job_id_of(job_id))
         return self._reserve(ReserveJobRequest, RESERVE_JOB, payload)
 
     def jobs(self, timeout: int | None = None) -> Iterator[Job]:
@@ -419,7 +416,7 @@ class Client:
 
     def peek(self, job_id: int | AnyJob) -> Job:
         """Look at a job without reserving it (section 5.1). Raises NotFound."""
-        return self._peek(PEEK, PEEK.encode(_id(job_id)))
+        return self._peek(PEEK, PEEK.encode(job_id_of(job_id)))
 
     def peek_ready(self, *, tube: str | None = None) -> Job:
         """Look at the next ready job of the tube in use, or of `tube`. Raises NotFound."""
@@ -448,7 +445,7 @@ class Client:
 
     def kick_job(self, job_id: int | AnyJob) -> None:
         """Make a buried or delayed job ready (section 5.3). Raises NotFound."""
-        self._ask(KICK_JOB, _id(job_id))
+        self._ask(KICK_JOB, job_id_of(job_id))
 
     def list_tubes(self) -> list[str]:
         """Return the names of all tubes (section 5.4)."""
@@ -473,7 +470,7 @@ class Client:
 
     def stats_job(self, job_id: int | AnyJob) -> StatsJob:
         """Return what the server knows of a job (section 6.2). Raises NotFound."""
-        stats: StatsJob = self._ask(STATS_JOB, _id(job_id))
+        stats: StatsJob = self._ask(STATS_JOB, job_id_of(job_id))
         return stats
 
     def stats_tube(self, name: str) -> StatsTube:
@@ -533,7 +530,7 @@ class Client:
             if connection is None or monotonic() - connection.used > IDLE:
                 connection = self._ready(command, origin, job_id)
             if origin is not None and origin is not connection.pipeline:
-                raise _reservation_lost(command, job_id)
+                raise reservation_lost(command, job_id)
             result = Result()
             request: Request = BlockingSettle(
                 command, payload, result, job_id, connection.pipeline.jobs, command is TOUCH
@@ -644,7 +641,7 @@ class Client:
         if connection is not None and self._works(connection):
             return connection
         if origin is not None:
-            raise _reservation_lost(command, job_id)
+            raise reservation_lost(command, job_id)
         if self._closing.is_set():
             raise ConnectionLost(
                 f"{command.verb}: no connection to {self.address}: the client was closed",
@@ -749,15 +746,3 @@ def _renew_clients() -> None:
 
 
 os.register_at_fork(after_in_child=_renew_clients)
-
-
-def _id(job: int | AnyJob) -> int:
-    return job.id if isinstance(job, AnyJob) else job
-
-
-def _reservation_lost(command: Command, job_id: int | None) -> ReservationLost:
-    return ReservationLost(
-        f"{command.verb}: job {job_id} was reserved on a connection that is gone; "
-        "the server has given it back to its tube",
-        command=command.verb,
-    )

@@ -80,7 +80,7 @@ class Mistaken(argparse.Action):
         values: object,
         option_string: str | None = None,
     ) -> None:
-        """Refuse the option."""
+        """Refuse ``-p``, and say which option was probably meant."""
         parser.error(
             f"-p is no option of the program: was -P {values} meant, the port? "
             "(-p after put, reserve or reserve-job is a priority)"

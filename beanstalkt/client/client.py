@@ -24,10 +24,9 @@ from ..errors import (
     DeadlineSoon,
     InvalidArgument,
     NotFound,
-    ReservationLost,
     TimedOut,
 )
-from ..job import DEFAULT_PRIORITY, DEFAULT_TTR, Job
+from ..job import DEFAULT_PRIORITY, DEFAULT_TTR, Job, job_id_of
 from ..protocol.address import DEFAULT_PORT, Address
 from ..protocol.commands import (
     BURY,
@@ -70,16 +69,14 @@ from .requests import (
     ReserveNowRequest,
     ReserveRequest,
     SettleRequest,
+    reservation_lost,
 )
 from .reserve_future import ReserveFuture
-from .timing import YEAR, Timing
+from .timing import DEADLINE_PAUSE, YEAR, Timing
 from .tubes import Tubes
 
 Future = asyncio.Future
 ClientT = TypeVar("ClientT", bound="Client")
-
-DEADLINE_PAUSE = 0.25
-"""Seconds that `jobs` waits after DEADLINE_SOON, which would come again at once."""
 
 
 class UnknownLoop:
@@ -338,7 +335,7 @@ class Client:
 
         Raises NotFound, also when another connection or this one holds it.
         """
-        payload = RESERVE_JOB.encode(_id(job_id))
+        payload = RESERVE_JOB.encode(job_id_of(job_id))
         future = self._reserve_future(callback)
         future.to_anyone = False
         return self._send(ReserveJobRequest(RESERVE_JOB, payload, future, self))
@@ -423,7 +420,7 @@ class Client:
 
     def peek(self, job_id: int | Job, callback: Callback | None = None) -> Future[Job]:
         """Look at a job without reserving it (section 5.1). Raises NotFound."""
-        payload = PEEK.encode(_id(job_id))
+        payload = PEEK.encode(job_id_of(job_id))
         return self._send(PeekRequest(PEEK, payload, self._future(callback), self))
 
     def peek_ready(
@@ -461,7 +458,7 @@ class Client:
 
     def kick_job(self, job_id: int | Job, callback: Callback | None = None) -> Future[None]:
         """Make a buried or delayed job ready (section 5.3). Raises NotFound."""
-        return self._ask(KICK_JOB, (_id(job_id),), callback)
+        return self._ask(KICK_JOB, (job_id_of(job_id),), callback)
 
     def list_tubes(self, callback: Callback | None = None) -> Future[list[str]]:
         """Return the names of all tubes (section 5.4)."""
@@ -486,7 +483,7 @@ class Client:
 
     def stats_job(self, job_id: int | Job, callback: Callback | None = None) -> Future[StatsJob]:
         """Return what the server knows of a job (section 6.2). Raises NotFound."""
-        return self._ask(STATS_JOB, (_id(job_id),), callback)
+        return self._ask(STATS_JOB, (job_id_of(job_id),), callback)
 
     def stats_tube(self, name: str, callback: Callback | None = None) -> Future[StatsTube]:
         """Return what the server knows of a tube (section 6.3). Raises NotFound."""
@@ -613,7 +610,7 @@ class Client:
         jobs = set() if connection is None else connection.jobs
         request: Request = SettleRequest(command, payload, future, job_id, jobs, command is TOUCH)
         if gone:
-            request.failed(_reservation_lost(command, job_id))
+            request.failed(reservation_lost(command, job_id))
             return future
         if keep_priority and connection is not None:
             connection.send(PriorityLookup(job_id, request, *values[1:]))
@@ -659,15 +656,3 @@ class Client:
     def _reconnected(self) -> None:
         if self._on_reconnect is not None:
             call(self._bound(), self._on_reconnect)
-
-
-def _id(job: int | Job) -> int:
-    return job.id if isinstance(job, Job) else job
-
-
-def _reservation_lost(command: Command, job_id: int) -> ReservationLost:
-    return ReservationLost(
-        f"{command.verb}: job {job_id} was reserved on a connection that is gone; "
-        "the server has given it back to its tube",
-        command=command.verb,
-    )

@@ -12,7 +12,13 @@ import math
 from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
-from ..errors import BeanstalkException, ConnectionLost, TimedOut, UnexpectedResponse
+from ..errors import (
+    BeanstalkException,
+    ConnectionLost,
+    ReservationLost,
+    TimedOut,
+    UnexpectedResponse,
+)
 from ..job import Job
 from ..protocol.arguments import PRIORITY, TIMEOUT
 from ..protocol.commands import (
@@ -482,3 +488,12 @@ class PutChunk(Request):
         self.missing -= count
         if not self.missing:
             self._ended(self._error)
+
+
+def reservation_lost(command: Command, job_id: int | None) -> ReservationLost:
+    """Return the error of a command for a job whose connection has ended."""
+    return ReservationLost(
+        f"{command.verb}: job {job_id} was reserved on a connection that is gone; "
+        "the server has given it back to its tube",
+        command=command.verb,
+    )

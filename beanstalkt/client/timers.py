@@ -103,7 +103,7 @@ class Alarm:
             self._set(loop, timer.due)
 
     def discard(self, loop: asyncio.AbstractEventLoop, timer: Rung) -> None:
-        """Forget the timer."""
+        """Ring the timer no more."""
         self._timers.discard(timer)
         if not self._timers:
             self._close(loop)

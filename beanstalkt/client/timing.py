@@ -16,6 +16,9 @@ MOVEMENT = 1024
 """Bytes that must come or go within the time for a reply, so that it counts anew. A peer that
 drips a byte now and then keeps no caller waiting for ever."""
 
+DEADLINE_PAUSE = 0.25
+"""Seconds that `jobs` waits after DEADLINE_SOON, which would come again at once."""
+
 
 @dataclass(frozen=True)
 class Timing:

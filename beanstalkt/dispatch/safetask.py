@@ -35,7 +35,10 @@ class SafeTask(abc.ABC):
 
     @abc.abstractmethod
     def run(self, *args: Any, **kwargs: Any) -> Any:
-        """Do the work. The task succeeds when this returns anything, and fails when it raises."""
+        """Do the work of one job.
+
+        The task succeeds when this returns anything, and fails when it raises.
+        """
 
     def on_error(self, exception: BaseException, *args: Any, **kwargs: Any) -> Any:  # noqa: B027
         """Handle an exception that ``run`` has raised, also when it was stopped."""

@@ -40,7 +40,7 @@ class FunctionTask(SafeTask):
         self.timeout_timedelta = timeout
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the function."""
+        """Call the function that this task was made of."""
         raise NotImplementedError  # the function of each instance replaces this
 
 

@@ -37,7 +37,7 @@ class DispatcherHandler(RequestHandler):
     """
 
     def initialize(self, table: Mapping[str, object] | None = None) -> None:
-        """Take the table."""
+        """Keep the dispatch table: the one given, else the application's."""
         self.table = self.settings.get("dispatch_table") if table is None else table
 
     def check_xsrf_cookie(self) -> None:

@@ -79,7 +79,10 @@ class Configuration:
 
 @lru_cache(maxsize=1)
 def configuration() -> Configuration:
-    """Read the settings. Raises ImproperlyConfigured with everything that is wrong."""
+    """Read the settings of the Django app.
+
+    Raises ImproperlyConfigured with everything that is wrong.
+    """
     found, problems = read()
     if problems:
         raise ImproperlyConfigured("; ".join(problem.text for problem in problems))

@@ -63,7 +63,10 @@ def _tasks() -> Iterator[Any]:
 
 
 def make_table() -> dict[str, type[SafeTask]]:
-    """Make the table. Raises TableError and whatever an imported module raises."""
+    """Make the dispatch table of all apps.
+
+    Raises TableError and whatever an imported module raises.
+    """
     targets = dict(configuration().table)
     if backends():
         from .backend import NAME

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import linecache
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -18,43 +15,16 @@ from beanstalkt import BeanstalkException, ConnectionLost
 from beanstalkt.blocking import Client
 
 from ..support.beanstalkd import Beanstalkd
+from ..support.interruption import Interruption
 
 PACKAGE = Path(beanstalkt.__file__).parent
 
+LOCKS = ("with lock.", "with self.turn")
+"""At the end of a `with` on a lock of the interpreter's own no signal's handler runs before the
+lock is released; the tracing of lines would raise there all the same."""
+
 # What is interrupted while a socket is opened is closed when it is collected.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-
-
-class Interruption:
-    """Raises KeyboardInterrupt at one line: the number `at` of those that run in these files."""
-
-    def __init__(self, at: int, *modules: str) -> None:
-        self.at = at
-        self.files = {str(PACKAGE / f"{name}.py") for name in modules}
-        self.lines = 0
-        self.where = "nowhere"
-
-    def __enter__(self) -> Interruption:
-        sys.settrace(self._call)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        sys.settrace(None)
-
-    def _call(self, frame: FrameType, event: str, _: object) -> Any:
-        return self._line if frame.f_code.co_filename in self.files else None
-
-    def _line(self, frame: FrameType, event: str, _: object) -> Any:
-        # At the end of a `with` on a lock of the interpreter's own no signal's handler runs before
-        # the lock is released; the tracing of lines would raise there all the same.
-        text = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
-        if event == "line" and not text.startswith(("with lock.", "with self.turn")):
-            self.lines += 1
-            if self.lines == self.at:
-                self.where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
-                sys.settrace(None)
-                raise KeyboardInterrupt
-        return self._line
 
 
 def run(client: Client, put: Callable[..., int]) -> None:
@@ -125,7 +95,7 @@ def interrupted(
         return job_id
 
     client.connect()
-    interruption = Interruption(at, *modules)
+    interruption = Interruption(at, {str(PACKAGE / f"{name}.py") for name in modules}, LOCKS)
     try:
         with suppress(KeyboardInterrupt, BeanstalkException), interruption:
             what(client, put)

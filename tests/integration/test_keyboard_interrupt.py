@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any, TypeVar
 
 import pytest
@@ -20,43 +19,13 @@ import pytest
 from beanstalkt import Client, ConnectionLost, NotFound
 
 from ..support.beanstalkd import Beanstalkd
+from ..support.interruption import Interruption
 
 T = TypeVar("T")
 
 PACKAGE = Path(sys.modules[Client.__module__].__file__ or "").parent
 PROTOCOL = PACKAGE.parent / "protocol"
 WAIT = 10  # seconds; far less than response_timeout
-
-
-class Interruption:
-    """Raises KeyboardInterrupt at one line: the number `at` of those that run in these files."""
-
-    def __init__(self, at: int, *modules: str) -> None:
-        self.at = at
-        self.files = {
-            str(folder / f"{name}.py") for name in modules for folder in (PACKAGE, PROTOCOL)
-        }
-        self.lines = 0
-        self.where = "nowhere"
-
-    def __enter__(self) -> Interruption:
-        sys.settrace(self._call)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        sys.settrace(None)
-
-    def _call(self, frame: FrameType, event: str, _: object) -> Any:
-        return self._line if frame.f_code.co_filename in self.files else None
-
-    def _line(self, frame: FrameType, event: str, _: object) -> Any:
-        if event == "line":
-            self.lines += 1
-            if self.lines == self.at:
-                self.where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
-                sys.settrace(None)
-                raise KeyboardInterrupt
-        return self._line
 
 
 class Load:
@@ -149,7 +118,9 @@ def interrupted(
     """What happened to a load that was interrupted so, once it is checked."""
     client = Client(server.host, server.port, reconnect_delay=0.001)
     load = Load(client)
-    interruption = Interruption(at, *modules)
+    interruption = Interruption(
+        at, {str(folder / f"{name}.py") for name in modules for folder in (PACKAGE, PROTOCOL)}
+    )
     loop.run_until_complete(load.connect())
     step = loop.create_task(what(load))
     try:

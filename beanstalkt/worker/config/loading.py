@@ -74,7 +74,7 @@ class _Loader:
         self.outer = [from_environment(settable, environ), from_flags(settable, flags)]
 
     def load(self) -> Settings:
-        """Return the settings. Raises ConfigError with everything that is wrong."""
+        """Return the settings of the runner. Raises ConfigError with everything that is wrong."""
         if self.flags.config is not None:
             self.file.read(self.flags.config, self.flags.config_place)
         server, server_place = self._server()
