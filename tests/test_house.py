@@ -85,6 +85,7 @@ RULES: dict[str, set[str]] = {
     # What a task raises to be run again is the runner's.
     "django.task_run": {"django", "worker"},
     "django.runner": {"cmd", "worker.config", "worker.handlers"},
+    "console": GROUND | {"console", "client", "admin"},
     "testing": GROUND | {"client", "server"},
     "cli": {""},
     "cmd": {"cli"},

@@ -1,0 +1,54 @@
+"""The routes of the console, all of which are behind the gate."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
+from tornado.web import Application
+
+from .context import Context
+from .handlers import Page, Refused, StaticFiles
+from .login import LoginHandler, LogoutHandler, SessionHandler
+
+STATIC = Path(__file__).parent / "static"
+
+API = {
+    r"/api/session": SessionHandler,
+    r"/api/login": LoginHandler,
+    r"/api/logout": LogoutHandler,
+}
+"""The handlers of what the page's script asks, by path."""
+
+
+class ConsoleApplication(Application):
+    """A Tornado application in which no route can be reached past the gate."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        shared = {"context": context}
+        super().__init__(
+            [
+                *((path, handler, shared) for path, handler in API.items()),
+                (r"/static/(.*)", StaticFiles, {"path": str(STATIC)}),
+                # Every other path is the page's own: its script shows what the path names.
+                (r"/(?!api/).*", Page, {"path": str(STATIC / "index.html")}),
+            ],
+            default_handler_class=Refused,
+            default_handler_args=shared,
+            log_function=lambda _handler: None,
+            websocket_ping_interval=20,
+            websocket_ping_timeout=20,
+            websocket_max_message_size=64 * 1024,
+        )
+
+    def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> HTTPMessageDelegate:  # type: ignore[override]
+        """Return what handles a request: its route, or the answer to what the gate refuses."""
+        refusal = self._context.gate.refusal(request, time.monotonic())
+        if refusal is None:
+            return super().find_handler(request, **kwargs)
+        return self.get_handler_delegate(
+            request, Refused, {"context": self._context, "refusal": refusal}
+        )

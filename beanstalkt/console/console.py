@@ -1,0 +1,80 @@
+"""The console as a whole: what runs while it is open, and its HTTP server."""
+
+from __future__ import annotations
+
+import ssl
+
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+
+from ..errors import InvalidArgument
+from .application import ConsoleApplication
+from .context import Context
+from .gate import Gate
+from .settings import Settings
+
+MAX_BODY = 1 << 20
+"""Bytes of the body of a request at most, where it is not read in pieces."""
+
+MAX_HEADERS = 32 * 1024
+"""Bytes of the headers of a request at most."""
+
+IDLE = 120.0
+"""Seconds that a connection is kept without a request, and that a body may take."""
+
+
+class Console:
+    """A web console, to be started and stopped on a running loop.
+
+    :param settings: what it shows, and to whom
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._http: HTTPServer | None = None
+        self.port = settings.port
+
+    @property
+    def url(self) -> str:
+        """The address of the console for a browser on the same machine."""
+        scheme = "https" if self._settings.certificate else "http"
+        host = self._settings.host
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}/"
+
+    def start(self) -> None:
+        """Listen, and begin to watch the servers.
+
+        Raises OSError if the address is taken, and InvalidArgument for a wrong certificate.
+        """
+        tls = self._tls()
+        sockets = bind_sockets(self._settings.port, self._settings.host)
+        self.port = sockets[0].getsockname()[1]
+        cookie = f"beanstalkt-{self.port}"
+        context = Context(self._settings, Gate(self._settings, cookie), cookie)
+        self._http = HTTPServer(
+            ConsoleApplication(context),
+            ssl_options=tls,
+            max_body_size=MAX_BODY,
+            max_header_size=MAX_HEADERS,
+            idle_connection_timeout=IDLE,
+            body_timeout=IDLE,
+        )
+        self._http.add_sockets(sockets)
+
+    async def stop(self) -> None:
+        """Stop listening, close every connection, and stop watching."""
+        if self._http is None:
+            return
+        self._http.stop()
+        await self._http.close_all_connections()
+        self._http = None
+
+    def _tls(self) -> ssl.SSLContext | None:
+        if self._settings.certificate is None:
+            return None
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        try:
+            context.load_cert_chain(self._settings.certificate, self._settings.key)
+        except (OSError, ssl.SSLError) as error:
+            raise InvalidArgument(f"the certificate cannot be used: {error}") from None
+        return context
