@@ -1,8 +1,8 @@
 """An async beanstalkd client for Tornado and asyncio.
 
-``beanstalkt.worker``, ``beanstalkt.dispatch`` and ``beanstalkt.server``, and the names that come
-from them, are imported when they are first used: a program that only puts jobs does not pay for
-the worker.
+``beanstalkt.worker``, ``beanstalkt.dispatch``, ``beanstalkt.admin`` and ``beanstalkt.server``, and
+the names that come from them, are imported when they are first used: a program that only puts jobs
+does not pay for the worker.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from .job import DEFAULT_PRIORITY, DEFAULT_TTR, Job
 from .protocol.stats import Stats, StatsJob, StatsTube
 
 if TYPE_CHECKING:
+    from . import admin as admin
     from . import blocking as blocking
     from . import dispatch as dispatch
     from . import server as server
@@ -90,7 +91,7 @@ _LATE = {
     "WorkerJob": "worker",
 }
 #: the modules that are imported when they are first used
-_LATE_MODULES = ("blocking", "dispatch", "server", "worker")
+_LATE_MODULES = ("admin", "blocking", "dispatch", "server", "worker")
 
 if not TYPE_CHECKING:  # to a type checker, any name would exist
 

@@ -81,6 +81,7 @@ RULES: dict[str, set[str]] = {
     "worker.handlers.command": GROUND | HANDLER | {"worker.handlers.command"},
     "worker.handlers.http": GROUND | HANDLER | {"worker.handlers.http"},
     "worker.handlers.function": GROUND | HANDLER | {"worker.handlers.function", "dispatch"},
+    "admin": GROUND | {"admin", "client"},
     "django": GROUND | {"django", "blocking", "dispatch"},
     # What a task raises to be run again is the runner's.
     "django.task_run": {"django", "worker"},
@@ -96,6 +97,7 @@ RULES: dict[str, set[str]] = {
 PURE = (
     *("errors", "job", "protocol", "worker.policy"),
     *("client.pipeline", "client.requests", "client.tubes", "client.timing"),
+    *("admin.snapshot", "admin.rates", "admin.history", "admin.tube_filter"),
     *("server.commands", "server.engine", "server.heap", "server.interpreter", "server.reader"),
     *("server.rotating_set", "server.session", "server.stats", "server.stored_job", "server.tube"),
 )
