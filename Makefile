@@ -5,7 +5,7 @@ BIN := .venv/bin
 # The tests start hundreds of processes: what they import is compiled once, and not by each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint types unit soak beanstalkd man bench clean
+.PHONY: demo test lint types unit soak beanstalkd man docs bench clean
 
 # With the beanstalkd that runs here, if one does; else with the embedded server.
 demo: .venv/ready
@@ -17,8 +17,11 @@ lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# The second one checks the examples of the documents.
 types: .venv/ready
 	$(BIN)/mypy
+	$(BIN)/python -m tests.support.documents build/examples
+	$(BIN)/mypy build/examples
 
 # Twice as many at once as there are processors, because most tests wait for a server. They are
 # given out one by one, and a process that has none left takes some from another.
@@ -38,6 +41,10 @@ soak: .venv/ready beanstalkd
 man: .venv/ready
 	mkdir -p build
 	$(BIN)/beanstalkt man > build/beanstalkt.1
+
+# The site: build/site/index.html
+docs: .venv/ready
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -d build/doctrees doc build/site
 
 bench: .venv/ready beanstalkd
 	$(BIN)/pip install --quiet --editable '.[bench]'

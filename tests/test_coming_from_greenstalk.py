@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
 import beanstalkt
 from beanstalkt.blocking import Client
 
-from .support.beanstalkd import Beanstalkd
-from .support.snippets import at, run
+from .support.documents import DOC
 
-PAGE = (Path(__file__).parent.parent / "doc" / "coming-from-greenstalk.md").read_text()
+PAGE = (DOC / "coming-from" / "greenstalk.md").read_text()
 
 ROWS = [
     tuple(cell.strip() for cell in line.strip("|").split("|"))
@@ -92,10 +90,3 @@ def test_the_lists_are_those_of_greenstalk() -> None:
     assert {
         name for name, found in vars(greenstalk).items() if name.endswith("Error") and found
     } == set(ERRORS)
-
-
-def test_the_example_runs(beanstalkd: Beanstalkd, tmp_path: Path) -> None:
-    (program,) = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
-    file = tmp_path / "program.py"
-    file.write_text(at(beanstalkd, program))
-    assert run(beanstalkd, tmp_path, "python", file.name) == "hello\n"

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from .support.beanstalkd import EXECUTABLE, Beanstalkd
-from .support.snippets import at, run
+from .support.snippets import at, check_configuration, run, run_console
 
 README = Path(__file__).parent.parent / "README.md"
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README.read_text(), re.DOTALL | re.MULTILINE)
@@ -53,28 +53,12 @@ def test_python(text: str, server: Beanstalkd, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", CONSOLE, ids=range(len(CONSOLE)))
 def test_console(text: str, server: Beanstalkd, tmp_path: Path) -> None:
-    for step in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
-        command, _, expected = step.partition("\n")
-        output = run(server, tmp_path, "/bin/sh", "-ec", at(server, command))
-        if expected.strip():
-            assert output == at(server, expected)
+    run_console(server, tmp_path, text)
 
 
 @pytest.mark.parametrize("text", INI, ids=range(len(INI)))
 def test_ini(text: str, server: Beanstalkd, tmp_path: Path) -> None:
-    (tmp_path / "app").mkdir()
-    (tmp_path / "app" / "mail.py").write_text("def send(to: str, subject: str = '') -> None: ...")
-    (tmp_path / "app" / "reports.py").write_text(
-        "from beanstalkt import SafeTask\nclass Report(SafeTask):\n    def run(self): ..."
-    )
-    (tmp_path / "work.ini").write_text(text)
-    run(
-        server,
-        tmp_path,
-        "/bin/sh",
-        "-ec",
-        "PYTHONPATH=. beanstalkt work --config work.ini --check",
-    )
+    check_configuration(server, tmp_path, text)
 
 
 def test_the_callback_program_prints_what_it_always_did(

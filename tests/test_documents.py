@@ -1,0 +1,68 @@
+"""What the pages of the site show is true.
+
+Each ``python`` block is a program, and runs in this process against a server of its own; blocks
+with tests run under pytest. A ``console`` block shows commands after ``$``, and then what they
+print. An ``ini`` block is a configuration of the runner. ``text``, ``toml`` and ``dockerfile`` are
+not run. ``make types`` checks the blocks with annotations.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .support.beanstalkd import Beanstalkd
+from .support.documents import DOC, GENERATED, PAGES, Block, blocks
+from .support.snippets import at, check_configuration, run, run_console
+
+TUTORIAL = DOC / "tutorial.md"
+BLOCKS = [block for block in blocks(*PAGES) if block.page != TUTORIAL]
+PYTHON = [block for block in BLOCKS if block.language == "python" and not block.is_test]
+TESTS = [block for block in BLOCKS if block.is_test]
+CONSOLE = [block for block in BLOCKS if block.language == "console"]
+INI = [block for block in BLOCKS if block.language == "ini"]
+
+
+def test_there_are_no_other_kinds_of_blocks() -> None:
+    assert {block.language for block in BLOCKS} <= {
+        *("python", "console", "ini", "text", "toml", "dockerfile")
+    }
+
+
+@pytest.mark.parametrize("block", PYTHON, ids=str)
+def test_python(block: Block, beanstalkd: Beanstalkd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BEANSTALKD_URL", beanstalkd.url)
+    module: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__}
+    code = compile(at(beanstalkd, block.text), str(block), "exec", dont_inherit=True)
+    exec(code, module)
+
+
+def test_tests(beanstalkd: Beanstalkd, tmp_path: Path) -> None:
+    for block in TESTS:
+        name = re.sub(r"\W+", "_", str(block))
+        (tmp_path / f"test_{name}.py").write_text(block.text)
+    output = run(
+        beanstalkd, tmp_path, sys.executable, *["-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    )
+    assert re.search(rf"^{sum(b.text.count('def test_') for b in TESTS)} passed", output, re.M)
+
+
+@pytest.mark.parametrize("block", CONSOLE, ids=str)
+def test_console(block: Block, beanstalkd: Beanstalkd, tmp_path: Path) -> None:
+    run_console(beanstalkd, tmp_path, block.text)
+
+
+@pytest.mark.parametrize("block", INI, ids=str)
+def test_ini(block: Block, beanstalkd: Beanstalkd, tmp_path: Path) -> None:
+    check_configuration(beanstalkd, tmp_path, block.text)
+
+
+def test_a_link_to_a_file_of_the_repository_leads_somewhere() -> None:
+    for page in [*PAGES, DOC.parent / "CONTRIBUTING.md"]:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+            found = page.parent / target
+            assert found.exists() or found.name in GENERATED, f"{page}: {target}"
