@@ -96,6 +96,7 @@ RULES: dict[str, set[str]] = {
 
 PURE = (
     *("errors", "job", "protocol", "worker.policy"),
+    *("admin.record", "admin.selection", "admin.progress"),
     *("client.pipeline", "client.requests", "client.tubes", "client.timing"),
     *("admin.snapshot", "admin.rates", "admin.history", "admin.tube_filter"),
     *("server.commands", "server.engine", "server.heap", "server.interpreter", "server.reader"),
@@ -248,6 +249,8 @@ PUBLIC = [
     "beanstalkt:Stats",
     "beanstalkt.errors:BeanstalkException",
     "beanstalkt.client:Client",
+    "beanstalkt.admin:Scan",
+    "beanstalkt.admin:select",
     "beanstalkt.job:Job",
     "beanstalkt.server:Server",
     "beanstalkt.dispatch:SafeTask",

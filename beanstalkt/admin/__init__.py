@@ -1,13 +1,18 @@
 """What is done to many jobs, and what is seen of a whole server, for programs and command lines.
 
 Nothing here prints: functions return results, and say how far they are by callbacks or by
-asynchronous iteration.
+asynchronous iteration. What is done to many jobs takes a connected client, which should reserve
+nothing meanwhile, and a selection of the jobs (:func:`select`).
 """
 
 from __future__ import annotations
 
 from .history import History, Point
+from .progress import OnProgress, Progress, Summary
+from .record import JobRecord, State
 from .sampler import Sampler, Subscription
+from .scan import Scan
+from .selection import Selection, select
 from .snapshot import Badge, Head, Rates, ServerRates, Snapshot, TubeSample
 from .tube_filter import TubeFilter
 
@@ -15,12 +20,20 @@ __all__ = [
     "Badge",
     "Head",
     "History",
+    "JobRecord",
+    "OnProgress",
     "Point",
+    "Progress",
     "Rates",
     "Sampler",
+    "Scan",
+    "Selection",
     "ServerRates",
     "Snapshot",
+    "State",
     "Subscription",
+    "Summary",
     "TubeFilter",
     "TubeSample",
+    "select",
 ]

@@ -26,6 +26,7 @@ from ..protocol.commands import PUT, RELEASE, USE
 from ..protocol.parser import Parser
 from ..protocol.replies import refusal, unexpected
 from .requests import (
+    MISSING,
     InternalRequest,
     PriorityLookup,
     PutChunk,
@@ -38,6 +39,8 @@ from .requests import (
 GRACE = 0.5
 """Seconds that the server may take to say that there is no job, before the client says so for a
 reserve that the server will not get to in time."""
+
+_NOT_FOUND = [b"NOT_FOUND"]
 
 Callers = OrderedDict[Hashable, ReserveRequest]
 """The reserves with a caller, by what that caller waits for, in the order of the calls."""
@@ -286,6 +289,8 @@ class Pipeline:
                         self._refuse(request, unexpected(command, words))
                     else:
                         request.done(value)
+                elif request.expects_missing and words == _NOT_FOUND:
+                    request.done(MISSING)
                 else:
                     self._refuse(request, refusal(command, words, request.subject))
                 if request.follow_up is not None:

@@ -9,7 +9,7 @@ exception, such as an asyncio Future.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Protocol
 
 from ..errors import (
@@ -113,6 +113,8 @@ class Request:
     """Replies that are still to come."""
     follow_up: Request | None = None
     """The request that this one's reply has led to; it goes first of all that is queued."""
+    expects_missing = False
+    """NOT_FOUND is a result like others, for which no error is made."""
 
     def __init__(self, command: Command, payload: bytes, result: Result) -> None:
         self.command = command
@@ -150,13 +152,15 @@ class Request:
 
     def lost(self, reason: str, sent: bool, cause: BaseException | None = None) -> None:
         """Settle the request with ConnectionLost: the connection ended before the reply came."""
+        self.failed(self._loss(reason, sent, cause))
+
+    def _loss(self, reason: str, sent: bool, cause: BaseException | None) -> ConnectionLost:
+        verb = self.command.verb
         error = ConnectionLost(
-            f"{self.command.verb}: the connection was lost: {reason}",
-            command=self.command.verb,
-            sent=sent,
+            f"{verb}: the connection was lost: {reason}", command=verb, sent=sent
         )
         error.__cause__ = cause
-        self.failed(error)
+        return error
 
 
 class TubeRequest(Request):
@@ -472,9 +476,7 @@ class PutChunk(Request):
         self._fail(error, 1)
 
     def lost(self, reason: str, sent: bool, cause: BaseException | None = None) -> None:
-        error = ConnectionLost(f"put: the connection was lost: {reason}", command="put", sent=sent)
-        error.__cause__ = cause
-        self._fail(error, self.missing)
+        self._fail(self._loss(reason, sent, cause), self.missing)
 
     def _fail(self, error: BeanstalkException, count: int) -> None:
         if not self.missing:
@@ -488,6 +490,54 @@ class PutChunk(Request):
         self.missing -= count
         if not self.missing:
             self._ended(self._error)
+
+
+class Missing:
+    """Stand for the NOT_FOUND that is the result of one command among many."""
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING = Missing()
+
+
+class CommandChunk(Request):
+    """Commands of one kind that are written together; its result is a list of theirs.
+
+    :param payloads: the encoded commands, at least one
+    :param result: gets a list of the result of each command, or of the error in its stead
+    """
+
+    __slots__ = ("missing", "values")
+
+    expects_missing = True
+
+    def __init__(self, command: Command, payloads: Sequence[bytes], result: Result) -> None:
+        super().__init__(command, b"".join(payloads), result)
+        self.missing = len(payloads)
+        self.values: list[Any] = []
+
+    @property
+    def subject(self) -> str | None:
+        return None
+
+    def done(self, value: Any) -> None:
+        self.values.append(value)
+        self.missing -= 1
+        if not self.missing:
+            super().done(self.values)
+
+    def failed(self, error: BeanstalkException) -> None:
+        if self.missing:
+            self.done(error)
+
+    def lost(self, reason: str, sent: bool, cause: BaseException | None = None) -> None:
+        if not self.missing:
+            return  # interrupted after its last reply
+        self.values += [self._loss(reason, sent, cause)] * (self.missing - 1)
+        self.missing = 1
+        self.done(self._loss(reason, sent, cause))
 
 
 def reservation_lost(command: Command, job_id: int | None) -> ReservationLost:

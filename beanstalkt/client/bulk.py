@@ -1,0 +1,72 @@
+"""Many commands of one kind in one place: for those who look at, or change, many jobs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConnectionLost, UnexpectedResponse
+from ..protocol.commands import STATS, Command
+from .requests import MISSING, CommandChunk
+
+if TYPE_CHECKING:
+    from .client import Client
+
+__all__ = ["MISSING", "Bulk", "raise_lost"]
+
+
+class Bulk:
+    """The present connection of a client, for many commands at once.
+
+    It stays with that connection: a server that was restarted gives ids again, so what was seen
+    on one connection must not be changed on another one.
+
+    Raises ConnectionLost if there is no connection.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        connection = client._reconnector.connection
+        if connection is None:
+            raise client._not_connected(STATS)
+        self._connection = connection
+
+    @property
+    def ended(self) -> bool:
+        """Return whether the connection has ended, so that nothing more can be sent."""
+        return self._connection.ended
+
+    @property
+    def jobs(self) -> set[int]:
+        """The ids of the jobs that the server holds for this connection."""
+        return self._connection.jobs
+
+    def send(self, command: Command, payloads: Sequence[bytes]) -> asyncio.Future[list[Any]]:
+        """Send commands of one kind in one go; return a Future of a list of what became of each.
+
+        That is, in the order of the commands: its result; `MISSING` where the server replied
+        NOT_FOUND; the error of another refusal; ConnectionLost, with ``.sent``, where no reply
+        came. The Future itself never fails, and cancelling it takes nothing back.
+
+        Raises ConnectionLost, and sends nothing, if the connection has ended.
+
+        :param payloads: the encoded commands, at least one; a few hundred are a good number
+        """
+        if self._connection.ended:
+            raise ConnectionLost(
+                f"{command.verb}: the connection was lost: {self._connection.reason}",
+                command=command.verb,
+            )
+        future: asyncio.Future[list[Any]] = self._client._future()
+        self._connection.send(CommandChunk(command, payloads, future))
+        return future
+
+
+def raise_lost(results: Sequence[object]) -> None:
+    """Raise the error because of which some of these results did not come, if there is one."""
+    # When the connection ends, every command that comes after has no result either.
+    if isinstance(results[-1], (ConnectionLost, UnexpectedResponse)):
+        for each in results:
+            if isinstance(each, (ConnectionLost, UnexpectedResponse)):
+                raise each
