@@ -96,7 +96,7 @@ RULES: dict[str, set[str]] = {
 
 PURE = (
     *("errors", "job", "protocol", "worker.policy"),
-    *("admin.record", "admin.selection", "admin.progress"),
+    *("admin.record", "admin.selection", "admin.progress", "admin.portable", "admin.spans"),
     *("client.pipeline", "client.requests", "client.tubes", "client.timing"),
     *("admin.snapshot", "admin.rates", "admin.history", "admin.tube_filter"),
     *("server.commands", "server.engine", "server.heap", "server.interpreter", "server.reader"),
