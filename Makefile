@@ -5,7 +5,7 @@ BIN := .venv/bin
 # The tests start hundreds of processes: what they import is compiled once, and not by each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint types unit soak beanstalkd man docs bench clean
+.PHONY: demo test lint types unit soak beanstalkd prometheus chromium man docs bench clean
 
 # With the beanstalkd that runs here, if one does; else with the embedded server.
 demo: .venv/ready
@@ -28,7 +28,7 @@ types: .venv/ready
 WORKERS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
 PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-unit: .venv/ready beanstalkd
+unit: .venv/ready beanstalkd prometheus chromium
 	$(PYTEST)
 
 # The long tests, SOAK times as long as in make test: make soak SOAK=1000
@@ -57,13 +57,14 @@ bench: .venv/ready beanstalkd
 	$(BIN)/pip install --quiet --editable '.[test]'
 	touch $@
 
-# Tests against a real server are skipped, and say so, where there is none and none may be installed.
-beanstalkd:
-	@command -v beanstalkd >/dev/null || \
+# Tests that need one of these are skipped, and say so, where it is missing and may not be
+# installed: a real server, a Prometheus with its tool, a browser.
+beanstalkd prometheus chromium:
+	@command -v $@ >/dev/null || \
 	{ command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && \
-	  { apt-get install --yes --quiet beanstalkd || \
-	    { apt-get update --quiet && apt-get install --yes --quiet beanstalkd; }; } >/dev/null; } || \
-	echo 'beanstalkd is not installed, and could not be: continuing without it' >&2
+	  { apt-get install --yes --quiet $@ || \
+	    { apt-get update --quiet && apt-get install --yes --quiet $@; }; } >/dev/null; } || \
+	echo '$@ is not installed, and could not be: continuing without it' >&2
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

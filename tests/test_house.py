@@ -86,6 +86,7 @@ RULES: dict[str, set[str]] = {
     # What a task raises to be run again is the runner's.
     "django.task_run": {"django", "worker"},
     "django.runner": {"cmd", "worker.config", "worker.handlers"},
+    "metrics": GROUND | {"metrics", "client", "admin", "worker.events", "worker.policy"},
     "console": GROUND | {"console", "client", "admin"},
     "testing": GROUND | {"client", "server"},
     "cli": {""},

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import atexit
+import contextlib
 import logging
 import os
 import resource
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ConnectionLost
 from ..worker.config.loading import load
@@ -29,10 +30,13 @@ from ..worker.process.command_guard import guarded
 from ..worker.process.orphan_reaper import reap_orphans
 from ..worker.runner import Runner, Stage
 from ..worker.signals import signals
-from .exit_status import DONE, NO_SERVER, USAGE
+from .exit_status import DONE, NO_SERVER, REFUSED, USAGE
 from .server_options import RESPONSE_TIMEOUT
 from .stdio import null, say
 from .verbs import Verb
+
+if TYPE_CHECKING:
+    from ..metrics.runner import RunnerMetrics
 
 EPILOG = """\
 The body of a job is the standard input of its command. Exit status 0 deletes the job; 1 is a
@@ -159,6 +163,11 @@ def work(options: argparse.Namespace) -> int:
         return DONE
     burst, formatter = settings.run["burst"], FORMATTERS[settings.run["log_format"]]
     spool.tell_dropped = _dropped(formatter())
+    try:
+        metrics = _metrics(settings)
+    except (OSError, ModuleNotFoundError) as error:
+        say(str(error))
+        return REFUSED if isinstance(error, OSError) else USAGE
     progress = Progress() if burst and sys.stderr.isatty() else None
     _log_to(progress or logging.StreamHandler(), formatter())
     _set_process_up(settings)
@@ -172,15 +181,30 @@ def work(options: argparse.Namespace) -> int:
             LogObserver(),
             SystemdObserver(),
             *([progress] if progress is not None else []),
+            *([metrics.counts] if metrics is not None else []),
         ],
     )
-    status = asyncio.run(_run(runner, spool))
+    status = asyncio.run(_run(runner, spool, metrics))
     if progress is not None:
         progress.finish()
     return status
 
 
-async def _run(runner: Runner, spool: Spool) -> int:
+def _metrics(settings: Settings) -> RunnerMetrics | None:
+    """Make what serves the metrics, if the settings name an address for them.
+
+    Raises OSError if the address is taken, and ModuleNotFoundError without the extra.
+    """
+    if settings.run["metrics"] is None:
+        return None
+    try:
+        from ..metrics.runner import RunnerMetrics
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"--metrics needs beanstalkt[metrics]: {error}") from None
+    return RunnerMetrics(*settings.run["metrics"])
+
+
+async def _run(runner: Runner, spool: Spool, metrics: RunnerMetrics | None) -> int:
     """Run the runner until it ends, handle the signals, and return the exit status."""
     last = 0
 
@@ -190,7 +214,7 @@ async def _run(runner: Runner, spool: Spool) -> int:
 
     try:
         with signals(runner, hangup=True, on_stop=on_stop), reap_orphans(runner.runs_in_process):
-            async with guarded():
+            async with guarded(), metrics or contextlib.nullcontext():
                 await runner.run()
     except ConnectionLost as error:
         log.error("%s", error)

@@ -81,6 +81,21 @@ class Address:
         return f"beanstalk{'s' if self.tls else ''}://{host}:{self.port}"
 
 
+def parse_host_and_port(text: str) -> tuple[str, int]:
+    """Read an address to listen on: ``HOST:PORT``, ``[IPv6]:PORT`` or ``:PORT`` for loopback.
+
+    Raises InvalidArgument.
+    """
+    host, colon, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if bracketed:
+        host = host[1:-1]
+    digits = port.isascii() and port.isdigit() and len(port) <= 5
+    if not colon or not digits or int(port) >= 2**16 or bracketed != (":" in host):
+        raise InvalidArgument(f"HOST:PORT is expected, such as 127.0.0.1:9115, not {text!r}")
+    return host or "127.0.0.1", int(port)
+
+
 def _unquote(path: str) -> str:
     """Return the name of a file, which need not be UTF-8."""
     try:

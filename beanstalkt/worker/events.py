@@ -21,6 +21,7 @@ any other should ignore events of types that it does not know, for later version
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -54,10 +55,13 @@ class JobStarted(JobEvent):
 
     :ivar attempt: which attempt at the job this is, from 1
     :ivar slot: the number of the slot among those of the tube, from 1
+    :ivar stopped_after: seconds by which the handler has been stopped, if it can be: its time
+        limit, and the grace after that
     """
 
     attempt: int
     slot: int
+    stopped_after: float = math.inf
 
 
 @dataclass(slots=True)
@@ -280,6 +284,18 @@ class SlotRestarted(Event):
     slot: int
     error: BaseException
     delay: float
+
+
+@dataclass(slots=True)
+class SlotReconnected(Event):
+    """A slot has a new connection in the place of one that was lost.
+
+    :ivar slot: its number among the slots of the tube, from 1
+    """
+
+    server: str
+    tube: str
+    slot: int
 
 
 @dataclass(slots=True)

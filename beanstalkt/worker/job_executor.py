@@ -16,7 +16,7 @@ from .attempt import Attempt
 from .blocking import BlockingReports
 from .burst import Burst
 from .config.settings import TubeSettings
-from .events import Event, JobFinished, JobStarted, LoopBlocked
+from .events import Event, JobFinished, JobStarted, LoopBlocked, SlotReconnected
 from .handlers.base import Handler, WorkerJob
 from .held_job import HeldJob, HeldJobContext
 from .policy.decision import Action, SettleResult, decide
@@ -110,6 +110,7 @@ class JobExecutor:
 
     def reconnected(self) -> None:
         """Take the job back, for the client has a new connection, which does not hold it."""
+        self._publish(SlotReconnected(self._server, self._tube, self._slot))
         if self._held_job is not None:
             self._held_job.reconnected()
 
@@ -201,7 +202,12 @@ class JobExecutor:
             slot=self._slot,
         )
         if self._reports_starts:
-            self._publish(JobStarted(self._server, self._tube, job.id, quota.attempt, self._slot))
+            stopped_after = work.time_limit + work.kill_grace + self._timing.back_off_delay
+            self._publish(
+                JobStarted(
+                    self._server, self._tube, job.id, quota.attempt, self._slot, stopped_after
+                )
+            )
         return await self._attempt_work(work, now)
 
     async def _attempt_work(self, work: WorkerJob, now: float) -> Outcome:

@@ -83,7 +83,9 @@ async def test_a_job_is_started_settled_and_then_reported() -> None:
     deleted.set_result(None)
     await task
     started, finished = running.context.events
-    assert started == JobStarted(SERVER, "mail", 7, 1, 3)
+    assert isinstance(started, JobStarted)
+    assert replace(started, stopped_after=0.0) == JobStarted(SERVER, "mail", 7, 1, 3, 0.0)
+    assert started.stopped_after > seen[0].time_limit + seen[0].kill_grace
     assert isinstance(finished, JobFinished)
     assert replace(finished, seconds=0.0) == JobFinished(
         SERVER,

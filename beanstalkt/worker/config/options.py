@@ -105,6 +105,12 @@ RUN = (
         "FORMAT",
         default="text",
     ),
+    Option(
+        "metrics",
+        values.host_and_port,
+        "serve /metrics for Prometheus, and /healthz, at this address (needs beanstalkt[metrics])",
+        "HOST:PORT",
+    ),
 )
 """The options of the whole run, which the file does not have."""
 

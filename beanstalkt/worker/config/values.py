@@ -10,6 +10,7 @@ import operator
 from collections.abc import Callable
 from typing import TypeVar
 
+from ...protocol.address import parse_host_and_port
 from ...protocol.arguments import MAX_NUMBER, TUBE
 from ...protocol.durations import EXAMPLES, parse_duration, parse_whole_seconds
 from ..policy.decision import Action, Verb
@@ -61,6 +62,11 @@ def whole_seconds(text: str) -> int:
         return check_whole(parse_whole_seconds(text), 0)
     except ValueError:
         raise ValueError(f"a whole number of seconds is expected, such as {EXAMPLES}") from None
+
+
+def host_and_port(text: str) -> tuple[str, int]:
+    """Read an address to listen on, such as ``127.0.0.1:9115``."""
+    return parse_host_and_port(text)
 
 
 def duration(text: str) -> float:

@@ -32,6 +32,7 @@ from beanstalkt.worker.events import (
     RunnerResumed,
     RunnerStopped,
     RunnerStopping,
+    SlotReconnected,
     SlotRestarted,
     TubeRetired,
     TubeScanFailed,
@@ -223,6 +224,7 @@ def test_a_defect_is_logged_with_its_traceback(records: Records, event: Any) -> 
         JobStarted(*JOB, 1, 1),
         ReloadStarted(),
         RunnerStopped(0),
+        SlotReconnected(SERVER, "mail", 1),
         TubeRetired(SERVER, "mail"),
     ],
 )
@@ -236,7 +238,7 @@ def test_each_kind_of_event_is_tested_here() -> None:
         for each in vars(module).values()
         if isinstance(each, type) and issubclass(each, Event)
     } - {Event, module.JobEvent}
-    unlogged = {JobStarted, ReloadStarted, RunnerStopped, TubeRetired}
+    unlogged = {JobStarted, ReloadStarted, RunnerStopped, SlotReconnected, TubeRetired}
     assert kinds == LogObserver().events | unlogged
 
 

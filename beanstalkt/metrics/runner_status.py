@@ -1,0 +1,56 @@
+"""What a runner does at the moment, as JSON: for the console, which shows runners."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any
+
+from .runner_counts import RunnerCounts
+
+MOST_JOBS = 200
+"""Jobs that are listed at most, the oldest first."""
+
+
+def status_of(counts: RunnerCounts) -> dict[str, Any]:
+    """Return the state of a runner, its tubes, and the jobs that run, without their bodies."""
+    now = counts.clock()
+    tubes = counts.tubes()
+    running = [
+        {
+            "server": server,
+            "tube": tube,
+            "id": job.id,
+            "slot": job.slot,
+            "attempt": job.attempt,
+            "seconds": round(now - job.started, 3),
+            "overdue": job.overdue_at < now,
+        }
+        for (server, tube), each in tubes.items()
+        for job in each.running.values()
+    ]
+    running.sort(key=lambda job: -float(str(job["seconds"])))
+    return {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "started_at": counts.started_at,
+        "state": counts.stopping or ("paused" if counts.paused else "running"),
+        "ready": counts.ready,
+        "tubes": [
+            {
+                "server": server,
+                "tube": tube,
+                "handler": each.handler,
+                "slots": each.slots,
+                "busy": len(each.running),
+                "reconnects": each.reconnects,
+                "finished": [
+                    {"outcome": outcome, "action": action, "jobs": number}
+                    for (outcome, action), number in sorted(each.finished.items())
+                ],
+                "seconds": each.seconds.total,
+            }
+            for (server, tube), each in sorted(tubes.items())
+        ],
+        "running": running[:MOST_JOBS],
+    }
