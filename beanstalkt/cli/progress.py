@@ -1,0 +1,145 @@
+"""Progress on a terminal, the interrupt between two jobs, and the summary at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NoReturn
+
+from ..admin.progress import OnProgress, Progress, Summary
+from ..errors import BeanstalkException
+from .exit_status import DONE, INTERRUPTED, REFUSED
+from .output import emit
+from .stdio import say
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+Operation = Callable[[Summary, OnProgress | None], Awaitable[object]]
+"""Carry out an operation, which fills in the summary and reports progress."""
+
+
+@contextmanager
+def shown_progress() -> Iterator[OnProgress | None]:
+    """Show the progress that the body of a ``with`` reports, in a bar on standard error.
+
+    Gives None where there is nothing to show it on: standard error is no terminal, or tqdm (the
+    extra ``cli``) is not installed.
+    """
+    if not sys.stderr.isatty():
+        yield None
+        return
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        yield None
+        return
+    bar = tqdm(unit="", unit_scale=True, file=sys.stderr, leave=False)
+    with bar:
+        yield lambda progress: _show(bar, progress)
+
+
+def _show(bar: tqdm[NoReturn], progress: Progress) -> None:
+    bar.total = progress.total
+    bar.n = progress.done
+    bar.set_description_str(progress.what, refresh=False)
+    bar.set_postfix_str(f"{progress.jobs:,} jobs", refresh=False)
+    bar.refresh()
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Have Ctrl-C and SIGTERM cancel the task of the body, which so ends between two jobs.
+
+    A second signal ends the program in the usual way.
+    """
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None
+    numbers = (signal.SIGINT, signal.SIGTERM)
+
+    def interrupted() -> None:
+        restore()
+        task.cancel()
+
+    def restore() -> None:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+    # In a thread that gets no signals, there is nothing to do.
+    with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):
+        for number in numbers:
+            loop.add_signal_handler(number, interrupted)
+    try:
+        yield
+    finally:
+        restore()
+
+
+async def carry_out(operation: Operation) -> int:
+    """Carry out an operation on many jobs, with progress and interrupts; return the exit status.
+
+    The summary is printed also where an interrupt or an error ends the operation before its end.
+    """
+    summary = Summary()
+    with interruptible(), shown_progress() as progress:
+        try:
+            await operation(summary, progress)
+        except asyncio.CancelledError:
+            summary.interrupted = True
+        except BeanstalkException:
+            report(summary)
+            raise
+    return report(summary)
+
+
+def report(summary: Summary) -> int:
+    """Print the number of jobs that were done, and the summary; return the exit status."""
+    emit(str(summary.done))
+    for line in lines(summary):
+        say(line)
+    if summary.interrupted:
+        return INTERRUPTED
+    return DONE if summary.ok else REFUSED
+
+
+def lines(summary: Summary) -> Iterator[str]:
+    """Yield the lines that tell a summary."""
+    where = _counts(summary.states)
+    count = f"{summary.done:,} {_jobs(summary.done)}{where}"
+    if summary.interrupted:
+        yield f"interrupted: {summary.action} {count}, and left the rest as it was"
+    elif summary.dry_run:
+        yield f"would have {summary.action} {count}; nothing was changed"
+    else:
+        yield f"{summary.action} {count}"
+    if summary.limited:
+        yield "stopped at the limit: there may be more"
+    if summary.vanished:
+        yield f"{summary.vanished:,} were gone, or taken by a worker, before their turn"
+    for reason, number in summary.skipped.items():
+        yield f"left {number:,} alone: {reason}"
+    if summary.unknown:
+        yield f"not known of {summary.unknown:,}: the connection was lost before the reply"
+    for job_id, reason in summary.failures:
+        yield f"job {job_id}: {reason}"
+    if summary.failed > len(summary.failures):
+        yield f"{summary.failed - len(summary.failures):,} more failed"
+    if summary.range is not None:
+        first, last = summary.range
+        yield f"looked at the ids {first:,} to {last:,}; jobs put since are not among them"
+
+
+def _jobs(count: int) -> str:
+    return "job" if count == 1 else "jobs"
+
+
+def _counts(counter: Counter[str]) -> str:
+    if not counter:
+        return ""
+    return " (" + ", ".join(f"{count:,} {name}" for name, count in counter.items()) + ")"

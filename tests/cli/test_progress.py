@@ -1,0 +1,119 @@
+"""Progress, interrupts and summaries."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import signal
+from collections import Counter
+
+import pytest
+
+from beanstalkt import ConnectionLost
+from beanstalkt.admin import OnProgress, Progress, Summary
+from beanstalkt.cli.progress import carry_out, interruptible, lines, report, shown_progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_is_shown_on_a_terminal_and_nowhere_else(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with shown_progress() as progress:
+        assert progress is None
+    assert capsys.readouterr().err == ""
+    screen = Terminal()
+    monkeypatch.setattr("sys.stderr", screen)
+    with shown_progress() as progress:
+        assert progress is not None
+        progress(Progress("ids looked at", 500, 2000, 1.0, jobs=1234))
+    assert "ids looked at" in screen.getvalue()
+    assert "25%" in screen.getvalue()
+    assert "1,234 jobs" in screen.getvalue()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_cancels_the_body_once(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+
+    async def body() -> None:
+        with interruptible():
+            os.kill(os.getpid(), number)
+            await asyncio.sleep(10)
+
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.ensure_future(body())
+    assert signal.getsignal(number) == before
+
+
+def test_a_summary_says_what_was_done_and_what_was_not() -> None:
+    summary = Summary(
+        "deleted", done=1200, vanished=3, unknown=2, looked_at=9, range=(1, 5000), limited=True
+    )
+    summary.states = Counter(ready=1000, buried=200)
+    summary.skipped["reserved by a worker"] = 4
+    summary.fail(17, "INTERNAL_ERROR")
+    assert list(lines(summary)) == [
+        "deleted 1,200 jobs (1,000 ready, 200 buried)",
+        "stopped at the limit: there may be more",
+        "3 were gone, or taken by a worker, before their turn",
+        "left 4 alone: reserved by a worker",
+        "not known of 2: the connection was lost before the reply",
+        "job 17: INTERNAL_ERROR",
+        "looked at the ids 1 to 5,000; jobs put since are not among them",
+    ]
+
+
+def test_a_dry_run_and_an_interrupt_are_told_first() -> None:
+    told = lines(Summary("deleted", done=1, dry_run=True))
+    assert next(told) == "would have deleted 1 job; nothing was changed"
+    told = lines(Summary("deleted", done=2, interrupted=True))
+    assert next(told) == "interrupted: deleted 2 jobs, and left the rest as it was"
+
+
+def test_of_many_failures_some_are_told() -> None:
+    summary = Summary("deleted")
+    for job_id in range(150):
+        summary.fail(job_id, "no")
+    told = list(lines(summary))
+    assert len(told) == 102
+    assert told[-1] == "50 more failed"
+
+
+@pytest.mark.parametrize(
+    ("summary", "status"),
+    [
+        (Summary(done=5), 0),
+        (Summary(done=5, vanished=1), 0),
+        (Summary(failed=1), 1),
+        (Summary(unknown=1), 1),
+        (Summary(interrupted=True), 130),
+    ],
+)
+def test_the_exit_status_tells(
+    summary: Summary, status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert report(summary) == status
+    assert capsys.readouterr().out == f"{summary.done}\n"
+
+
+async def test_what_was_done_is_told_also_after_an_interrupt_or_a_loss(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def interrupted(summary: Summary, _: OnProgress | None) -> None:
+        summary.done = 7
+        raise asyncio.CancelledError
+
+    async def lost(summary: Summary, _: OnProgress | None) -> None:
+        summary.done = 8
+        raise ConnectionLost("gone")
+
+    assert await carry_out(interrupted) == 130
+    assert capsys.readouterr().out == "7\n"
+    with pytest.raises(ConnectionLost):
+        await carry_out(lost)
+    assert capsys.readouterr().out == "8\n"
