@@ -35,7 +35,7 @@ def verb_section(verb: Described, common: frozenset[tuple[str, ...]]) -> Iterato
     if verb.description:
         yield f"{cell(verb.description)}\n"
     yield f"```text\n{verb.usage}\n```\n"
-    own = [option for option in verb.options if option.flags not in common or not option.flags]
+    own = [option for option in verb.options if option.flags not in common]
     if own:
         yield from ["| argument | meaning |", "| --- | --- |", *map(option_row, own), ""]
     if verb.epilog:
@@ -45,12 +45,10 @@ def verb_section(verb: Described, common: frozenset[tuple[str, ...]]) -> Iterato
 def command_line() -> str:
     """Return the page about every verb of the command line."""
     program, verbs = describe()
-    flags = [{option.flags for option in verb.options if option.flags} for verb in verbs]
-    common = frozenset.intersection(*map(frozenset, [each for each in flags if len(each) > 3]))
+    common = frozenset(option.flags for option in program.options)
     lines = [
         "# The command line\n",
-        "This page is made of the program's own help. The names of the options stand before or "
-        "after the verb.\n",
+        "This page is made of the program's own help. Options may stand before or after the verb.\n",
         f"```text\n{program.usage}\n```\n",
         "## Options of every verb that connects\n",
         "| argument | meaning |",
