@@ -48,7 +48,7 @@ def command_line() -> str:
     common = frozenset(option.flags for option in program.options)
     lines = [
         "# The command line\n",
-        "This page is made of the program's own help. Options may stand before or after the verb.\n",
+        "This page is made of the program's help. Options may stand before or after the verb.\n",
         f"```text\n{program.usage}\n```\n",
         "## Options of every verb that connects\n",
         "| argument | meaning |",
