@@ -34,6 +34,15 @@ def number(kind: Number) -> Callable[[str], int]:
     return converter(kind.parse)
 
 
+@converter
+def count(text: str) -> int:
+    """Convert `text` to a number of things, 1 or more."""
+    value = parse_whole(text)
+    if value < 1:
+        raise InvalidArgument("it must be 1 or more")
+    return value
+
+
 def whole_seconds(kind: Number) -> Callable[[str], int]:
     """Make a converter of a duration to one of the protocol's numbers of seconds."""
     return converter(lambda text: kind.check(parse_whole_seconds(text)))

@@ -1,8 +1,7 @@
-"""The verbs about jobs: put, reserve, peek, delete and kick."""
+"""The verbs about jobs: put, peek, delete and kick; and those of `reserve`."""
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 import sys
@@ -11,21 +10,20 @@ from collections.abc import Awaitable, Callable
 from typing import IO
 
 from ..client.client import Client
-from ..errors import CommandFailed, ConnectionLost, TimedOut
-from ..job import DEFAULT_PRIORITY, DEFAULT_TTR, Job
+from ..errors import CommandFailed
+from ..job import DEFAULT_PRIORITY, DEFAULT_TTR
 from ..protocol import arguments
 from .connected import connected
-from .converters import number, tube, whole_seconds
+from .converters import number, whole_seconds
 from .exit_status import DONE, REFUSED
+from .formats import add_job_formats, emit_job
 from .input import read_all
-from .output import emit, emit_job
+from .output import emit
 from .parser import add_id, add_ids, add_use
 from .put_lines import put_lines, put_options
+from .reserve import RESERVE_VERBS
 from .stdio import say
 from .verbs import Verb
-
-CONNECTION_CHECK_INTERVAL = 1.0
-"""Seconds between two checks that the connection of a waiting reserve still exists."""
 
 PUT_EPILOG = """\
 The id of the new job is printed; with --lines, the ids of the jobs are printed,
@@ -36,24 +34,6 @@ examples:
   beanstalkt put -u mail -p 100 -d 60 - < letter.txt
   beanstalkt put -u urls --lines urls.txt
   beanstalkt put -- -a-body-that-begins-with-a-dash
-"""
-
-RESERVE_EPILOG = """\
-The job is printed first, and then deleted, released or buried. Without an action
-it returns to the ready jobs of its tube, unchanged, when the command ends.
-
-examples:
-  beanstalkt reserve delete
-  beanstalkt reserve -t 10 -w mail -w news -i
-  beanstalkt reserve release -p 10 -d 60
-"""
-
-RESERVE_JOB_EPILOG = """\
-The job may be ready, delayed or buried, in any tube. It is printed first, and then
-deleted, released or buried. Without an action it becomes ready when the command ends.
-
-example:
-  beanstalkt reserve-job 17 bury
 """
 
 
@@ -130,143 +110,37 @@ def _open_stdin() -> IO[bytes]:
     return open(0, "rb", buffering=0, closefd=False)
 
 
-# --- reserve --------------------------------------------------------------------------------
-
-
-async def reserve(client: Client, options: Namespace) -> None:
-    """Reserve a job, print it, and carry out the action."""
-    for name in options.watch:
-        await client.watch(name)
-    if options.ignore_default:
-        await client.ignore(arguments.DEFAULT_TUBE)
-    await settle(await wait_for_job(client, options.timeout), options)
-
-
-async def wait_for_job(client: Client, timeout: int | None) -> Job:
-    """Wait for a job, also while the server restarts, for up to ``--connect-timeout``.
-
-    The client alone would wait for a lost server forever. Raises ConnectionLost also if the
-    timeout passed without a word of the server that no job was ready.
-    """
-    job = client.reserve(timeout)
-    try:
-        while not (await asyncio.wait([job], timeout=CONNECTION_CHECK_INTERVAL))[0]:
-            # Returns at once while connected; raises if the client does not reconnect in time.
-            await client.connect()
-        return job.result()
-    except TimedOut as error:
-        if error.status is None:  # the client says so, not the server
-            raise ConnectionLost(
-                f"{error}: no server answered, so whether there is a job is not known",
-                command=error.command,
-            ) from error
-        raise
-    finally:
-        job.cancel()
-
-
-async def reserve_job(client: Client, options: Namespace) -> None:
-    """Reserve the job with an id, print it, and carry out the action."""
-    await settle(await client.reserve_job(options.id), options)
-
-
-async def settle(job: Job, options: Namespace) -> None:
-    """Print a reserved job, then carry out the action that the options name."""
-    emit_job(job)
-    if options.action == "delete":
-        await job.delete()
-    elif options.action == "release":
-        await job.release(options.priority, options.delay or 0)
-    elif options.action == "bury":
-        await job.bury(options.priority)
-    # Without an action the server makes the job ready again when the connection closes. A
-    # release would be counted in the job's statistics, and would have to look up its priority.
-
-
-def _add_reserve_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "-t",
-        "--timeout",
-        type=whole_seconds(arguments.TIMEOUT),
-        metavar="SECONDS",
-        help="how long to wait for a job (forever)",
-    )
-    parser.add_argument(
-        "-w",
-        "--watch",
-        type=tube,
-        action="append",
-        default=[],
-        metavar="TUBE",
-        help="a tube to reserve from, besides default; may be repeated",
-    )
-    parser.add_argument(
-        "-i", "--ignore-default", action="store_true", help="reserve no job of the tube default"
-    )
-    _add_action(parser)
-
-
-def _add_reserve_job_arguments(parser: ArgumentParser) -> None:
-    add_id(parser)
-    _add_action(parser)
-
-
-def _add_action(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "action",
-        nargs="?",
-        choices=("delete", "release", "bury"),
-        help="what to do with the job after it was printed",
-    )
-    parser.add_argument(
-        "-p",
-        "--priority",
-        type=number(arguments.PRIORITY),
-        help="release, bury: a new priority (the job keeps its own)",
-    )
-    parser.add_argument(
-        "-d",
-        "--delay",
-        type=whole_seconds(arguments.DELAY),
-        metavar="SECONDS",
-        help="release: how long the job waits before it is ready again (0)",
-    )
-
-
-def _check_reserve(parser: ArgumentParser, options: Namespace) -> None:
-    _check_action(parser, options)
-    if options.ignore_default and not set(options.watch) - {arguments.DEFAULT_TUBE}:
-        parser.error("-i leaves no tube to reserve from: name one with -w")
-
-
-def _check_action(parser: ArgumentParser, options: Namespace) -> None:
-    if options.priority is not None and options.action not in ("release", "bury"):
-        parser.error("-p goes with release or bury")
-    if options.delay is not None and options.action != "release":
-        parser.error("-d goes with release")
-
-
 # --- peek -----------------------------------------------------------------------------------
 
 
 async def peek(client: Client, options: Namespace) -> None:
     """Print the job with an id."""
-    emit_job(await client.peek(options.id))
+    emit_job(await client.peek(options.id), options)
 
 
 async def peek_ready(client: Client, options: Namespace) -> None:
     """Print the next ready job of a tube."""
-    emit_job(await client.peek_ready(tube=options.use))
+    emit_job(await client.peek_ready(tube=options.use), options)
 
 
 async def peek_delayed(client: Client, options: Namespace) -> None:
     """Print the next delayed job of a tube."""
-    emit_job(await client.peek_delayed(tube=options.use))
+    emit_job(await client.peek_delayed(tube=options.use), options)
 
 
 async def peek_buried(client: Client, options: Namespace) -> None:
     """Print the next buried job of a tube."""
-    emit_job(await client.peek_buried(tube=options.use))
+    emit_job(await client.peek_buried(tube=options.use), options)
+
+
+def _add_peek_arguments(parser: ArgumentParser) -> None:
+    add_id(parser)
+    add_job_formats(parser)
+
+
+def _add_peek_tube_arguments(parser: ArgumentParser) -> None:
+    add_use(parser)
+    add_job_formats(parser)
 
 
 # --- delete and kick ------------------------------------------------------------------------
@@ -316,23 +190,11 @@ def _add_kick_arguments(parser: ArgumentParser) -> None:
 
 VERBS = {
     "put": Verb(connected(put), _add_put_arguments, _check_put, epilog=PUT_EPILOG),
-    "reserve": Verb(
-        connected(reserve),
-        _add_reserve_arguments,
-        _check_reserve,
-        own_timeout=True,
-        epilog=RESERVE_EPILOG,
-    ),
-    "reserve-job": Verb(
-        connected(reserve_job),
-        _add_reserve_job_arguments,
-        _check_action,
-        epilog=RESERVE_JOB_EPILOG,
-    ),
-    "peek": Verb(connected(peek), add_id),
-    "peek-ready": Verb(connected(peek_ready), add_use),
-    "peek-delayed": Verb(connected(peek_delayed), add_use),
-    "peek-buried": Verb(connected(peek_buried), add_use),
+    **RESERVE_VERBS,
+    "peek": Verb(connected(peek), _add_peek_arguments),
+    "peek-ready": Verb(connected(peek_ready), _add_peek_tube_arguments),
+    "peek-delayed": Verb(connected(peek_delayed), _add_peek_tube_arguments),
+    "peek-buried": Verb(connected(peek_buried), _add_peek_tube_arguments),
     "delete": Verb(connected(delete), add_ids),
     "kick": Verb(connected(kick), _add_kick_arguments),
     "kick-job": Verb(connected(kick_job), add_ids),

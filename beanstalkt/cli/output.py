@@ -8,7 +8,9 @@ import json
 import os
 import re
 import sys
-from typing import IO, TYPE_CHECKING, Any, NoReturn
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Any, NoReturn, TextIO
 
 from ..job import Job
 from .stdio import discard_rest
@@ -30,13 +32,27 @@ def emit(text: str | None = None) -> None:
     Without `text`, only flush. Raises BrokenPipeError if the reader has gone, and another OSError
     if standard output cannot be written.
     """
-    if sys.stdout is None:  # it was closed when the program started
-        if text is None:
-            return
+    if sys.stdout is None and text is None:  # it was closed when the program started
+        return
+    with _standard_output() as stream:
+        if text is not None:
+            print(text, file=stream)
+
+
+def emit_bytes(data: bytes) -> None:
+    """Write bytes to standard output as they are, and flush it. Raises what `emit` raises."""
+    with _standard_output() as stream:
+        stream.flush()  # what was printed before comes before
+        stream.buffer.write(data)
+
+
+@contextmanager
+def _standard_output() -> Iterator[TextIO]:
+    """Return standard output, and flush it at the end; have errors name it."""
+    if sys.stdout is None:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF), "standard output")
     try:
-        if text is not None:
-            print(text)
+        yield sys.stdout
         sys.stdout.flush()
     except OSError as error:
         discard_rest(sys.stdout)
@@ -53,15 +69,13 @@ def flush() -> None:
     emit()
 
 
-def emit_json(value: Any) -> None:
-    """Print a result as JSON, with the keys in colour if a terminal shows it."""
-    text = as_json(value)
-    emit(coloured(text) if shows_colours() else text)
+def emit_json(value: Any, *, one_line: bool = False) -> None:
+    """Print a result as JSON, with the keys in colour if a terminal shows it.
 
-
-def emit_job(job: Job) -> None:
-    """Print a job as JSON."""
-    emit_json(readable(job))
+    :param one_line: print it on one line, without colours
+    """
+    text = as_json(value, None if one_line else 2)
+    emit(coloured(text) if not one_line and shows_colours() else text)
 
 
 def emit_ids(ids: list[int | None]) -> None:
@@ -71,9 +85,9 @@ def emit_ids(ids: list[int | None]) -> None:
         emit("\n".join(known))
 
 
-def as_json(value: Any) -> str:
+def as_json(value: Any, indent: int | None = 2) -> str:
     """Format a result as JSON of ASCII characters: a body must not control a terminal."""
-    return json.dumps(value, indent=2)
+    return json.dumps(value, indent=indent)
 
 
 def shows_colours() -> bool:

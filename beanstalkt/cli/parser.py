@@ -21,8 +21,9 @@ The options that name the server may be given before or after the verb. Without
 them, BEANSTALKD_URL in the environment names it; without that, the server is
 localhost:11300.
 
-Jobs and statistics are printed as JSON. A body that is not UTF-8 is printed in
-base64, with "encoding": "base64".
+Jobs and statistics are printed as JSON, with --json-lines on one line each. A body
+that is not UTF-8 is printed in base64, with "encoding": "base64"; --raw prints the
+body alone, exactly its bytes.
 
 exit status:
   0    done

@@ -8,34 +8,46 @@ from ..client.client import Client
 from ..protocol import arguments
 from .connected import connected
 from .converters import whole_seconds
-from .output import emit_json
+from .formats import add_json_lines, emit_value
 from .parser import add_id, add_tube
 from .verbs import Verb
 
 
 async def stats(client: Client, options: Namespace) -> None:
     """Print the statistics of the server."""
-    emit_json(await client.stats())
+    emit_value(await client.stats(), options)
 
 
 async def stats_job(client: Client, options: Namespace) -> None:
     """Print the statistics of a job."""
-    emit_json(await client.stats_job(options.id))
+    emit_value(await client.stats_job(options.id), options)
 
 
 async def stats_tube(client: Client, options: Namespace) -> None:
     """Print the statistics of a tube."""
-    emit_json(await client.stats_tube(options.tube))
+    emit_value(await client.stats_tube(options.tube), options)
 
 
 async def list_tubes(client: Client, options: Namespace) -> None:
     """Print the names of all tubes."""
-    emit_json(await client.list_tubes())
+    names = await client.list_tubes()
+    for value in names if options.json_lines else [names]:
+        emit_value(value, options)
 
 
 async def pause(client: Client, options: Namespace) -> None:
     """Pause a tube, or end its pause."""
     await client.pause_tube(options.tube, options.delay)
+
+
+def _add_stats_job_arguments(parser: ArgumentParser) -> None:
+    add_id(parser)
+    add_json_lines(parser)
+
+
+def _add_stats_tube_arguments(parser: ArgumentParser) -> None:
+    add_tube(parser)
+    add_json_lines(parser)
 
 
 def _add_pause_arguments(parser: ArgumentParser) -> None:
@@ -51,9 +63,9 @@ def _add_pause_arguments(parser: ArgumentParser) -> None:
 
 
 VERBS = {
-    "stats": Verb(connected(stats)),
-    "stats-job": Verb(connected(stats_job), add_id),
-    "stats-tube": Verb(connected(stats_tube), add_tube),
-    "list": Verb(connected(list_tubes)),
+    "stats": Verb(connected(stats), add_json_lines),
+    "stats-job": Verb(connected(stats_job), _add_stats_job_arguments),
+    "stats-tube": Verb(connected(stats_tube), _add_stats_tube_arguments),
+    "list": Verb(connected(list_tubes), add_json_lines),
     "pause": Verb(connected(pause), _add_pause_arguments),
 }

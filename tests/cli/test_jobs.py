@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from argparse import Namespace
 from pathlib import Path
-from typing import Any
 from unittest.mock import AsyncMock, Mock
 
 import pytest
 
 from beanstalkt import errors
 from beanstalkt.cli import jobs as module
-from beanstalkt.cli.jobs import each, put, reserve, settle, wait_for_job
+from beanstalkt.cli.jobs import each, put
 from beanstalkt.cli.parser import parse
 from beanstalkt.job import Job
 
@@ -45,28 +42,6 @@ def test_put_takes_odd_bodies(body: str) -> None:
 
 def test_put_takes_a_body_that_begins_with_a_dash_after_two() -> None:
     assert parse(["put", "--", "--lines"]).body == "--lines"
-
-
-def test_reserve_takes_its_old_letters() -> None:
-    options = parse(
-        ["reserve", "-t", "5", "-w", "a", "-w", "b", "-i", "release", "-p", "1", "-d", "2"]
-    )
-    assert options.action == "release"
-    assert (options.timeout, options.watch, options.ignore_default) == (5, ["a", "b"], True)
-    assert (options.priority, options.delay) == (1, 2)
-
-
-def test_reserve_waits_for_ever_on_default_and_keeps_the_priority() -> None:
-    options = parse(["reserve"])
-    assert options.action is None
-    assert (options.timeout, options.watch, options.ignore_default) == (None, [], False)
-    assert (options.priority, options.delay) == (None, None)
-
-
-@pytest.mark.parametrize("action", ["delete", "release", "bury"])
-def test_reserve_and_reserve_job_take_an_action(action: str) -> None:
-    assert parse(["reserve", action]).action == action
-    assert parse(["reserve-job", "7", action]).action == action
 
 
 def test_kick_and_peek_take_their_old_letters() -> None:
@@ -108,75 +83,6 @@ async def test_put_passes_on_its_options_and_prints_the_id(
     assert capsys.readouterr().out == "7\n"
 
 
-def held(**methods: Any) -> Mock:
-    """A reserved job that notes what is asked of it."""
-    verbs = {name: AsyncMock() for name in ("delete", "release", "bury")}
-    return Mock(spec=Job, id=1, body=b"x", **{**verbs, **methods})
-
-
-async def test_reserve_watches_before_it_ignores() -> None:
-    calls: list[tuple[str, object]] = []
-    job = held()
-
-    async def note(verb: str, name: str) -> None:
-        calls.append((verb, name))
-
-    client = Mock(
-        watch=lambda name: note("watch", name),
-        ignore=lambda name: note("ignore", name),
-        reserve=lambda timeout: asyncio.ensure_future(asyncio.sleep(0, job)),
-    )
-    await reserve(client, parse(["reserve", "-i", "-w", "a", "-w", "b", "delete"]))
-    assert calls == [("watch", "a"), ("watch", "b"), ("ignore", "default")]
-    job.delete.assert_awaited_once_with()
-
-
-@pytest.mark.parametrize(
-    ("words", "method", "expected"),
-    [
-        (["delete"], "delete", ()),
-        (["release"], "release", (None, 0)),
-        (["release", "-p", "1", "-d", "2"], "release", (1, 2)),
-        (["bury"], "bury", (None,)),
-        (["bury", "-p", "1"], "bury", (1,)),
-    ],
-)
-async def test_a_job_is_printed_before_it_is_settled(
-    words: list[str],
-    method: str,
-    expected: tuple[object, ...],
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    printed: list[str] = []
-
-    async def note(*arguments: object) -> None:
-        assert arguments == expected
-        printed.append(capsys.readouterr().out)
-
-    await settle(held(**{method: note}), parse(["reserve", *words]))
-    assert printed == ['{\n  "body": "x",\n  "id": 1\n}\n']
-
-
-async def test_without_an_action_a_job_is_printed_and_no_more() -> None:
-    job = held()
-    await settle(job, parse(["reserve"]))
-    for method in (job.delete, job.release, job.bury):
-        method.assert_not_called()
-
-
-async def test_a_waiting_reserve_ends_with_its_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CONNECTION_CHECK_INTERVAL", 0.01)
-    waiting: asyncio.Future[Job] = asyncio.get_running_loop().create_future()
-    client = Mock(
-        reserve=lambda timeout: waiting,
-        connect=AsyncMock(side_effect=[None, None, errors.ConnectionLost("lost")]),
-    )
-    with pytest.raises(errors.ConnectionLost, match="lost"):
-        await wait_for_job(client, None)
-    assert client.connect.await_count == 3
-    assert waiting.cancelled()
-
-
 async def test_a_job_that_is_gone_does_not_stop_the_others(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -201,23 +107,22 @@ async def test_a_lost_connection_does_stop_the_others() -> None:
 
 
 @pytest.mark.parametrize(
-    ("verb", "options"),
+    ("words", "expected"),
     [
-        ("peek", {"id": 7}),
-        ("peek-ready", {"use": "t"}),
-        ("peek-delayed", {"use": "t"}),
-        ("peek-buried", {"use": "t"}),
+        (["peek", "7"], ((7,), {})),
+        (["peek-ready", "-u", "t"], ((), {"tube": "t"})),
+        (["peek-delayed", "-u", "t"], ((), {"tube": "t"})),
+        (["peek-buried", "-u", "t"], ((), {"tube": "t"})),
     ],
 )
 async def test_each_peek_asks_for_its_job(
-    verb: str, options: dict[str, object], capsys: pytest.CaptureFixture[str]
+    words: list[str], expected: object, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    name = verb.replace("-", "_")
+    name = words[0].replace("-", "_")
     client = Mock(**{name: AsyncMock(return_value=Job(7, b"x"))})
-    await getattr(module, name)(client, Namespace(**options))
-    expected = ((7,), {}) if verb == "peek" else ((), {"tube": "t"})
+    await getattr(module, name)(client, parse([*words, "--json-lines"]))
     assert getattr(client, name).await_args == expected
-    assert '"id": 7' in capsys.readouterr().out
+    assert capsys.readouterr().out == '{"body": "x", "id": 7}\n'
 
 
 async def test_kick_prints_how_many(capsys: pytest.CaptureFixture[str]) -> None:

@@ -679,6 +679,20 @@ def test_no_job_is_lost_by_an_interrupt_at_its_arrival(server: AnyServer, spawn:
         finish(spawn(server.port, "reserve", "delete"))
 
 
+def test_an_interrupt_settles_the_jobs_that_were_printed(server: AnyServer, spawn: Spawn) -> None:
+    put(server, b"x")
+    put(server, b"y")
+    process = spawn(server.port, "reserve", "-n", "9", "--json-lines", "release", "-d", "60")
+    wait_for_reserve(server)
+    wait_until(lambda: counter(server, "current-jobs-reserved") == 2)
+    process.send_signal(signal.SIGINT)
+    result = finish(process)
+    assert result.status == 130
+    assert [json.loads(line)["body"] for line in result.out.splitlines()] == ["x", "y"]
+    assert result.err == "beanstalkt: 2 of 9 jobs were reserved and printed\n"
+    assert counter(server, "current-jobs-delayed") == 2
+
+
 @pytest.mark.parametrize("words", [("put", "-"), ("put", "--lines", "-")])
 def test_an_interrupt_while_standard_input_is_awaited(
     server: AnyServer, words: tuple[str, ...], spawn: Spawn
