@@ -251,6 +251,8 @@ PUBLIC = [
     "beanstalkt.errors:BeanstalkException",
     "beanstalkt.client:Client",
     "beanstalkt.admin:Scan",
+    "beanstalkt.admin:export_jobs",
+    "beanstalkt.admin:import_jobs",
     "beanstalkt.admin:select",
     "beanstalkt.job:Job",
     "beanstalkt.server:Server",

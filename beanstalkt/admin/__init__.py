@@ -7,7 +7,9 @@ nothing meanwhile, and a selection of the jobs (:func:`select`).
 
 from __future__ import annotations
 
+from .exporting import export_jobs
 from .history import History, Point
+from .importing import import_jobs
 from .progress import OnProgress, Progress, Summary
 from .record import JobRecord, State
 from .sampler import Sampler, Subscription
@@ -35,5 +37,7 @@ __all__ = [
     "Summary",
     "TubeFilter",
     "TubeSample",
+    "export_jobs",
+    "import_jobs",
     "select",
 ]

@@ -39,6 +39,8 @@ class Journal:
         self.path = os.fspath(path)
         #: the ``id`` of the server process that the jobs were put to last; "" before any was
         self.server = ""
+        #: the address of that server
+        self.address = ""
         #: lines whose jobs are in the server
         self.done = Spans()
         #: lines that were refused
@@ -49,6 +51,8 @@ class Journal:
         self.last_id = 0
         #: the sum of the checksums of the lines that are done
         self.checksum = 0
+        #: the first line that is done, and its checksum; the line is 0 if that is not known
+        self.first = (0, 0)
         self._begun: list[tuple[Spans, int]] = []  # lines in doubt, with what `after` is for them
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
         try:
@@ -78,10 +82,10 @@ class Journal:
         """No job of the lines in doubt has an id up to this one."""
         return min((after for _, after in self._begun), default=self.last_id)
 
-    def use(self, server: str) -> None:
-        """Write down to which process of a server the next lines are put."""
-        self.server = server
-        self._write({"server": server})
+    def use(self, server: str, address: str) -> None:
+        """Write down to which process of a server the next lines are put, and its address."""
+        self._write({"server": server, "address": address})
+        self.server, self.address = server, address
 
     def begin(self, lines: Iterable[int]) -> None:
         """Write down that the jobs of these lines are about to be put."""
@@ -107,6 +111,8 @@ class Journal:
         self.in_doubt.update(lines)
 
     def _ended(self, done: Spans, refused: Spans, checksum: int, last_id: int) -> None:
+        if not self.done and len(done) == 1:
+            self.first = (done.last, checksum)
         self.done.update(done)
         self.refused.update(refused)
         self.refused.remove(done)
@@ -163,7 +169,7 @@ class Journal:
         try:
             record = json.loads(line)
             if "server" in record:
-                self.server = str(record["server"])
+                self.server, self.address = str(record["server"]), str(record["address"])
             elif "begin" in record:
                 self._began(Spans.parse(record["begin"]), int(record["after"]))
             else:

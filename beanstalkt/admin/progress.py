@@ -52,10 +52,14 @@ class Summary:
     vanished: int = 0
     #: jobs for which the server refused it
     failed: int = 0
-    #: the first of them: the id and the reason
+    #: the first of them: the id, or the number of the line, and the reason
     failures: list[tuple[int, str]] = field(default_factory=list)
     #: jobs of which it is not known, because the connection was lost
     unknown: int = 0
+    #: what the numbers of the failures are those of: a job, or a line
+    noun: str = "job"
+    #: what else is to be known, in sentences
+    notes: list[str] = field(default_factory=list)
     #: nothing was changed; `done` counts what would have been
     dry_run: bool = False
     #: it was cancelled between two jobs

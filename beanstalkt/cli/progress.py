@@ -126,10 +126,11 @@ def lines(summary: Summary) -> Iterator[str]:
         yield f"left {number:,} alone: {reason}"
     if summary.unknown:
         yield f"not known of {summary.unknown:,}: the connection was lost before the reply"
-    for job_id, reason in summary.failures:
-        yield f"job {job_id}: {reason}"
+    for number, reason in summary.failures:
+        yield f"{summary.noun} {number}: {reason}"
     if summary.failed > len(summary.failures):
         yield f"{summary.failed - len(summary.failures):,} more failed"
+    yield from summary.notes
     if summary.range is not None:
         first, last = summary.range
         yield f"looked at the ids {first:,} to {last:,}; jobs put since are not among them"

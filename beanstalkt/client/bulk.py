@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConnectionLost, UnexpectedResponse
-from ..protocol.commands import STATS, Command
+from ..protocol.commands import PUT, STATS, USE, Command
 from .requests import MISSING, CommandChunk
 
 if TYPE_CHECKING:
@@ -53,14 +53,28 @@ class Bulk:
 
         :param payloads: the encoded commands, at least one; a few hundred are a good number
         """
+        future = self._future(command)
+        self._connection.send(CommandChunk(command, payloads, future))
+        return future
+
+    def put(self, payloads: Sequence[bytes], tube: str) -> asyncio.Future[list[Any]]:
+        """Put jobs into a tube, as `send` sends commands; the tube in use is unchanged then.
+
+        :param payloads: the encoded puts, each with its body
+        """
+        USE.encode(tube)  # refused before anything is sent
+        future = self._future(PUT)
+        chunk = CommandChunk(PUT, payloads, future)
+        self._connection.send_chunk(chunk, tube, self._client._tubes.asked)
+        return future
+
+    def _future(self, command: Command) -> asyncio.Future[list[Any]]:
         if self._connection.ended:
             raise ConnectionLost(
                 f"{command.verb}: the connection was lost: {self._connection.reason}",
                 command=command.verb,
             )
-        future: asyncio.Future[list[Any]] = self._client._future()
-        self._connection.send(CommandChunk(command, payloads, future))
-        return future
+        return self._client._future()
 
 
 def raise_lost(results: Sequence[object]) -> None:

@@ -15,7 +15,7 @@ from ..job import Job
 from ..protocol.commands import QUIT
 from ..protocol.replies import MIN_PUT_REPLY
 from .pipeline import Pipeline, returns_job
-from .requests import NO_CONNECTION, UNWRITTEN, PutChunk, Request, ReserveRequest
+from .requests import NO_CONNECTION, UNWRITTEN, Request, ReserveRequest
 from .timeouts import ReplyTimeout
 from .timers import LazyTimer
 from .timing import Timing
@@ -95,7 +95,7 @@ class Connection:
             self.interrupted(error, request)
             raise
 
-    def send_chunk(self, chunk: PutChunk, tube: str, home: str) -> None:
+    def send_chunk(self, chunk: Request, tube: str, home: str) -> None:
         """Write puts whose replies are read in bulk, to `tube`.
 
         :param home: the tube in use when all that was sent before has been done

@@ -14,7 +14,7 @@ from beanstalkt.errors import InvalidArgument
 def written(path: Path) -> bytes:
     """A journal of two batches, of which the second one is under way."""
     with Journal(path) as journal:
-        journal.use("abc")
+        journal.use("abc", "beanstalk://host:11300")
         journal.begin([1])
         journal.end([1], [], 7, 40)
         journal.begin(range(2, 11))
@@ -26,7 +26,8 @@ def written(path: Path) -> bytes:
 def test_it_tells_what_is_done_refused_and_in_doubt(tmp_path: Path) -> None:
     written(tmp_path / "journal")
     with Journal(tmp_path / "journal") as journal:
-        assert journal.server == "abc"
+        assert (journal.server, journal.address) == ("abc", "beanstalk://host:11300")
+        assert journal.first == (1, 7)
         assert journal.done.text() == "1-3, 5-10"
         assert journal.refused.text() == "4"
         assert journal.in_doubt.text() == "11-20"

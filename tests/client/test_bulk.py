@@ -6,7 +6,13 @@ import asyncio
 
 import pytest
 
-from beanstalkt import Client, ConnectionLost, JobTooBig, UnexpectedResponse
+from beanstalkt import (
+    Client,
+    ConnectionLost,
+    InvalidArgument,
+    JobTooBig,
+    UnexpectedResponse,
+)
 from beanstalkt.client.bulk import MISSING, Bulk, raise_lost
 from beanstalkt.protocol.commands import DELETE, PEEK, PUT, STATS_JOB, encode_put
 
@@ -81,3 +87,15 @@ async def test_cancelled_it_leaves_the_replies_in_step(server: AnyServer) -> Non
 async def test_without_a_connection_there_is_nothing_to_send_to() -> None:
     with pytest.raises(ConnectionLost):
         Bulk(Client())
+
+
+async def test_puts_go_to_their_tube_and_the_tube_in_use_stays(server: AnyServer) -> None:
+    async with client_of(server) as client:
+        bulk = Bulk(client)
+        await client.use("mine")
+        asked = [bulk.put([encode_put(0, 0, 9, b"x")] * 2, tube) for tube in ("a", "b", "a")]
+        assert [await each for each in asked] == [[1, 2], [3, 4], [5, 6]]
+        assert [(await client.stats_job(each))["tube"] for each in (2, 4, 6)] == ["a", "b", "a"]
+        assert (await client.stats_job(await client.put(b"x")))["tube"] == "mine"
+        with pytest.raises(InvalidArgument):
+            bulk.put([encode_put(0, 0, 9, b"x")], "a b")
