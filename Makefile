@@ -5,7 +5,7 @@ BIN := .venv/bin
 # The tests start hundreds of processes: what they import is compiled once, and not by each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint types unit soak beanstalkd prometheus chromium man docs bench clean
+.PHONY: demo test lint types unit soak beanstalkd prometheus chromium databases man docs bench clean
 
 # With the beanstalkd that runs here, if one does; else with the embedded server.
 demo: .venv/ready
@@ -28,13 +28,13 @@ types: .venv/ready
 WORKERS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
 PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-unit: .venv/ready beanstalkd prometheus chromium
+unit: .venv/ready beanstalkd prometheus chromium databases
 	$(PYTEST)
 
 # The long tests, SOAK times as long as in make test: make soak SOAK=1000
 SOAK ?= 20
 
-soak: .venv/ready beanstalkd
+soak: .venv/ready beanstalkd databases
 	SOAK=$(SOAK) $(PYTEST) -m soak
 
 # The manual page of the command line, out of its parser.
@@ -46,7 +46,7 @@ man: .venv/ready
 docs: .venv/ready
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -d build/doctrees doc build/site
 
-bench: .venv/ready beanstalkd
+bench: .venv/ready beanstalkd databases
 	$(BIN)/pip install --quiet --editable '.[bench]'
 	$(BIN)/python -m benchmarks
 
@@ -58,13 +58,20 @@ bench: .venv/ready beanstalkd
 	touch $@
 
 # Tests that need one of these are skipped, and say so, where it is missing and may not be
-# installed: a real server, a Prometheus with its tool, a browser.
+# installed: a real server, a Prometheus with its tool, a browser, and database servers. Of the
+# latter only the programs are used: the tests start their own, in temporary folders.
+install = { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && \
+  { $(APT) $(1) || { apt-get update --quiet && $(APT) $(1); }; } >/dev/null; } || \
+  echo '$(1) is not installed, and could not be: continuing without it' >&2
+APT = DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet
+
 beanstalkd prometheus chromium:
-	@command -v $@ >/dev/null || \
-	{ command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && \
-	  { apt-get install --yes --quiet $@ || \
-	    { apt-get update --quiet && apt-get install --yes --quiet $@; }; } >/dev/null; } || \
-	echo '$@ is not installed, and could not be: continuing without it' >&2
+	@command -v $@ >/dev/null || $(call install,$@)
+
+databases:
+	@PATH="$$PATH:/usr/sbin"; command -v mariadbd >/dev/null || $(call install,mariadb-server)
+	@PATH="$$PATH:$$(echo /usr/lib/postgresql/*/bin)"; command -v initdb >/dev/null || \
+	$(call install,postgresql)
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

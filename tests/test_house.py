@@ -35,12 +35,14 @@ CORE = {
     "worker.events",
     "worker.observers",
     "worker.timing",
+    "worker.outbox_id",
     "worker.policy",
     "worker.config.settings",
 }
 
 HANDLER = {
     "worker.handlers.base",
+    "worker.outbox_id",
     "worker.events",
     "worker.policy",
     "worker.process",
@@ -88,6 +90,10 @@ RULES: dict[str, set[str]] = {
     "django.runner": {"cmd", "worker.config", "worker.handlers"},
     "metrics": GROUND | {"metrics", "client", "admin", "worker.events", "worker.policy"},
     "console": GROUND | {"console", "client", "admin"},
+    # What a runner reports is written into the database.
+    "sql": GROUND
+    | {"sql", "client", "admin", "dispatch", "worker.events", "worker.policy"}
+    | {"worker.outbox_id"},
     "testing": GROUND | {"client", "server"},
     "cli": {""},
     "cmd": {"cli"},
@@ -96,8 +102,9 @@ RULES: dict[str, set[str]] = {
 """The packages that the modules of a package may import. "" is everything."""
 
 PURE = (
-    *("errors", "job", "protocol", "worker.policy"),
     *("admin.record", "admin.selection", "admin.progress", "admin.portable", "admin.spans"),
+    *("errors", "job", "protocol", "worker.policy", "worker.outbox_id"),
+    *("sql.dialect", "sql.rows", "sql.statements", "sql.tables"),
     *("client.pipeline", "client.requests", "client.tubes", "client.timing"),
     *("admin.snapshot", "admin.rates", "admin.history", "admin.tube_filter"),
     *("server.commands", "server.engine", "server.heap", "server.interpreter", "server.reader"),
@@ -269,6 +276,10 @@ PUBLIC = [
     "beanstalkt.testing:beanstalkd_server",
     "beanstalkt.testing:beanstalkt_client",
     "beanstalkt.cmd:main",
+    "beanstalkt.sql:enqueue",
+    "beanstalkt.sql:enqueue_many",
+    "beanstalkt.sql:schedule_function",
+    *(["beanstalkt.sql:metadata"] if find_spec("sqlalchemy") else []),
     *(["beanstalkt.django:schedule_function"] if find_spec("django") else []),
 ]
 

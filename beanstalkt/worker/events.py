@@ -57,11 +57,16 @@ class JobStarted(JobEvent):
     :ivar slot: the number of the slot among those of the tube, from 1
     :ivar stopped_after: seconds by which the handler has been stopped, if it can be: its time
         limit, and the grace after that
+    :ivar outbox_id: id of the row of the outbox that the job comes from; None: from elsewhere
+    :ivar server_run: the server's own ``id``, another one after each restart; empty unless an
+        observer has an attribute ``wants_server_run = True``
     """
 
     attempt: int
     slot: int
     stopped_after: float = math.inf
+    outbox_id: int | None = None
+    server_run: str = ""
 
 
 @dataclass(slots=True)
@@ -75,6 +80,9 @@ class JobFinished(JobEvent):
     :ivar seconds: since the job was reserved
     :ivar error: of the handler, one or two lines; empty after a success
     :ivar details: what else the handler reported, each a str, a number or None
+    :ivar outbox_id: as in `JobStarted`
+    :ivar server_run: as in `JobStarted`
+    :ivar attempts_left: attempts that the job may still have; None: there is no limit
     """
 
     attempt: int
@@ -84,6 +92,9 @@ class JobFinished(JobEvent):
     seconds: float
     error: str
     details: Mapping[str, object]
+    outbox_id: int | None = None
+    server_run: str = ""
+    attempts_left: int | None = None
 
 
 @dataclass(slots=True)

@@ -19,6 +19,7 @@ from .config.settings import TubeSettings
 from .events import Event, JobFinished, JobStarted, LoopBlocked, SlotReconnected
 from .handlers.base import Handler, WorkerJob
 from .held_job import HeldJob, HeldJobContext
+from .outbox_id import unwrap
 from .policy.decision import Action, SettleResult, decide
 from .policy.limit import time_limit
 from .policy.outcome import Kind, Outcome
@@ -37,6 +38,8 @@ class SlotContext(Protocol):
     timing: WorkerTiming
     #: publishes which jobs block the loop
     blocking: BlockingReports
+    #: whether an observer asks for the server's own id, which changes with each restart
+    wants_server_run: bool
 
     def take(self) -> bool:
         """Return whether one more job may be run, and count that job."""
@@ -75,6 +78,9 @@ class JobExecutor:
         self._running = context.running
         self._publish = context.publish
         self._reports_starts = context.wants(JobStarted)
+        self._wants_server_run = context.wants_server_run
+        self._server_run = ""
+        self._server_run_origin: object = None  # the connection that it was asked for on
         self._timing = context.timing
         self._blocking = context.blocking
         self._server = server
@@ -143,6 +149,9 @@ class JobExecutor:
         key = self._server, job.id
         try:
             counters = await client.stats_job(key[1])
+            if self._wants_server_run and job.origin is not self._server_run_origin:
+                self._server_run = (await client.stats())["id"]
+                self._server_run_origin = job.origin
             delay = self._refuse(key, job, counters)
             if delay is not None:
                 await client.release(job, counters["pri"], delay)
@@ -150,6 +159,7 @@ class JobExecutor:
         except (ConnectionLost, NotFound):
             return None  # the server has the job again
         quota = budget(counters, self._settings.policy.max_attempts)
+        outbox_id, body = unwrap(job.body)
         held = self._held_job = self._running[key] = HeldJob(
             client,
             job,
@@ -157,7 +167,8 @@ class JobExecutor:
             self._held_job_context,
         )
         try:
-            outcome = await self._handle(job, counters, quota, began)
+            work = self._work(job.id, body, outbox_id, counters, quota, began)
+            outcome = await self._handle(work, quota)
             action = decide(outcome, self._settings.policy, quota.attempt, random.random())
             if action is None:
                 settled = SettleResult.LOST
@@ -171,7 +182,7 @@ class JobExecutor:
             touching = held.close()
             if touching is not None:
                 await touching
-        self._finish(key[1], quota.attempt, outcome, action, settled, held.reason, began)
+        self._finish(work, outcome, action, settled, held.reason, began)
         return outcome
 
     def _refuse(self, key: tuple[str, int], job: Job, counters: StatsJob) -> int | None:
@@ -183,32 +194,49 @@ class JobExecutor:
             return self._timing.parking_delay
         return None if self._accepts() else 0
 
-    async def _handle(self, job: Job, counters: StatsJob, quota: Budget, began: float) -> Outcome:
+    def _work(
+        self,
+        job_id: int,
+        body: bytes,
+        outbox_id: int | None,
+        counters: StatsJob,
+        quota: Budget,
+        began: float,
+    ) -> WorkerJob:
         settings = self._settings
-        if quota.exhausted:
-            limit = settings.policy.max_attempts
-            return Outcome(Kind.EXHAUSTED, error=f"{limit} attempts have been made")
-        now = self._loop.time()
-        work = WorkerJob(
-            job.id,
-            job.body,
+        elapsed = self._loop.time() - began
+        return WorkerJob(
+            job_id,
+            body,
             tube=self._tube,
             counters=counters,
             attempt=quota.attempt,
             max_attempts=settings.policy.max_attempts,
-            time_limit=time_limit(settings.timeout, counters["ttr"], now - began),
+            time_limit=time_limit(settings.timeout, counters["ttr"], elapsed),
             kill_grace=settings.kill_grace,
             server=self._server,
             slot=self._slot,
+            outbox_id=outbox_id,
         )
+
+    async def _handle(self, work: WorkerJob, quota: Budget) -> Outcome:
+        if quota.exhausted:
+            return Outcome(Kind.EXHAUSTED, error=f"{work.max_attempts} attempts have been made")
         if self._reports_starts:
             stopped_after = work.time_limit + work.kill_grace + self._timing.back_off_delay
             self._publish(
                 JobStarted(
-                    self._server, self._tube, job.id, quota.attempt, self._slot, stopped_after
+                    self._server,
+                    self._tube,
+                    work.id,
+                    work.attempt,
+                    self._slot,
+                    stopped_after,
+                    work.outbox_id,
+                    self._server_run,
                 )
             )
-        return await self._attempt_work(work, now)
+        return await self._attempt_work(work, self._loop.time())
 
     async def _attempt_work(self, work: WorkerJob, now: float) -> Outcome:
         """Run the handler, and stop it when its time is over or `stop` was called."""
@@ -237,8 +265,7 @@ class JobExecutor:
 
     def _finish(
         self,
-        job_id: int,
-        attempt: int,
+        work: WorkerJob,
         outcome: Outcome,
         action: Action | None,
         settled: SettleResult,
@@ -256,13 +283,16 @@ class JobExecutor:
             JobFinished(
                 self._server,
                 self._tube,
-                job_id,
-                attempt,
+                work.id,
+                work.attempt,
                 kind,
                 action,
                 settled,
                 seconds,
                 error,
                 details,
+                work.outbox_id,
+                self._server_run,
+                work.max_attempts - work.attempt if work.max_attempts else None,
             )
         )

@@ -40,6 +40,8 @@ class Observers:
             for observer in observers
         ]
         self._by_type: dict[type[Event], list[_Direct]] = {}
+        #: whether any observer has an attribute ``wants_server_run`` that is true
+        self.wants_server_run = any(each.wants_server_run for each in self._all)
 
     def wants(self, kind: type[Event]) -> bool:
         """Return whether any observer takes events of a type, so that they need to be made."""
@@ -76,6 +78,7 @@ class _Direct:
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
+        self.wants_server_run = bool(getattr(observer, "wants_server_run", False))
         self._next_report = 0.0  # on the monotonic clock
 
     def takes(self, kind: type[Event]) -> bool:

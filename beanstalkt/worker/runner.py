@@ -84,6 +84,7 @@ class Runner:
         #: hands an event to the observers; see `SlotContext`
         self.publish: Callable[[Event], None] = self._observers.publish
         self.wants: Callable[[type[Event]], bool] = self._observers.wants
+        self.wants_server_run = self._observers.wants_server_run
         self.blocking = BlockingReports(self.timing.blocking_report_interval, self.publish)
         self._paused = False
         self._tubes: dict[str, TubeSlots] = {}  # those that take jobs

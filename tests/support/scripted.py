@@ -114,6 +114,7 @@ class Context:
         self.timing = timing
         self.events: list[Event] = []
         self.left = left
+        self.wants_server_run = False
         self.blocking = BlockingReports(timing.blocking_report_interval, self.publish)
 
     def take(self) -> bool:

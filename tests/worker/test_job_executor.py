@@ -7,11 +7,13 @@ from dataclasses import replace
 
 import pytest
 
+from beanstalkt import Job
 from beanstalkt.errors import BeanstalkException, InternalError, NotFound
 from beanstalkt.worker.config.settings import TubeSettings
 from beanstalkt.worker.events import JobEvent, JobFinished, JobNotSettled, JobStarted
 from beanstalkt.worker.handlers.base import WorkerJob
 from beanstalkt.worker.job_executor import JobExecutor
+from beanstalkt.worker.outbox_id import wrap
 from beanstalkt.worker.policy.decision import SettleResult
 from beanstalkt.worker.policy.outcome import SUCCESS, Kind, Outcome
 
@@ -51,9 +53,11 @@ class Executing:
             reserves_next=lambda: reserves_next,
         )
 
-    async def run(self, job_id: int = 7) -> Outcome | None:
+    async def run(self, job_id: int = 7, *jobs: Job) -> Outcome | None:
         try:
-            return await self.executor.run(self.client.typed(), reserved(job_id))
+            for job in jobs or (reserved(job_id),):
+                outcome = await self.executor.run(self.client.typed(), job)
+            return outcome
         finally:
             self.executor.close()
 
@@ -98,12 +102,41 @@ async def test_a_job_is_started_settled_and_then_reported() -> None:
         0.0,
         "",
         {"exit": 0},
+        attempts_left=9,
     )
     assert str(finished.action) == "delete"
     assert 0 <= finished.seconds < 50
     assert not running.context.running
     (work,) = seen
     assert (work.server, work.slot, work.time_limit) == (SERVER, 3, 50)
+
+
+async def test_a_handler_gets_the_payload_and_the_id_of_the_row_that_it_comes_from() -> None:
+    seen: list[tuple[int | None, bytes]] = []
+
+    async def do(work: WorkerJob) -> Outcome:
+        seen.append((work.outbox_id, work.body))
+        return Outcome(Kind.SUCCESS)
+
+    running = Executing(do)
+    await running.run(7, reserved(7, wrap(12, b"x")), reserved(8, b"y"))
+    assert seen == [(12, b"x"), (None, b"y")]
+    assert [event.outbox_id for event in running.context.find(JobStarted)] == [12, None]
+    assert [event.outbox_id for event in running.context.find(JobFinished)] == [12, None]
+
+
+async def test_the_run_of_a_server_is_asked_for_once_for_each_connection() -> None:
+    running = Executing(context=Context())
+    await running.run()
+    assert "stats" not in running.client.verbs()
+    context = Context()
+    context.wants_server_run = True
+    running = Executing(context=context)
+    running.client.script("stats", {"id": "first"}, {"id": "second"})
+    jobs = [Job(7, b"x", origin=origin) for origin in ("one", "one", "other")]
+    await running.run(7, *jobs)
+    runs = [event.server_run for event in context.find(JobFinished)]
+    assert runs == ["first", "first", "second"]
 
 
 async def test_the_next_job_is_reserved_with_the_delete_only_if_the_slot_goes_on() -> None:

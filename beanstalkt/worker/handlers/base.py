@@ -59,6 +59,7 @@ class WorkerJob(Job):
         "counters",
         "kill_grace",
         "max_attempts",
+        "outbox_id",
         "server",
         "slot",
         "time_limit",
@@ -78,6 +79,7 @@ class WorkerJob(Job):
         kill_grace: float,
         server: str,
         slot: int,
+        outbox_id: int | None = None,
     ) -> None:
         super().__init__(id, body)
         #: name of the tube from which the job was reserved
@@ -96,6 +98,9 @@ class WorkerJob(Job):
         self.server = server
         #: number of the slot among the tube's workers, from 1; a slot runs one job at a time
         self.slot = slot
+        #: id of the row of the outbox that the job comes from; None: it comes from elsewhere. If
+        #: a relay was killed, two jobs may come from the same row
+        self.outbox_id = outbox_id
 
 
 #: the name that :class:`WorkerJob` had before it was public

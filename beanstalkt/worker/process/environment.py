@@ -26,6 +26,7 @@ JOB_VARIABLES = frozenset(
         "BEANSTALKT_MAX_ATTEMPTS",
         "BEANSTALKT_SERVER",
         "BEANSTALKT_SLOT",
+        "BEANSTALKT_OUTBOX_ID",
         *(name.decode() for name, _ in _COUNTERS),
     }
 )
@@ -60,6 +61,8 @@ def job_environment(work: WorkerJob, inherited: Mapping[bytes, bytes]) -> dict[b
     }
     for name, counter in _COUNTERS:
         made[name] = str(counters.get(counter, "")).encode()
+    if work.outbox_id is not None:
+        made[b"BEANSTALKT_OUTBOX_ID"] = b"%d" % work.outbox_id
     return made
 
 

@@ -371,7 +371,8 @@ def test_variables_of_a_job_are_no_configuration() -> None:
 def test_what_a_command_was_told_of_its_job_is_no_configuration(file: Path) -> None:
     """A runner that is started by the command of another runner's job."""
     told = {
-        name: value.decode() for name, value in names_of(job_environment(make_work(), {})).items()
+        name: value.decode()
+        for name, value in names_of(job_environment(make_work(outbox_id=12), {})).items()
     }
     assert told.keys() == JOB_VARIABLES
     text = "[tube:a]\ncommand=x\nmax_attempts=7\n"

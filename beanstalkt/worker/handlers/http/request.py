@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ....protocol.arguments import MAX_NUMBER
+from ...outbox_id import JSON_KEY
 from ..base import WorkerJob
 from .url import HTTPURL
 
@@ -25,7 +26,7 @@ AGENT = "beanstalkt"
 SQSD_AGENT = "aws-sqsd/2.0"
 """The User-Agent of Elastic Beanstalk's daemon. Applications recognise it by its beginning."""
 
-_KEYS = ("http_method", "url", "body", "timeout_secs", "headers")
+_KEYS = ("http_method", "url", "body", "timeout_secs", "headers", JSON_KEY)
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\t\x20-\x7e]*")
 
@@ -184,6 +185,8 @@ def job_headers(work: WorkerJob, sqsd: bool, now: datetime) -> dict[str, str]:
         "X-Beanstalkt-Age": str(counters.get("age", "")),
         "X-Beanstalkt-Ttr": str(counters.get("ttr", "")),
     }
+    if work.outbox_id is not None:
+        headers["X-Beanstalkt-Outbox-Id"] = str(work.outbox_id)
     if sqsd:
         # beanstalkd does not know when a job was first reserved, but it was put `age` seconds ago.
         age = counters.get("age", 0)

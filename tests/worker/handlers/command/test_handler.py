@@ -177,7 +177,7 @@ async def test_the_environment_says_what_the_job_is(
     monkeypatch.setenv("BEANSTALKT_TIMEOUT", "30")
     monkeypatch.setenv("NOTIFY_SOCKET", "/run/systemd/notify")
     monkeypatch.setenv("KEPT", "yes")
-    await shell(f"env >{tmp_path}/env").run(make_work(max_attempts=4, slot=3))
+    await shell(f"env >{tmp_path}/env").run(make_work(max_attempts=4, outbox_id=12, slot=3))
     lines = (tmp_path / "env").read_text().splitlines()
     seen = dict(line.split("=", 1) for line in lines if line.startswith("BEANSTALKT_"))
     assert seen == {
@@ -196,6 +196,7 @@ async def test_the_environment_says_what_the_job_is(
         "BEANSTALKT_MAX_ATTEMPTS": "4",
         "BEANSTALKT_SERVER": "beanstalk://localhost:11300",
         "BEANSTALKT_SLOT": "3",
+        "BEANSTALKT_OUTBOX_ID": "12",
     }
     assert "KEPT=yes" in lines
     assert not any(line.startswith("NOTIFY_SOCKET") for line in lines)

@@ -230,6 +230,13 @@ def test_every_request_says_what_its_job_is() -> None:
     }
 
 
+def test_a_request_of_the_outbox_says_which_row_it_comes_from() -> None:
+    headers = job_headers(make_work(outbox_id=12), False, NOW)
+    assert headers["X-Beanstalkt-Outbox-Id"] == "12"
+    body = b'{"outbox_id":12,"url":"http://example.com/"}'
+    assert read_request(body) == read_request(b'{"url":"http://example.com/"}')
+
+
 def test_the_daemon_s_headers_are_added() -> None:
     plain = job_headers(make_work(), False, NOW)
     both = job_headers(make_work(), True, NOW)

@@ -1,0 +1,195 @@
+"""The database of the outbox and the history: its URL, its driver, and transactions on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy.engine import URL, Connection, Engine
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.pool import NullPool
+
+from ..errors import InvalidArgument
+from .dialect import MYSQL, POSTGRESQL, SQLITE, Dialect
+
+CONNECT_TIMEOUT = 10
+"""Seconds for a connection to the database."""
+
+REPLY_TIMEOUT = 60
+"""Seconds that a database may be silent before its connection counts as lost."""
+
+_DIALECTS = {
+    "postgresql": POSTGRESQL,
+    "postgres": POSTGRESQL,
+    "mysql": MYSQL,
+    "mariadb": MYSQL,
+    "sqlite": SQLITE,
+}
+_DRIVERS = {"postgresql": "psycopg", "mysql": "pymysql"}
+_NAMES = {"postgres": "postgresql", "mariadb": "mysql"}
+
+
+class MissingDriver(InvalidArgument):
+    """Report that the package with which Python talks to a database is not installed."""
+
+
+class Database:
+    """A database, with one connection to it that is made when it is needed.
+
+    It is used by one thread at a time.
+
+    :param url: ``postgresql://user:password@host/name``, ``mysql://…``, ``mariadb://…`` or
+        ``sqlite:///file``, as SQLAlchemy reads it; a driver may be named (``mysql+mysqldb://…``)
+
+    Raises InvalidArgument for anything else, and MissingDriver.
+    """
+
+    def __init__(self, url: str) -> None:
+        chosen = read_url(url)
+        self.dialect = dialect_of(chosen.get_backend_name())
+        #: the URL without its password
+        self.shown = chosen.render_as_string(hide_password=True)
+        try:
+            self.engine = _engine(chosen, self.dialect)
+        except ModuleNotFoundError as error:
+            raise MissingDriver(
+                f"{self.shown} needs the package {error.name}: "
+                f"pip install 'beanstalkt[{self.dialect.extra}]'"
+            ) from None
+        self._connection: Connection | None = None
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Run the body of a ``with`` in a transaction that writes, and commit it.
+
+        When anything goes wrong, it is rolled back, and the connection is given up unless it can
+        certainly be used again. Raises sqlalchemy.exc.SQLAlchemyError.
+        """
+        with self._begun(self.dialect.begin_writing) as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Run the body of a ``with`` in a transaction that only reads."""
+        with self._begun(self.dialect.begin_reading) as connection:
+            yield connection
+
+    @contextmanager
+    def _begun(self, begin: str | None) -> Iterator[Connection]:
+        if self._connection is None:
+            self._connection = self.engine.connect()
+        connection = self._connection
+        try:
+            with connection.begin():
+                if begin is not None:
+                    connection.exec_driver_sql(begin)
+                yield connection
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the connection. The next transaction makes another one."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.invalidate()
+                connection.close()
+            except Exception:
+                pass  # it is lost already
+        self.engine.dispose()
+
+
+def read_url(text: str) -> URL:
+    """Return the URL of a database, with the driver for it. Raises InvalidArgument."""
+    try:
+        url = sqlalchemy.make_url(text)
+    except (ArgumentError, ValueError):
+        raise InvalidArgument(
+            "the URL of a database must look like postgresql://user:password@host/name, "
+            "mysql://user:password@host/name or sqlite:///file"
+        ) from None
+    backend, _, driver = url.drivername.partition("+")
+    if backend not in _DIALECTS:
+        raise InvalidArgument(
+            f"{backend[:50]} is no database that is supported: there are postgresql, mysql, "
+            "mariadb and sqlite"
+        )
+    backend = _NAMES.get(backend, backend)
+    if backend == "sqlite" and not url.database:
+        raise InvalidArgument("sqlite:///file needs the name of a file")
+    driver = driver or _DRIVERS.get(backend, "")
+    return url.set(drivername=f"{backend}+{driver}" if driver else backend)
+
+
+def dialect_of(name: str) -> Dialect:
+    """Return how a database of this name is spoken to. Raises InvalidArgument."""
+    try:
+        return _DIALECTS[name]
+    except KeyError:
+        raise InvalidArgument(
+            f"{name[:50]} is none of postgresql, mysql, mariadb, sqlite"
+        ) from None
+
+
+def _engine(url: URL, dialect: Dialect) -> Engine:
+    options: dict[str, Any] = {"poolclass": NullPool}
+    arguments: dict[str, Any] = {}
+    if dialect is SQLITE:
+        # A writer waits for another one that long. The thread is any, but one at a time.
+        arguments = {"timeout": CONNECT_TIMEOUT, "check_same_thread": False}
+    elif dialect is POSTGRESQL and url.get_driver_name() == "psycopg":
+        arguments = {
+            "connect_timeout": CONNECT_TIMEOUT,
+            "keepalives_idle": REPLY_TIMEOUT // 2,
+            "keepalives_interval": REPLY_TIMEOUT // 6,
+            "keepalives_count": 3,
+            "tcp_user_timeout": REPLY_TIMEOUT * 1000,
+            "application_name": "beanstalkt",
+        }
+    elif dialect is MYSQL:
+        options["isolation_level"] = "READ COMMITTED"  # locks no gaps, so relays do not collide
+        if url.get_driver_name() == "pymysql":
+            arguments = {
+                "connect_timeout": CONNECT_TIMEOUT,
+                "read_timeout": REPLY_TIMEOUT,
+                "write_timeout": REPLY_TIMEOUT,
+            }
+    try:
+        engine = sqlalchemy.create_engine(url, connect_args=arguments, **options)
+    except NoSuchModuleError as error:
+        raise InvalidArgument(f"{url.drivername} is no driver of SQLAlchemy's") from error
+    if dialect is SQLITE:
+        _begin_explicitly(engine)
+    return engine
+
+
+def _begin_explicitly(engine: Engine) -> None:
+    """Have sqlite3 begin no transaction by itself: BEGIN IMMEDIATE does it, see `Dialect`."""
+
+    @sqlalchemy.event.listens_for(engine, "connect")
+    def connected(connection: Any, _: object) -> None:
+        connection.isolation_level = None
+
+
+def describe(error: BaseException) -> str:
+    """Return what a database said, in one line."""
+    shown = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    arguments: tuple[object, ...] = getattr(shown, "args", ())
+    if len(arguments) == 2 and isinstance(arguments[0], int):  # MySQL: a number and a text
+        text = f"{arguments[1]} ({arguments[0]})"
+    else:
+        text = str(shown)
+    return " ".join(text.split())[:500] or type(shown).__name__
+
+
+def is_temporary(error: BaseException) -> bool:
+    """Return whether the same transaction may well succeed later, as after a deadlock.
+
+    Other errors tell of a table or a column that does not exist, or of a value that does not fit.
+    """
+    return isinstance(error, OperationalError) or (
+        isinstance(error, DBAPIError) and error.connection_invalidated
+    )

@@ -1,0 +1,147 @@
+"""What databases write differently: a time, rows out of JSON, an update from rows. No I/O.
+
+Every statement about many rows takes them as one JSON array of objects: one round trip, and one
+step during which Python's lock is free, whatever the number of rows.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+
+BIGINT, INTEGER, TEXT, SECONDS = "bigint", "integer", "text", "double precision"
+"""The types that a column of the JSON objects may have."""
+
+ROWS = "rows"
+"""The name of the parameter with the JSON."""
+
+
+class Dialect(abc.ABC):
+    """How one kind of database is spoken to.
+
+    :ivar name: as in a URL, and of the files of its schema
+    :ivar extra: the extra of this package that brings the driver
+    :ivar now: the present time, by the database's clock
+    :ivar lock: follows the select of rows that are to be claimed
+    :ivar begin_writing: begins a transaction that writes; None: the driver does it
+    :ivar begin_reading: begins a transaction that only reads; None: the driver does it
+    """
+
+    name: str
+    extra: str
+    now: str
+    lock = " FOR UPDATE SKIP LOCKED"
+    begin_writing: str | None = None
+    begin_reading: str | None = None
+
+    @abc.abstractmethod
+    def later(self, seconds: str) -> str:
+        """Return the expression for the present time plus seconds, an expression as well."""
+
+    @abc.abstractmethod
+    def moment(self, seconds: str) -> str:
+        """Return the expression for a time, of the seconds since 1970."""
+
+    @abc.abstractmethod
+    def seconds_until(self, column: str) -> str:
+        """Return the expression for the seconds from now until a time; NULL if it is none."""
+
+    @abc.abstractmethod
+    def source(self, columns: Mapping[str, str]) -> str:
+        """Return a table ``m`` of the JSON in `ROWS`, with columns of these names and types."""
+
+    def skip_known(self, table: str) -> str:
+        """Return the end of an insert that skips rows whose key is there already."""
+        return "ON CONFLICT DO NOTHING"
+
+    def insert_new(self, table: str, columns: Sequence[str], select: str) -> str:
+        """Return an insert of the rows of a select, which skips those whose key is there."""
+        # Without the WHERE, SQLite reads the ON that follows as the condition of a join.
+        end = f"WHERE true {self.skip_known(table)}"
+        return f"INSERT INTO {table} ({', '.join(columns)}) {select} {end}"
+
+    def update_from(self, table: str, values: Mapping[str, str], source: str, where: str) -> str:
+        """Return an update of a table, called ``q`` in the expressions, from a `source`."""
+        assignments = ", ".join(f"{column} = {value}" for column, value in values.items())
+        return f"UPDATE {table} AS q SET {assignments} FROM {source} WHERE {where}"
+
+
+class _PostgreSQL(Dialect):
+    name = "postgresql"
+    extra = "postgresql"
+    now = "now()"
+
+    def later(self, seconds: str) -> str:
+        return f"(now() + make_interval(secs => {seconds}))"
+
+    def moment(self, seconds: str) -> str:
+        return f"to_timestamp({seconds})"
+
+    def seconds_until(self, column: str) -> str:
+        # The difference of two times would raise an error for 'infinity'; this one is infinite.
+        return (
+            f"CAST(extract(epoch FROM {column}) - extract(epoch FROM now()) AS double precision)"
+        )
+
+    def source(self, columns: Mapping[str, str]) -> str:
+        fields = ", ".join(f"{name} {kind}" for name, kind in columns.items())
+        return f"json_to_recordset(CAST(:{ROWS} AS json)) AS m({fields})"
+
+
+class _SQLite(Dialect):
+    name = "sqlite"
+    extra = "sql"
+    now = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
+    lock = ""  # BEGIN IMMEDIATE: one writer at a time
+    begin_writing = "BEGIN IMMEDIATE"
+    begin_reading = "BEGIN"
+
+    def later(self, seconds: str) -> str:
+        return f"strftime('%Y-%m-%d %H:%M:%f', 'now', ({seconds}) || ' seconds')"
+
+    def moment(self, seconds: str) -> str:
+        return f"strftime('%Y-%m-%d %H:%M:%f', {seconds}, 'unixepoch')"
+
+    def seconds_until(self, column: str) -> str:
+        return f"(julianday({column}) - julianday('now')) * 86400.0"
+
+    def source(self, columns: Mapping[str, str]) -> str:
+        fields = ", ".join(f"json_extract(value, '$.{name}') AS {name}" for name in columns)
+        return f"(SELECT {fields} FROM json_each(:{ROWS})) AS m"
+
+
+class _MySQL(Dialect):
+    name = "mysql"
+    extra = "mysql"
+    now = "CURRENT_TIMESTAMP(6)"
+
+    def later(self, seconds: str) -> str:
+        return f"(CURRENT_TIMESTAMP(6) + INTERVAL ROUND(({seconds}) * 1000000) MICROSECOND)"
+
+    def moment(self, seconds: str) -> str:
+        return f"FROM_UNIXTIME({seconds})"
+
+    def seconds_until(self, column: str) -> str:
+        return f"TIMESTAMPDIFF(MICROSECOND, CURRENT_TIMESTAMP(6), {column}) / 1000000.0"
+
+    def source(self, columns: Mapping[str, str]) -> str:
+        fields = ", ".join(
+            f"{name} {_MYSQL_TYPES[kind]} PATH '$.{name}'" for name, kind in columns.items()
+        )
+        return f"JSON_TABLE(:{ROWS}, '$[*]' COLUMNS ({fields})) AS m"
+
+    def skip_known(self, table: str) -> str:
+        # Not INSERT IGNORE, which would also store what does not fit, cut off.
+        return f"ON DUPLICATE KEY UPDATE {table}.id = {table}.id"
+
+    def update_from(self, table: str, values: Mapping[str, str], source: str, where: str) -> str:
+        assignments = ", ".join(f"q.{column} = {value}" for column, value in values.items())
+        return f"UPDATE {table} AS q JOIN {source} ON {where} SET {assignments}"
+
+
+_MYSQL_TYPES = {BIGINT: "BIGINT", INTEGER: "INT", TEXT: "LONGTEXT", SECONDS: "DOUBLE"}
+
+POSTGRESQL: Dialect = _PostgreSQL()
+SQLITE: Dialect = _SQLite()
+MYSQL: Dialect = _MySQL()
+DIALECTS = (POSTGRESQL, MYSQL, SQLITE)

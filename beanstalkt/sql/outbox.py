@@ -1,0 +1,130 @@
+"""The table ``queued_job`` as the relay sees it: claim rows, and say what became of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from . import statements
+from .database import Database
+from .dialect import MYSQL
+from .rows import QueuedJob
+
+CLAIM_SECONDS = 120
+"""Seconds for which a claim lasts. It is far more than putting a batch takes."""
+
+ERROR_LENGTH = 1000
+"""Characters of an error that are stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of a row that was claimed.
+
+    :ivar state: ``sent``, ``failed``, ``new`` (it is to be claimed again) or ``in doubt``
+    :ivar server: name of the server that has the job
+    :ivar server_run: the server's own ``id``, which is another one after each restart
+    :ivar job: the job's id there
+    :ivar event_id: of the event in the history; None: there is none
+    """
+
+    id: int
+    state: str
+    server: str | None = None
+    server_run: str | None = None
+    job: int | None = None
+    error: str | None = None
+    tube: str | None = None
+    event_id: str | None = None
+
+
+class Outbox:
+    """The table of a database, for the relay of a name. Raises sqlalchemy.exc.SQLAlchemyError.
+
+    :param name: what the claims of this relay are known by
+    :param doubtful: the state of rows whose claims are taken back: ``new`` or ``in doubt``
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        name: str,
+        doubtful: str = "new",
+        claim_seconds: float = CLAIM_SECONDS,
+    ) -> None:
+        self.database = database
+        self._name = name
+        self._doubtful = doubtful
+        self._claim_seconds = claim_seconds
+
+    def take_back_own(self) -> int:
+        """End the claims that an earlier process of this name has left; return how many."""
+        reason = f"relay {self._name} ended while it was putting this row"
+        with self.database.transaction() as connection:
+            return self._take_back(connection, statements.take_back_own, reason)
+
+    def turn(
+        self, settled: Sequence[Settled], limit: int, *, expired: bool = False
+    ) -> tuple[list[QueuedJob], int]:
+        """Settle rows and claim others, in one transaction.
+
+        :param limit: rows to claim at most
+        :param expired: whether to take back claims that have lasted too long, too
+
+        Return the claimed rows, the oldest first, and how many rows were settled. Those that are
+        missing were no longer claimed by this relay.
+        """
+        with self.database.transaction() as connection:
+            count = self._settle(connection, settled) if settled else 0
+            if expired:
+                reason = "a relay claimed this row, and did not say what became of it in time"
+                self._take_back(connection, statements.take_back_expired, reason)
+            return (self._claim(connection, limit) if limit else []), count
+
+    def _claim(self, connection: Connection, limit: int) -> list[QueuedJob]:
+        dialect = self.database.dialect
+        values = {"limit": limit, "name": self._name, "seconds": self._claim_seconds}
+        if dialect is not MYSQL:
+            found = connection.execute(statements.claim(dialect), values)
+            return sorted((QueuedJob(*row) for row in found), key=lambda row: row.id)
+        found = connection.execute(statements.select_new(dialect), {"limit": limit})
+        rows = [QueuedJob(*row) for row in found]
+        if rows:
+            del values["limit"]
+            ids = as_rows({"id": row.id} for row in rows)
+            connection.execute(statements.claim_selected(dialect), values | {"rows": ids})
+        return rows
+
+    def _settle(self, connection: Connection, settled: Sequence[Settled]) -> int:
+        dialect = self.database.dialect
+        fields = [asdict(each) | {"error": storable(each.error)} for each in settled]
+        rows = {"rows": as_rows(fields)}
+        count = connection.execute(statements.settle(dialect), rows | {"name": self._name})
+        events = [each | {"event": each["state"]} for each in fields if each["event_id"]]
+        if events:
+            rows = {"rows": as_rows(events)}
+            connection.execute(statements.log_settled(dialect), rows)
+        return count.rowcount
+
+    def _take_back(self, connection: Connection, statement: Any, reason: str) -> int:
+        values = {"state": self._doubtful, "error": reason}
+        if statement is statements.take_back_own:
+            values["name"] = self._name
+        done = connection.execute(statement(self.database.dialect), values)
+        return done.rowcount
+
+
+def as_rows(rows: Iterable[dict[str, Any]]) -> str:
+    """Return rows as the JSON that a statement takes."""
+    return json.dumps(list(rows), separators=(",", ":"))
+
+
+def storable(text: str | None) -> str | None:
+    """Return a text that every database can store: without NULs and halves of characters."""
+    if text is None:
+        return None
+    return text[:ERROR_LENGTH].replace("\0", "\\0").encode("utf-8", "replace").decode()

@@ -1,0 +1,133 @@
+"""A row of the outbox, and the job that is put for it. No I/O."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import InvalidArgument
+from ..protocol.arguments import DELAY, MAX_NUMBER, PRIORITY, TTR, TUBE, check_body
+from ..worker.outbox_id import JSON_KEY, wrap
+
+HTTP_MARGIN = 10
+"""Seconds that a job with a URL may be held longer than its request may take."""
+
+PAYLOAD_MARGIN = 1
+"""Seconds that another job may be held longer than its work may take: for settling it."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedJob:
+    """A row that was claimed.
+
+    The types are those that the database should have; SQLite may give any other one.
+
+    :ivar not_before: whatever the database gives for it; None: no time is set
+    :ivar delay: seconds until then; None: no time is set, or it is none
+    """
+
+    id: int
+    http_method: str
+    url: str | None
+    body: str | None
+    headers: str | None
+    payload: bytes | None
+    timeout_secs: int
+    tube: str | None
+    priority: int
+    ttr_secs: int | None
+    not_before: object
+    delay: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """A job that is to be put for a row.
+
+    :ivar delay: seconds
+    :ivar ttr: seconds
+    """
+
+    row_id: int
+    tube: str
+    priority: int
+    delay: int
+    ttr: int
+    body: bytes
+
+
+def put_of(row: QueuedJob, default_tube: str, *, plain: bool = False) -> Put:
+    """Return the job for a row. Raises InvalidArgument if the row describes none.
+
+    :param default_tube: the tube of rows that name none
+    :param plain: leave payloads as they are, without the id of the row
+    """
+    tube = default_tube if row.tube is None else row.tube
+    TUBE.check(tube)
+    timeout = _whole(row.timeout_secs, "timeout_secs")
+    if timeout < 1:
+        raise InvalidArgument("timeout_secs must be at least 1")
+    if row.url is not None:
+        body, margin = _request(row, timeout), HTTP_MARGIN
+    else:
+        payload = check_body(row.payload)
+        body, margin = payload if plain else wrap(row.id, payload), PAYLOAD_MARGIN
+    ttr = timeout + margin if row.ttr_secs is None else _whole(row.ttr_secs, "ttr_secs")
+    priority = PRIORITY.check(_whole(row.priority, "priority"))
+    return Put(row.id, tube, priority, _delay(row), TTR.check(ttr), body)
+
+
+def _request(row: QueuedJob, timeout: int) -> bytes:
+    """Return the JSON that `work --http-job` reads. The id of the row comes first in it."""
+    request: dict[str, Any] = {
+        JSON_KEY: row.id,
+        "http_method": _text(row.http_method, "http_method"),
+        "url": _text(row.url, "url"),
+    }
+    if row.body is not None:
+        request["body"] = _text(row.body, "body")
+    if row.headers is not None:
+        request["headers"] = _headers(_text(row.headers, "headers"))
+    request["timeout_secs"] = timeout
+    try:
+        return json.dumps(request, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:
+        raise InvalidArgument("headers holds half a character") from None
+
+
+def _headers(text: str) -> Mapping[str, str]:
+    try:
+        headers = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidArgument(f"headers is no JSON: {str(error)[:200]}") from None
+    if not isinstance(headers, dict):
+        raise InvalidArgument("headers is JSON, but not an object of names and values")
+    for name, value in headers.items():
+        if not isinstance(value, str):
+            raise InvalidArgument(f"headers: the value of {name[:60]!r} is not a string")
+    return headers
+
+
+def _text(value: object, column: str) -> str:
+    if not isinstance(value, str):
+        raise InvalidArgument(f"{column} is {type(value).__name__}, not text")
+    return value
+
+
+def _whole(value: object, column: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InvalidArgument(f"{column} is {type(value).__name__}, not a whole number")
+    return value
+
+
+def _delay(row: QueuedJob) -> int:
+    if row.delay is None:
+        if row.not_before is not None:
+            raise InvalidArgument("not_before is no time")
+        return 0
+    if math.isnan(row.delay) or row.delay > MAX_NUMBER:
+        raise InvalidArgument(f"not_before is more than {MAX_NUMBER} seconds away")
+    return DELAY.check(max(0, math.ceil(row.delay)))

@@ -1,0 +1,216 @@
+"""The statements of the relay, for each kind of database. No I/O.
+
+Every time in them is the database's, so no clock of another machine matters.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+from sqlalchemy import TextClause, text
+
+from .dialect import BIGINT, INTEGER, SECONDS, TEXT, Dialect
+
+CLAIMED = (
+    "id",
+    "http_method",
+    "url",
+    "body",
+    "headers",
+    "payload",
+    "timeout_secs",
+    "tube",
+    "priority",
+    "ttr_secs",
+)
+"""The columns of a claimed row; `not_before` and the seconds until then follow."""
+
+SETTLED = {
+    "id": BIGINT,
+    "state": TEXT,
+    "server": TEXT,
+    "server_run": TEXT,
+    "job": BIGINT,
+    "error": TEXT,
+    "tube": TEXT,
+    "event_id": TEXT,
+    "event": TEXT,
+}
+"""What the relay says of a row that it had claimed."""
+
+EVENT = {
+    "event_id": TEXT,
+    "job_id": BIGINT,
+    "server": TEXT,
+    "server_run": TEXT,
+    "job": BIGINT,
+    "tube": TEXT,
+    "event": TEXT,
+    "attempt": INTEGER,
+    "http_status": INTEGER,
+    "duration_ms": BIGINT,
+    "msg": TEXT,
+    "age": SECONDS,
+}
+"""A row of the history, before it is inserted; `age` is in seconds."""
+
+CHANGE = {
+    "id": BIGINT,
+    "started": SECONDS,
+    "finished": SECONDS,
+    "state": TEXT,
+    "result_code": INTEGER,
+    "http_status": INTEGER,
+    "response": TEXT,
+    "error": TEXT,
+    "retries": INTEGER,
+    "delay": INTEGER,
+}
+"""What a runner says of a row: seconds since the last start and end, and how it ended."""
+
+_LOGGED = ("event_id", "job_id", "server", "server_run", "beanstalk_job_id", "tube", "event")
+
+
+@cache
+def claim(dialect: Dialect) -> TextClause:
+    """Return the statement that claims the oldest new rows, and returns them in any order."""
+    # A common table expression: as a plain subquery it might be evaluated more than once.
+    return text(
+        f"WITH chosen AS (SELECT id FROM queued_job WHERE state = 'new' ORDER BY id LIMIT :limit"
+        f"{dialect.lock}) UPDATE queued_job SET state = 'claimed', claimed_by = :name, "
+        f"claimed_until = {dialect.later(':seconds')} WHERE id IN (SELECT id FROM chosen) "
+        f"RETURNING {_columns(dialect)}"
+    )
+
+
+@cache
+def select_new(dialect: Dialect) -> TextClause:
+    """Return the statement that locks and returns the oldest new rows.
+
+    With `claim_selected` after it, it is for databases without UPDATE … RETURNING.
+    """
+    return text(
+        f"SELECT {_columns(dialect)} FROM queued_job WHERE state = 'new' ORDER BY id LIMIT :limit"
+        f"{dialect.lock}"
+    )
+
+
+@cache
+def claim_selected(dialect: Dialect) -> TextClause:
+    """Return the statement that claims rows by their ids."""
+    values = {
+        "state": "'claimed'",
+        "claimed_by": ":name",
+        "claimed_until": dialect.later(":seconds"),
+    }
+    return text(
+        dialect.update_from("queued_job", values, dialect.source({"id": BIGINT}), "q.id = m.id")
+    )
+
+
+def _columns(dialect: Dialect) -> str:
+    return f"{', '.join(CLAIMED)}, not_before, {dialect.seconds_until('not_before')} AS delay"
+
+
+@cache
+def settle(dialect: Dialect) -> TextClause:
+    """Return the statement that ends the claims of rows that are still claimed by a relay.
+
+    A row whose job has already finished keeps the state that the history has given it.
+    """
+
+    def if_sent(value: str, column: str) -> str:
+        return f"CASE WHEN m.state = 'sent' THEN {value} ELSE q.{column} END"
+
+    values = {
+        "server": if_sent("m.server", "server"),
+        "server_run": if_sent("m.server_run", "server_run"),
+        "beanstalk_job_id": if_sent("m.job", "beanstalk_job_id"),
+        "sent_at": if_sent(dialect.now, "sent_at"),
+        "sends": if_sent("q.sends + 1", "sends"),
+        "unique_key": if_sent("NULL", "unique_key"),
+        "last_error": "CASE WHEN q.state = 'claimed' THEN m.error ELSE q.last_error END",
+        "state": "CASE WHEN q.state = 'claimed' THEN m.state ELSE q.state END",
+        "claimed_by": "NULL",
+        "claimed_until": "NULL",
+    }
+    return text(
+        dialect.update_from(
+            "queued_job",
+            values,
+            dialect.source({key: SETTLED[key] for key in list(SETTLED)[:6]}),
+            "q.id = m.id AND q.claimed_by = :name",
+        )
+    )
+
+
+@cache
+def log_settled(dialect: Dialect) -> TextClause:
+    """Return the statement that adds what the relay did to the history."""
+    columns = {key: kind for key, kind in SETTLED.items() if key != "state"}
+    select = (
+        "SELECT m.event_id, m.id, m.server, m.server_run, m.job, m.tube, m.event, m.error "
+        f"FROM {dialect.source(columns)}"
+    )
+    return text(dialect.insert_new("queued_job_log", (*_LOGGED, "msg"), select))
+
+
+@cache
+def log_events(dialect: Dialect) -> TextClause:
+    """Return the statement that adds events of a runner to the history."""
+    select = (
+        "SELECT m.event_id, m.job_id, m.server, m.server_run, m.job, m.tube, m.event, m.attempt, "
+        f"m.http_status, m.duration_ms, m.msg, {dialect.later('-m.age')} "
+        f"FROM {dialect.source(EVENT)}"
+    )
+    columns = (*_LOGGED, "attempt", "http_status", "duration_ms", "msg", "created_at")
+    return text(dialect.insert_new("queued_job_log", columns, select))
+
+
+@cache
+def change(dialect: Dialect) -> TextClause:
+    """Return the statement that writes what a runner says into the rows of the jobs."""
+
+    def finished(value: str, column: str) -> str:
+        return f"CASE WHEN m.finished IS NULL THEN q.{column} ELSE {value} END"
+
+    def time(value: str, column: str) -> str:
+        return f"CASE WHEN {value} IS NULL THEN q.{column} ELSE {dialect.later('-' + value)} END"
+
+    values = {
+        "last_started_at": time("m.started", "last_started_at"),
+        "last_finished_at": time("m.finished", "last_finished_at"),
+        "result_code": "COALESCE(m.result_code, q.result_code)",
+        "http_status": finished("m.http_status", "http_status"),
+        "last_response": finished("m.response", "last_response"),
+        "last_error": finished("m.error", "last_error"),
+        "remaining_retries": "COALESCE(m.retries, q.remaining_retries)",
+        "retry_delay_secs": "COALESCE(m.delay, q.retry_delay_secs)",
+        "unique_key": finished("NULL", "unique_key"),
+        # What is done stays done, also when the job runs once more.
+        "state": "CASE WHEN m.state IS NULL OR q.state = 'done' "
+        "OR (m.state = 'sent' AND q.state <> 'failed') THEN q.state ELSE m.state END",
+    }
+    return text(dialect.update_from("queued_job", values, dialect.source(CHANGE), "q.id = m.id"))
+
+
+@cache
+def take_back(dialect: Dialect, condition: str) -> TextClause:
+    """Return the statement that ends claims, of which it is not known whether they were put.
+
+    :param condition: which claims; an expression of SQL
+    """
+    return text(
+        "UPDATE queued_job SET state = :state, last_error = :error, claimed_by = NULL, "
+        f"claimed_until = NULL WHERE state = 'claimed' AND {condition}"
+    )
+
+
+def take_back_own(dialect: Dialect) -> TextClause:
+    """Return the statement that ends the claims of a relay."""
+    return take_back(dialect, "claimed_by = :name")
+
+
+def take_back_expired(dialect: Dialect) -> TextClause:
+    """Return the statement that ends the claims that have lasted too long."""
+    return take_back(dialect, f"claimed_until < {dialect.now}")

@@ -1,0 +1,68 @@
+"""URLs of databases: their drivers, and what is said of one that cannot be used."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from beanstalkt.errors import InvalidArgument
+from beanstalkt.sql.database import Database, MissingDriver, describe, read_url
+
+
+@pytest.mark.parametrize(
+    ("url", "driver"),
+    [
+        ("postgresql://u:p@h/d", "postgresql+psycopg"),
+        ("postgres://h/d", "postgresql+psycopg"),
+        ("mysql://h/d", "mysql+pymysql"),
+        ("mariadb://h/d", "mysql+pymysql"),
+        ("mysql+mysqldb://h/d", "mysql+mysqldb"),
+        ("sqlite:///file.db", "sqlite"),
+    ],
+)
+def test_a_url_says_which_driver_is_used(url: str, driver: str) -> None:
+    assert read_url(url).drivername == driver
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("", "must look like"),
+        ("jobs.db", "must look like"),
+        ("oracle://h/d", "oracle is no database that is supported"),
+        ("sqlite://", "needs the name of a file"),
+        ("postgresql://h:port/d", "must look like"),
+    ],
+)
+def test_any_other_url_is_refused(url: str, message: str) -> None:
+    with pytest.raises(InvalidArgument, match=message):
+        read_url(url)
+
+
+def test_a_missing_driver_is_named_with_its_extra() -> None:
+    with pytest.raises(MissingDriver, match=r"psycopg2.*beanstalkt\[postgresql\]"):
+        Database("postgresql+psycopg2://h/d")
+    with pytest.raises(InvalidArgument, match=r"sqlite\+nothing"):
+        Database("sqlite+nothing:///file")
+
+
+def test_a_password_is_never_shown() -> None:
+    database = Database("postgresql://u:secret@localhost:1/d")
+    assert "secret" not in database.shown
+    with pytest.raises(OperationalError) as caught, database.reading():
+        pass
+    assert "secret" not in describe(caught.value)
+    database.close()
+
+
+def test_a_producer_on_a_dbapi_connection_does_not_import_sqlalchemy() -> None:
+    program = (
+        "import sqlite3, sys\nfrom beanstalkt.sql import enqueue\n"
+        "c = sqlite3.connect(':memory:')\n"
+        "try: enqueue(c, 't', 'x')\nexcept sqlite3.OperationalError: pass\n"
+        "sys.exit('sqlalchemy' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], timeout=30).returncode == 0

@@ -1,0 +1,153 @@
+"""Jobs by the API: in the transaction of the caller, over each kind of connection."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+import sqlalchemy
+from sqlalchemy.orm import Session
+
+from beanstalkt.dispatch import Scheduled
+from beanstalkt.errors import InvalidArgument
+from beanstalkt.sql import enqueue, enqueue_many, schedule_function
+from beanstalkt.sql.database import Database, read_url
+from beanstalkt.sql.outbox import Outbox
+from beanstalkt.sql.rows import QueuedJob
+
+
+@contextmanager
+def of_session(engine: sqlalchemy.Engine) -> Iterator[Any]:
+    with Session(engine) as session:
+        yield session
+
+
+@contextmanager
+def of_connection(engine: sqlalchemy.Engine) -> Iterator[Any]:
+    with engine.connect() as connection:
+        yield connection
+
+
+@contextmanager
+def of_driver(engine: sqlalchemy.Engine) -> Iterator[Any]:
+    with closing(engine.raw_connection()) as raw:
+        yield raw.driver_connection
+
+
+@pytest.fixture(params=[of_session, of_connection, of_driver])
+def connection(request: pytest.FixtureRequest, database: Database, url: str) -> Iterator[Any]:
+    """What a program has at hand, with a transaction that it commits itself."""
+    engine = sqlalchemy.create_engine(read_url(url))
+    with request.param(engine) as made:
+        yield made
+    engine.dispose()
+
+
+def rows(database: Database) -> list[QueuedJob]:
+    return Outbox(database, "test").turn([], 100)[0]
+
+
+def test_a_job_is_there_when_the_transaction_is_committed(
+    connection: Any, database: Database
+) -> None:
+    first = enqueue(connection, "mail", b"\x00\xff%s", priority=5, ttr=7)
+    second = schedule_function(connection, "calls", Scheduled("send", delay=60), "ada", kind="x")
+    connection.commit()
+    assert first is not None
+    assert second is not None
+    mail, call = rows(database)
+    assert (mail.id, mail.tube, mail.payload) == (first, "mail", b"\x00\xff%s")
+    assert (mail.priority, mail.ttr_secs, mail.delay) == (5, 7, None)
+    assert (call.id, call.tube) == (second, "calls")
+    assert json.loads(call.payload or b"")["function"] == "send"
+    assert call.delay is not None
+    assert 50 < call.delay <= 60
+
+
+def test_it_is_never_there_when_it_is_rolled_back(connection: Any, database: Database) -> None:
+    enqueue(connection, "mail", "x")
+    enqueue_many(connection, "mail", ["x", "y"])
+    connection.rollback()
+    assert rows(database) == []
+
+
+def test_a_key_lets_one_row_wait_at_a_time(connection: Any, database: Database) -> None:
+    first = enqueue(connection, "mail", "x", unique_key="daily")
+    assert enqueue(connection, "mail", "y", unique_key="daily") is None
+    assert enqueue(connection, "mail", "y", unique_key="other") is not None  # nothing is broken
+    connection.commit()
+    assert [row.id for row in rows(database)][:1] == [first]
+    assert rows(database) == []
+
+
+def test_many_are_inserted_in_order(connection: Any, database: Database) -> None:
+    assert enqueue_many(connection, "mail", (f"job {n}" for n in range(50)), delay=100) == 50
+    assert enqueue_many(connection, "mail", []) == 0
+    connection.commit()
+    found = rows(database)
+    assert [row.payload for row in found] == [b"job %d" % n for n in range(50)]
+    assert all(row.delay is not None and 90 < row.delay <= 100 for row in found)
+
+
+def test_a_time_is_the_same_in_every_zone(connection: Any, database: Database) -> None:
+    zone = timezone(timedelta(hours=-7))
+    when = datetime.now(zone) + timedelta(hours=1)
+    enqueue(connection, "mail", "x", not_before=when)
+    connection.commit()
+    (row,) = rows(database)
+    assert row.delay is not None
+    assert 3500 < row.delay <= 3600
+
+
+class AnyConnection:
+    """Stand for a connection of a driver that is not known."""
+
+    def cursor(self) -> None:
+        raise AssertionError("nothing may be executed")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        (("-x", "p"), {}, "bad tube name"),
+        (("t", 5), {}, "bytes-like or a str"),
+        (("t", "p"), {"priority": -1}, "priority"),
+        (("t", "p"), {"ttr": 1.5}, "ttr"),
+        (("t", "p"), {"delay": -1}, "delay"),
+        (("t", "p"), {"unique_key": ""}, "unique_key"),
+        (("t", "p"), {"unique_key": "x" * 256}, "unique_key"),
+        (("t", "p"), {"unique_key": 7}, "unique_key"),
+        (("t", "p"), {}, "AnyConnection"),
+    ],
+)
+def test_what_is_wrong_is_refused_before_anything_is_executed(
+    arguments: tuple[Any, ...], options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidArgument, match=message):
+        enqueue(AnyConnection(), *arguments, **options)
+
+
+def test_a_time_must_have_a_zone_and_be_alone(tmp_path: Any) -> None:
+    engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'x'}")
+    with engine.connect() as connection:
+        with pytest.raises(InvalidArgument, match="time zone"):
+            enqueue(connection, "t", "p", not_before=datetime(2030, 1, 1))
+        with pytest.raises(InvalidArgument, match="either a delay or"):
+            enqueue(connection, "t", "p", delay=1, not_before=datetime.now(timezone.utc))
+    engine.dispose()
+
+
+def test_an_async_session_is_told_to_use_run_sync() -> None:
+    class AsyncSession:
+        def get_bind(self) -> None: ...
+
+        async def execute(self) -> None: ...
+
+        async def run_sync(self) -> None: ...
+
+    with pytest.raises(InvalidArgument, match="run_sync"):
+        enqueue(AsyncSession(), "t", "p")

@@ -1,0 +1,97 @@
+"""The job that is put for a row, and what is refused before it is sent."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from beanstalkt.errors import InvalidArgument
+from beanstalkt.sql.rows import QueuedJob, put_of
+from beanstalkt.worker.handlers.http.request import read_request
+from beanstalkt.worker.outbox_id import unwrap
+
+
+def row(**changes: Any) -> QueuedJob:
+    values: dict[str, Any] = {
+        "id": 7,
+        "http_method": "post",
+        "url": "http://example.com/somewhere",
+        "body": "some post body",
+        "headers": None,
+        "payload": None,
+        "timeout_secs": 120,
+        "tube": None,
+        "priority": 2**31,
+        "ttr_secs": None,
+        "not_before": None,
+        "delay": None,
+    }
+    return QueuedJob(**values | changes)
+
+
+def test_the_runner_reads_the_request_of_a_row() -> None:
+    put = put_of(row(headers='{"X-Kind": "mail"}'), "jobs")
+    assert (put.tube, put.priority, put.delay, put.ttr) == ("jobs", 2**31, 0, 130)
+    assert unwrap(put.body)[0] == 7
+    request = read_request(put.body)
+    assert (request.method, str(request.url)) == ("POST", "http://example.com/somewhere")
+    assert (request.body, request.timeout) == (b"some post body", 120)
+    assert request.headers == {"X-Kind": "mail"}
+
+
+@given(body=st.none() | st.text(), row_id=st.integers(1, 2**53))
+def test_any_text_arrives(body: str | None, row_id: int) -> None:
+    put = put_of(row(body=body, id=row_id), "jobs")
+    assert unwrap(put.body) == (row_id, put.body)
+    assert read_request(put.body).body == (body or "").encode()
+
+
+@given(st.binary())
+def test_any_payload_arrives(payload: bytes) -> None:
+    chosen = row(url=None, payload=payload, tube="own", ttr_secs=5)
+    put = put_of(chosen, "jobs")
+    assert (unwrap(put.body), put.tube, put.ttr) == ((7, payload), "own", 5)
+    assert put_of(chosen, "jobs", plain=True).body == payload
+
+
+@pytest.mark.parametrize(("seconds", "delay"), [(-3600.0, 0), (0.0, 0), (0.1, 1), (60.0, 60)])
+def test_a_job_is_never_ready_too_early(seconds: float, delay: int) -> None:
+    assert put_of(row(not_before="then", delay=seconds), "jobs").delay == delay
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tube": "-x"}, "bad tube name"),
+        ({"tube": ""}, "bad tube name"),
+        ({"tube": 5}, "tube name must be a str"),
+        ({"priority": 2**32}, "priority must be from 0"),
+        ({"priority": -1}, "priority must be from 0"),
+        ({"priority": "high"}, "priority is str"),
+        ({"timeout_secs": 0}, "timeout_secs must be at least 1"),
+        ({"timeout_secs": 1.5}, "timeout_secs is float"),
+        ({"timeout_secs": 2**32}, "ttr must be from 0"),
+        ({"ttr_secs": -1}, "ttr must be from 0"),
+        ({"not_before": "soon"}, "not_before is no time"),
+        ({"not_before": "infinity", "delay": math.inf}, "not_before is more than"),
+        ({"not_before": "x", "delay": math.nan}, "not_before is more than"),
+        ({"headers": "X-Kind: mail"}, "headers is no JSON"),
+        ({"headers": "[" * 100_000}, "headers is no JSON"),
+        ({"headers": "[]"}, "not an object"),
+        ({"headers": '{"X-Number": 1}'}, "'X-Number' is not a string"),
+        ({"headers": '{"X": "\\ud800"}'}, "half a character"),
+        ({"body": b"bytes"}, "body is bytes"),
+        ({"url": 7}, "url is int"),
+        ({"url": None, "payload": 7}, "body must be bytes-like"),
+        ({"url": None}, "body must be bytes-like"),
+    ],
+)
+def test_what_cannot_be_put_is_refused_with_the_column(
+    changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidArgument, match=message):
+        put_of(row(**changes), "jobs")
