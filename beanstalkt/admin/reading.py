@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from ..client.client import Client, Future
 from ..errors import NotFound
+from ..protocol.arguments import TUBE_NAME
 from ..protocol.stats import StatsTube
 from .rates import Reading
 from .snapshot import Head
@@ -41,7 +42,9 @@ async def read(
     began = time.monotonic()
     answers: Any = await asyncio.gather(client.stats(), client.list_tubes())
     stats, names = answers
-    chosen, left_out = (tubes or TubeFilter()).choose(names, before)
+    # A name that no tube can have, and that a server lists all the same, cannot be asked for.
+    known = (name for name in names if TUBE_NAME.fullmatch(name))
+    chosen, left_out = (tubes or TubeFilter()).choose(known, before)
     clock, now = time.monotonic(), time.time()
     found = await _ask_each(client, client.stats_tube, chosen)
     return Reading(

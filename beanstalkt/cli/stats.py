@@ -23,11 +23,6 @@ async def stats_job(client: Client, options: Namespace) -> None:
     emit_value(await client.stats_job(options.id), options)
 
 
-async def stats_tube(client: Client, options: Namespace) -> None:
-    """Print the statistics of a tube."""
-    emit_value(await client.stats_tube(options.tube), options)
-
-
 async def list_tubes(client: Client, options: Namespace) -> None:
     """Print the names of all tubes."""
     names = await client.list_tubes()
@@ -42,11 +37,6 @@ async def pause(client: Client, options: Namespace) -> None:
 
 def _add_stats_job_arguments(parser: ArgumentParser) -> None:
     add_id(parser)
-    add_json_lines(parser)
-
-
-def _add_stats_tube_arguments(parser: ArgumentParser) -> None:
-    add_tube(parser)
     add_json_lines(parser)
 
 
@@ -65,7 +55,6 @@ def _add_pause_arguments(parser: ArgumentParser) -> None:
 VERBS = {
     "stats": Verb(connected(stats), add_json_lines),
     "stats-job": Verb(connected(stats_job), _add_stats_job_arguments),
-    "stats-tube": Verb(connected(stats_tube), _add_stats_tube_arguments),
     "list": Verb(connected(list_tubes), add_json_lines),
     "pause": Verb(connected(pause), _add_pause_arguments),
 }

@@ -23,10 +23,10 @@ GROUPS: dict[str, dict[str, str]] = {
     "stats": {
         "stats": "print the statistics of the server",
         "stats-job": "print the statistics of a job",
-        "stats-tube": "print the statistics of a tube",
         "list": "print the names of all tubes",
         "pause": "pause a tube: none of its jobs can be reserved for a while",
     },
+    "stats_tube": {"stats-tube": "print the statistics of a tube, or a table of all tubes"},
     "work": {"work": "reserve jobs and run a handler for each"},
     "shell": {
         "completion": "print the completion script for bash, zsh or fish",

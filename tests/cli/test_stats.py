@@ -22,7 +22,6 @@ def test_pause_takes_its_old_letters() -> None:
     [
         ("stats", ["stats"], ()),
         ("stats_job", ["stats-job", "7"], (7,)),
-        ("stats_tube", ["stats-tube", "t"], ("t",)),
         ("list_tubes", ["list"], ()),
     ],
 )
