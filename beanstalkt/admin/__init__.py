@@ -7,15 +7,19 @@ nothing meanwhile, and a selection of the jobs (:func:`select`).
 
 from __future__ import annotations
 
+from .deletion import clear, delete
 from .exporting import export_jobs
 from .history import History, Point
 from .importing import import_jobs
+from .kicking import kick, kick_all
+from .listing import list_jobs, tail
 from .progress import OnProgress, Progress, Summary
 from .record import JobRecord, State
 from .sampler import Sampler, Subscription
 from .scan import Scan
 from .selection import Selection, select
 from .snapshot import Badge, Head, Rates, ServerRates, Snapshot, TubeSample
+from .tailing import Tail
 from .tube_filter import TubeFilter
 
 __all__ = [
@@ -35,9 +39,16 @@ __all__ = [
     "State",
     "Subscription",
     "Summary",
+    "Tail",
     "TubeFilter",
     "TubeSample",
+    "clear",
+    "delete",
     "export_jobs",
     "import_jobs",
+    "kick",
+    "kick_all",
+    "list_jobs",
     "select",
+    "tail",
 ]

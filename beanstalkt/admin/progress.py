@@ -82,6 +82,11 @@ class Summary:
         """Return whether nothing failed, nothing is unknown, and it was not interrupted."""
         return not (self.failed or self.unknown or self.interrupted)
 
+    def skip(self, reason: str, number: int = 1) -> None:
+        """Count jobs that are left alone."""
+        if number:
+            self.skipped[reason] += number
+
     def fail(self, job_id: int, reason: str) -> None:
         """Count a job for which the server refused it."""
         self.failed += 1

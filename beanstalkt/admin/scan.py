@@ -89,6 +89,10 @@ class Scan:
         self.complete = False
         #: jobs that were put while it looked, as far as the server counts them; known at the end
         self.put_since = 0
+        #: ids of jobs that the server had not received whole
+        self.incomplete: list[int] = []
+        #: the highest id of a job that it has seen; 0 if there was none
+        self.highest_seen = 0
         #: seconds since it began
         self.seconds = 0.0
         self._client = client
@@ -104,8 +108,6 @@ class Scan:
         self._last: int | None = None  # the last one, as far as it is known now
         self._settled = False  # no id after that one is to be asked for
         self._step = MARGIN  # ids to look at next above the highest one that is known
-        self._highest_seen = 0
-        self._incomplete = 0  # jobs that the server had not received whole
         self._looks: deque[Chunk] = deque()
         self._wanted: deque[JobRecord] = deque()  # their bodies are to be asked for
         self._peeks: deque[Chunk] = deque()
@@ -120,6 +122,13 @@ class Scan:
             return None
         first = self._selection.since_id
         return first, first + self.looked_at - 1
+
+    @property
+    def bulk(self) -> Bulk:
+        """The connection that it looks over; what it has found may be changed on no other."""
+        if self._bulk is None:
+            raise InvalidArgument("the scan has not begun")
+        return self._bulk
 
     @property
     def selection(self) -> Selection:
@@ -210,9 +219,9 @@ class Scan:
             if isinstance(record, BeanstalkException):
                 raise record
             if record.state == INCOMPLETE:
-                self._incomplete += 1
+                self.incomplete.append(record.id)
                 continue
-            self._highest_seen = record.id
+            self.highest_seen = record.id
             if not tubes or record.tube in tubes:
                 self.seen += 1
                 if matches(record):
@@ -251,7 +260,7 @@ class Scan:
         """
         if not self._counts or self._all_asked or self.seen < self._extent.jobs:
             return
-        if self.seen + self._incomplete >= await self._extent.count():
+        if self.seen + len(self.incomplete) >= await self._extent.count():
             self._last, self._settled = self._next - 1, True
 
     @property
@@ -264,8 +273,8 @@ class Scan:
             self.put_since = (await self._client.stats()).get("cmd-put", 0) - self._extent.puts
             return False
         await self._extent.look()
-        known = max(self._extent.known, self._highest_seen)
-        missing = self._counts and self._extent.jobs > self.seen + self._incomplete
+        known = max(self._extent.known, self.highest_seen)
+        missing = self._counts and self._extent.jobs > self.seen + len(self.incomplete)
         assert self._last is not None
         if missing:
             known = max(known, self._last)

@@ -1,0 +1,287 @@
+"""A change of many jobs: finds them, and carries something out on them, batch by batch."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ..client.bulk import MISSING, Bulk
+from ..client.client import Client
+from ..errors import BeanstalkException, ConnectionLost, InvalidArgument, NotFound
+from .extent import Extent
+from .progress import OnProgress, Progress, Summary
+from .record import SETTLED_STATES, JobRecord, State
+from .scan import Scan
+from .selection import Selection
+
+BATCH = 256
+"""Jobs that are changed in one go."""
+
+HEAD_COST = 8
+"""How many ids can be looked at in the time that it takes to find the next job of a tube and
+change it."""
+
+RESERVED = "reserved by a worker"
+"""Why a job is left alone that only its worker can delete."""
+
+Work = Callable[[Bulk, Sequence[JobRecord]], Awaitable[None]]
+"""Carry the change out on some jobs, and count in the summary what became of them."""
+
+
+class Change:
+    """Find the jobs of a selection that are in certain states, and change them.
+
+    Where all jobs of a tube in some states are meant, they are found as the next ones of the tube,
+    one after another, if that takes less time than to look at all ids.
+
+    :param states: the states that the change is possible in
+    :param limit: the number of jobs to change at the most; None: no limit
+    :param batch: the number of jobs to change in one go
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        selection: Selection,
+        states: Iterable[State],
+        summary: Summary,
+        *,
+        dry_run: bool,
+        limit: int | None,
+        progress: OnProgress | None,
+        batch: int = BATCH,
+    ) -> None:
+        possible = frozenset(states)
+        if not selection.states <= possible:
+            wrong = ", ".join(sorted(selection.states - possible))
+            raise InvalidArgument(
+                f"jobs that are {wrong} cannot be {summary.action}: only those that are "
+                f"{' or '.join(sorted(possible))}"
+            )
+        self._client = client
+        self._asked = selection
+        self._selection = replace(selection, states=selection.states or possible)
+        #: whether it is told how many jobs are reserved: all jobs were meant, and these cannot be
+        self._tells_of_reserved = not selection.states and possible == SETTLED_STATES
+        self._summary = summary
+        self._dry_run = summary.dry_run = dry_run
+        self._limit = limit
+        self._progress = progress
+        self._batch = batch
+        self._running: set[asyncio.Task[None]] = set()
+        self._started = 0  # jobs whose change is under way
+        self._began = time.monotonic()
+
+    async def run(self, work: Work) -> Summary:
+        """Change the jobs; return the summary.
+
+        Cancelled, it ends between two jobs: those whose change has begun are changed before it
+        raises. Raises ConnectionLost. In both cases the summary tells what was done.
+        """
+        if self._limit is not None and self._limit < 0:
+            raise InvalidArgument(f"limit must be 0 or more, not {self._limit}")
+        try:
+            if self._limit != 0:
+                await self._run(work)
+        except asyncio.CancelledError:
+            self._summary.interrupted = True
+            raise
+        finally:
+            self._summary.seconds = time.monotonic() - self._began
+        return self._summary
+
+    async def _run(self, work: Work) -> None:
+        if await self._heads_are_cheaper():
+            await (self._count() if self._dry_run else self._change_heads(work))
+        else:
+            await self._scan(work)
+
+    # --- by a scan ----------------------------------------------------------------------------
+
+    async def _scan(self, work: Work) -> None:
+        summary = self._summary
+        scan = Scan(self._client, self._looked_for(), progress=self._scan_progress())
+        batch: list[JobRecord] = []
+        try:
+            async for record in scan:
+                if record.state not in self._selection.states:
+                    if self._tells_of_reserved and record.state == "reserved":
+                        summary.skip(RESERVED)
+                elif self._dry_run:
+                    count(summary, record)
+                    if summary.done == self._limit:
+                        break
+                else:
+                    batch.append(record)
+                    if len(batch) >= self._batch or self._at_limit(batch):
+                        await self._start(work, scan.bulk, batch)
+                        batch = []
+                        if await self._limit_reached():
+                            break
+            if batch:
+                await self._start(work, scan.bulk, batch)
+        finally:
+            await self._finish()
+            summary.limited = summary.done == self._limit and not scan.complete
+            summary.range, summary.looked_at = scan.range, scan.looked_at
+            summary.vanished += scan.vanished
+
+    def _looked_for(self) -> Selection:
+        """Return the selection of the scan, which has to find those that are to be told of."""
+        return self._asked if self._tells_of_reserved else self._selection
+
+    def _scan_progress(self) -> OnProgress | None:
+        told = self._progress
+        if told is None:
+            return None
+        return lambda progress: told(replace(progress, jobs=self._summary.done))
+
+    def _at_limit(self, batch: Sequence[JobRecord]) -> bool:
+        """Return whether, if all under way succeeds, this batch is the last."""
+        if self._limit is None:
+            return False
+        return self._summary.done + self._started + len(batch) >= self._limit
+
+    async def _limit_reached(self) -> bool:
+        if not self._at_limit(()):
+            return False
+        await self._finish()  # some of them may have been gone
+        return self._at_limit(())
+
+    async def _start(self, work: Work, bulk: Bulk, batch: Sequence[JobRecord]) -> None:
+        """Begin to change a batch; wait while two of them are under way."""
+        await self._wait_for_less_than(2)
+        self._started += len(batch)
+        task = asyncio.get_running_loop().create_task(self._carry_out(work, bulk, batch))
+        self._running.add(task)
+
+    async def _carry_out(self, work: Work, bulk: Bulk, batch: Sequence[JobRecord]) -> None:
+        try:
+            await work(bulk, batch)
+        finally:
+            self._started -= len(batch)
+
+    async def _wait_for_less_than(self, number: int) -> None:
+        while len(self._running) >= number:
+            done, self._running = await asyncio.wait(
+                self._running, return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in done:
+                task.result()
+
+    async def _finish(self) -> None:
+        """Wait for what is under way, also when cancelled: no job is left half-way.
+
+        Raises the first error of those changes, else CancelledError if it was cancelled.
+        """
+        problem: BaseException | None = None
+        while self._running:
+            try:
+                await self._wait_for_less_than(1)
+            except asyncio.CancelledError as error:
+                problem = problem or error
+            except Exception as error:
+                problem = error
+        if problem is not None:
+            raise problem
+
+    # --- by the next job of each tube and state -----------------------------------------------
+
+    async def _heads_are_cheaper(self) -> bool:
+        selection = self._selection
+        if not selection.tubes or selection.filters or selection.since_id > 1:
+            return False
+        if selection.until_id is not None:
+            return False
+        extent = Extent(self._client, selection.tubes)
+        await extent.look()
+        return (extent.highest or extent.known) > HEAD_COST * extent.jobs or self._dry_run
+
+    async def _counts(self) -> AsyncIterator[tuple[str, State, int]]:
+        """Yield each tube and state that is meant, with the number of its jobs."""
+        for tube in sorted(self._selection.tubes):
+            try:
+                stats: Any = await self._client.stats_tube(tube)
+            except NotFound:
+                continue
+            for state in sorted(self._selection.states):
+                yield tube, state, stats.get(f"current-jobs-{state}", 0)
+            if self._tells_of_reserved:
+                self._summary.skip(RESERVED, stats.get("current-jobs-reserved", 0))
+
+    async def _count(self) -> None:
+        """Count the jobs, as the server does, without a look at any of them."""
+        summary = self._summary
+        async for tube, state, number in self._counts():
+            if self._limit is not None and summary.done + number > self._limit:
+                number, summary.limited = self._limit - summary.done, True
+            if number:
+                summary.done += number
+                summary.states[state] += number
+                summary.tubes[tube] += number
+
+    async def _change_heads(self, work: Work) -> None:
+        bulk = Bulk(self._client)
+        counts = [each async for each in self._counts()]
+        total = sum(number for _, _, number in counts)
+        done = 0
+        try:
+            for tube, state, number in counts:
+                # No more than there were: workers may bury again what was kicked.
+                for _ in range(number):
+                    if self._limit is not None and self._summary.done >= self._limit:
+                        self._summary.limited = True
+                        return
+                    job_id = await self._head(tube, state)
+                    if job_id is None:
+                        break
+                    await self._start(work, bulk, [_head_record(job_id, tube, state)])
+                    await self._wait_for_less_than(1)
+                    done += 1
+                    self._tell(done, total)
+        finally:
+            await self._finish()
+
+    async def _head(self, tube: str, state: State) -> int | None:
+        peek = getattr(self._client, f"peek_{state}")
+        try:
+            job = await peek(tube=tube)
+        except NotFound:
+            return None
+        job_id: int = job.id
+        return job_id
+
+    def _tell(self, done: int, total: int) -> None:
+        if self._progress is not None:
+            seconds = time.monotonic() - self._began
+            self._progress(Progress("jobs", done, total, seconds, self._summary.done))
+
+
+def _head_record(job_id: int, tube: str, state: State) -> JobRecord:
+    """Return the record of a job of which no more is known."""
+    return JobRecord(job_id, tube, state, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+
+
+def count(summary: Summary, record: JobRecord) -> None:
+    """Count a job that was done."""
+    summary.done += 1
+    summary.states[record.state] += 1
+    summary.tubes[record.tube] += 1
+
+
+def count_results(
+    summary: Summary, records: Sequence[JobRecord], results: Sequence[object]
+) -> None:
+    """Count what became of jobs, as the results of their commands tell."""
+    for record, result in zip(records, results, strict=True):
+        if result is None:
+            count(summary, record)
+        elif result is MISSING:
+            summary.vanished += 1
+        elif isinstance(result, ConnectionLost):
+            summary.unknown += result.sent
+        elif isinstance(result, BeanstalkException):
+            summary.fail(record.id, str(result))

@@ -1,0 +1,115 @@
+"""Claims: jobs that are reserved in order to be sure of the state in which they are deleted.
+
+The server deletes a job in whatever state it is by then, and another connection may change that
+between a look and a delete. So where only some states are meant, a job is reserved first, with a
+look before and after. What happens to a job raises one of its counters, but for a delayed job that
+becomes ready in its own time. If nothing did but that reservation, the state that was seen is the
+state in which the job was reserved, and from then on it is in nobody else's hands.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..client.bulk import Bulk, raise_lost
+from ..protocol.commands import BURY, RELEASE, RESERVE_JOB, Command
+from .record import JobRecord, State
+from .scan import LOOK
+
+RESERVE = replace(RESERVE_JOB, read=lambda words, data: True)
+"""The command reserve-job, whose body is of no use here."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A job that this connection holds now, and what was seen of it."""
+
+    #: just before it was reserved
+    before: JobRecord
+    #: just after it was reserved
+    after: JobRecord
+    #: between the first look and the second, in seconds
+    elapsed: float
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether the job was reserved in the state that was seen before."""
+        before, after = self.before, self.after
+        return (
+            before.state != "reserved"
+            and before.reserves + 1 == after.reserves
+            and _others(before) == _others(after)
+            and not (before.state == "delayed" and before.time_left <= self.elapsed)
+        )
+
+    @property
+    def previous(self) -> tuple[State, int]:
+        """The state that the job was most probably reserved in, and what was left of its delay."""
+        before, after = self.before, self.after
+        if _others(before) == _others(after) and after.reserves in (-1, before.reserves + 1):
+            left = before.time_left - int(self.elapsed)
+            if before.state == "delayed" and left > 0:
+                return "delayed", left
+            return ("buried", 0) if before.state == "buried" else ("ready", 0)
+        buries, kicks = after.buries - before.buries, after.kicks - before.kicks
+        if buries and buries + (before.state == "buried") > kicks:
+            return "buried", 0
+        if after.releases > before.releases and after.delay > 0:
+            return "delayed", after.delay
+        return "ready", 0
+
+
+def _others(record: JobRecord) -> tuple[int, ...]:
+    return (record.priority, record.timeouts, record.releases, record.buries, record.kicks)
+
+
+async def claim(bulk: Bulk, records: Sequence[JobRecord]) -> list[Claim]:
+    """Reserve jobs, and return a claim for each; those that are gone or reserved have none.
+
+    Whoever calls this settles every claim, whatever happens. Raises ConnectionLost: then the
+    server has made ready what was reserved.
+    """
+    looks = [b"stats-job %d\r\n" % record.id for record in records]
+    began = time.monotonic()
+    sent = [
+        bulk.send(LOOK, looks),
+        bulk.send(RESERVE, [b"reserve-job %d\r\n" % record.id for record in records]),
+        bulk.send(LOOK, looks),
+    ]
+    befores, reserved, afters = [await each for each in sent]
+    raise_lost(afters)
+    elapsed = time.monotonic() - began
+    claims = []
+    for record, before, after, done in zip(records, befores, afters, reserved, strict=True):
+        if done is not True:
+            continue
+        bulk.jobs.add(record.id)
+        if isinstance(before, JobRecord) and isinstance(after, JobRecord):
+            claims.append(Claim(before, after, elapsed))
+        else:  # the server refused a look: to be given back as it was seen before
+            claims.append(Claim(record, replace(record, reserves=-1), elapsed))
+    return claims
+
+
+async def give_back(bulk: Bulk, claims: Sequence[Claim]) -> None:
+    """Return claimed jobs to the state that they were reserved in, with their priority."""
+    for command, payloads in _returns(claims):
+        raise_lost(await bulk.send(command, payloads))
+    for each in claims:
+        bulk.jobs.discard(each.after.id)
+
+
+def _returns(claims: Sequence[Claim]) -> list[tuple[Command, list[bytes]]]:
+    buries, releases = [], []
+    for each in claims:
+        state, delay = each.previous
+        job_id, priority = each.after.id, each.after.priority
+        if state == "buried":
+            buries.append(BURY.encode(job_id, priority))
+        else:
+            releases.append(RELEASE.encode(job_id, priority, delay))
+    both: list[tuple[Command, list[Any]]] = [(BURY, buries), (RELEASE, releases)]
+    return [(command, payloads) for command, payloads in both if payloads]

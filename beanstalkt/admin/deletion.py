@@ -1,0 +1,115 @@
+"""Deleting many jobs: those of a tube and a state, and no other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..client.bulk import Bulk, raise_lost
+from ..client.client import Client
+from ..errors import InvalidArgument
+from ..protocol.commands import DELETE
+from .change import BATCH, Change, count_results
+from .claim import claim, give_back
+from .progress import OnProgress, Summary
+from .record import SETTLED_STATES, JobRecord
+from .selection import Selection
+
+CLAIMS = 32
+"""Jobs that are reserved at once in order to be deleted. They are ready again if the connection
+is lost just then, also if they were buried; so they are few."""
+
+CHANGED = "they had changed since they were seen, and were given back"
+
+
+async def clear(
+    client: Client,
+    selection: Selection,
+    *,
+    dry_run: bool = False,
+    limit: int | None = None,
+    progress: OnProgress | None = None,
+    summary: Summary | None = None,
+) -> Summary:
+    """Delete the jobs of tubes; return what was done.
+
+    It is :func:`delete` for a selection that names at least one tube.
+
+    Raises InvalidArgument if it names none, or the state ``reserved``.
+    """
+    if not selection.tubes:
+        raise InvalidArgument("clear needs the name of a tube: delete takes any selection")
+    return await delete(
+        client, selection, dry_run=dry_run, limit=limit, progress=progress, summary=summary
+    )
+
+
+async def delete(
+    client: Client,
+    selection: Selection,
+    *,
+    dry_run: bool = False,
+    limit: int | None = None,
+    progress: OnProgress | None = None,
+    summary: Summary | None = None,
+) -> Summary:
+    """Delete the jobs of a selection; return what was done.
+
+    Without a state in the selection, all are deleted but those that are reserved. No job is
+    deleted in another tube or state than was named, whatever other connections do meanwhile:
+    where not all three states are meant, or a priority or the highest age decides, each job is
+    reserved just before it is deleted. If the connection is lost in that moment, some jobs are
+    ready afterwards which were delayed or buried (32 at the most).
+
+    :param dry_run: change nothing, and count what would be deleted
+    :param limit: the number of jobs to delete at the most; None: no limit
+    :param progress: called with the progress, some times a second
+    :param summary: filled in on the way, so that it tells what was done also after an error
+
+    Cancelled, it ends between two jobs. Raises ConnectionLost, and InvalidArgument if the
+    selection names the state ``reserved``: such a job is its worker's alone.
+    """
+    done = Summary() if summary is None else summary
+    done.action = "deleted"
+    certain = _any_state_will_do(selection)
+    change = Change(
+        client,
+        selection,
+        SETTLED_STATES,
+        done,
+        dry_run=dry_run,
+        limit=limit,
+        progress=progress,
+        batch=BATCH if certain else CLAIMS,
+    )
+
+    async def delete_found(bulk: Bulk, records: Sequence[JobRecord]) -> None:
+        # The connection of this client could delete what it has reserved itself.
+        chosen = [record for record in records if record.id not in bulk.jobs]
+        done.skip("reserved by this client", len(records) - len(chosen))
+        await _delete(bulk, chosen, done)
+
+    async def delete_claimed(bulk: Bulk, records: Sequence[JobRecord]) -> None:
+        claims = await claim(bulk, records)
+        done.vanished += len(records) - len(claims)
+        ours = [c for c in claims if c.unchanged and selection.matches_stats(c.before)]
+        others = [c for c in claims if c not in ours]
+        done.skip(CHANGED, len(others))
+        await give_back(bulk, others)
+        await _delete(bulk, [each.before for each in ours], done)
+
+    return await change.run(delete_found if certain else delete_claimed)
+
+
+def _any_state_will_do(selection: Selection) -> bool:
+    """Return whether a job may be deleted in whatever state and with whatever priority it has."""
+    named = not selection.states or selection.states >= SETTLED_STATES
+    return named and not selection.filters_changeably
+
+
+async def _delete(bulk: Bulk, records: Sequence[JobRecord], summary: Summary) -> None:
+    if not records:
+        return
+    results = await bulk.send(DELETE, [b"delete %d\r\n" % record.id for record in records])
+    count_results(summary, records, results)
+    bulk.jobs.difference_update(record.id for record in records)
+    raise_lost(results)
