@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections import deque
-from collections.abc import AsyncIterable, Iterable
-from typing import Literal, get_args
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from contextlib import ExitStack, asynccontextmanager
+from typing import Any, Literal, get_args
 
 from ..client.client import Client
 from ..errors import BeanstalkException, ConnectionLost, InvalidArgument, UnexpectedResponse
@@ -64,35 +64,52 @@ async def import_jobs(
     Raises ConnectionLost, OSError for the file to resume from, and InvalidArgument if that
     belongs to another import. When it is cancelled, it waits for what is under way.
     """
-    with contextlib.ExitStack() as stack:
+    importing = opened(
+        client,
+        tube=tube,
+        on_error=on_error,
+        resume=resume,
+        dry_run=dry_run,
+        summary=summary,
+        progress=progress,
+    )
+    async with importing as importer:
+        if isinstance(lines, AsyncIterable):
+            async for line in lines:
+                await importer.take(line)
+                if importer.stopped:
+                    break
+        else:
+            for line in lines:
+                await importer.take(line)
+                if importer.stopped:
+                    break
+    return importer.summary
+
+
+@asynccontextmanager
+async def opened(
+    client: Client,
+    *,
+    resume: str | os.PathLike[str] | None = None,
+    dry_run: bool = False,
+    **options: Any,
+) -> AsyncIterator[Importer]:
+    """Give an importer, whose lines are all put, or known not to be, at the end of the ``with``.
+
+    The arguments and errors are those of :func:`import_jobs`.
+    """
+    with ExitStack() as stack:
         journal = None
         if resume is not None and not (dry_run and not os.path.exists(resume)):
             journal = stack.enter_context(Journal(resume))
-        importer = Importer(
-            client,
-            tube=tube,
-            on_error=on_error,
-            journal=journal,
-            dry_run=dry_run,
-            summary=summary,
-            progress=progress,
-        )
+        importer = Importer(client, journal=journal, dry_run=dry_run, **options)
         try:
             await importer.begin()
-            if isinstance(lines, AsyncIterable):
-                async for line in lines:
-                    if importer.stopped:
-                        break
-                    await importer.take(line)
-            else:
-                for line in lines:
-                    if importer.stopped:
-                        break
-                    await importer.take(line)
+            yield importer
             await importer.end()
         finally:
             await importer.settle()
-        return importer.summary
 
 
 class Importer:

@@ -14,6 +14,11 @@ def add_to(parser: ArgumentParser) -> None:
     parser.add_argument(
         "-y", "--yes", action="store_true", help="do not ask before jobs are changed"
     )
+    add_dry_run(parser)
+
+
+def add_dry_run(parser: ArgumentParser) -> None:
+    """Add ``--dry-run`` alone, to the parser of a verb that is carried out without a question."""
     parser.add_argument(
         "-n", "--dry-run", action="store_true", help="change nothing; count the jobs only"
     )

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import sys
+from argparse import ArgumentParser
+from typing import IO
 
 from ..errors import InvalidArgument
 
@@ -49,6 +53,23 @@ class Lines:
         rest = b"".join(self._pieces)
         self._pieces, self._size = [], 0
         return [rest] if rest else []
+
+
+def open_input(parser: ArgumentParser, name: str) -> IO[bytes]:
+    """Open a file to read from, or standard input for ``-``; refuse one that cannot be read.
+
+    A verb does that before it connects: a missing file is wrong usage, for which the parser's
+    `error` is called, and opening a named pipe may take long.
+    """
+    try:
+        if name != "-":
+            return open(name, "rb", buffering=0)
+        if sys.stdin is None:  # it was closed when the program started
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        return open(0, "rb", buffering=0, closefd=False)
+    except (OSError, ValueError) as error:  # ValueError: the name contains a NUL
+        reason = error.strerror if isinstance(error, OSError) else error
+        parser.error(f"cannot read {'standard input' if name == '-' else name}: {reason}")
 
 
 async def read_all(descriptor: int) -> bytes:

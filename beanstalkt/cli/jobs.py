@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Awaitable, Callable
-from typing import IO
 
 from ..client.client import Client
 from ..errors import CommandFailed
@@ -17,7 +14,7 @@ from .connected import connected
 from .converters import number, whole_seconds
 from .exit_status import DONE, REFUSED
 from .formats import add_job_formats, emit_job
-from .input import read_all
+from .input import open_input, read_all
 from .output import emit
 from .parser import add_id, add_ids, add_use
 from .put_lines import put_lines, put_options
@@ -92,22 +89,8 @@ def _check_put(parser: ArgumentParser, options: Namespace) -> None:
     """Open the input, in ``options.input``."""
     if (options.body is None) == (options.lines is None):
         parser.error("give either a body (- for standard input) or --lines FILE")
-    # Before connecting: a missing file is wrong usage, and opening a named pipe may take long.
-    try:
-        if "-" in (options.body, options.lines):
-            options.input = _open_stdin()
-        elif options.lines is not None:
-            options.input = open(options.lines, "rb", buffering=0)  # noqa: SIM115
-    except (OSError, ValueError) as error:  # ValueError: the name contains a NUL
-        reason = error.strerror if isinstance(error, OSError) else error
-        name = "standard input" if options.lines in (None, "-") else options.lines
-        parser.error(f"cannot read {name}: {reason}")
-
-
-def _open_stdin() -> IO[bytes]:
-    if sys.stdin is None:  # it was closed when the program started
-        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-    return open(0, "rb", buffering=0, closefd=False)
+    if options.lines is not None or options.body == "-":
+        options.input = open_input(parser, options.lines or "-")
 
 
 # --- peek -----------------------------------------------------------------------------------

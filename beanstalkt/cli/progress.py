@@ -81,10 +81,12 @@ def interruptible() -> Iterator[None]:
         restore()
 
 
-async def carry_out(operation: Operation) -> int:
+async def carry_out(operation: Operation, *, counts: bool = True) -> int:
     """Carry out an operation on many jobs, with progress and interrupts; return the exit status.
 
     The summary is printed also where an interrupt or an error ends the operation before its end.
+
+    :param counts: whether the result to print is the number of jobs that were done
     """
     summary = Summary()
     with interruptible(), shown_progress() as progress:
@@ -93,14 +95,21 @@ async def carry_out(operation: Operation) -> int:
         except asyncio.CancelledError:
             summary.interrupted = True
         except BeanstalkException:
-            report(summary)
+            report(summary, counts=counts)
             raise
-    return report(summary)
+        except OSError:
+            report(summary, counts=False)  # standard output may be what cannot be written
+            raise
+    return report(summary, counts=counts)
 
 
-def report(summary: Summary) -> int:
-    """Print the number of jobs that were done, and the summary; return the exit status."""
-    emit(str(summary.done))
+def report(summary: Summary, *, counts: bool = True) -> int:
+    """Print the number of jobs that were done, and the summary; return the exit status.
+
+    :param counts: whether to print the number
+    """
+    if counts:
+        emit(str(summary.done))
     for line in lines(summary):
         say(line)
     if summary.interrupted:

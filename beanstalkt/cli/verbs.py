@@ -27,6 +27,10 @@ GROUPS: dict[str, dict[str, str]] = {
         "pause": "pause a tube: none of its jobs can be reserved for a while",
     },
     "stats_tube": {"stats-tube": "print the statistics of a tube, or a table of all tubes"},
+    "transfer": {
+        "export": "print jobs as lines, from which they can be imported again",
+        "import": "put the jobs of an export, with all that they had",
+    },
     "work": {"work": "reserve jobs and run a handler for each"},
     "shell": {
         "completion": "print the completion script for bash, zsh or fish",
