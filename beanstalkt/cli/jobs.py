@@ -1,25 +1,22 @@
-"""The verbs about jobs: put, peek, delete and kick; and those of `reserve`."""
+"""The verbs about jobs: put and peek; and those of `reserve`."""
 
 from __future__ import annotations
 
 import os
 from argparse import ArgumentParser, Namespace
-from collections.abc import Awaitable, Callable
 
 from ..client.client import Client
-from ..errors import CommandFailed
 from ..job import DEFAULT_PRIORITY, DEFAULT_TTR
 from ..protocol import arguments
 from .connected import connected
 from .converters import number, whole_seconds
-from .exit_status import DONE, REFUSED
+from .exit_status import DONE
 from .formats import add_job_formats, emit_job
 from .input import open_input, read_all
 from .output import emit
-from .parser import add_id, add_ids, add_use
+from .parser import add_id, add_use
 from .put_lines import put_lines, put_options
 from .reserve import RESERVE_VERBS
-from .stdio import say
 from .verbs import Verb
 
 PUT_EPILOG = """\
@@ -126,51 +123,6 @@ def _add_peek_tube_arguments(parser: ArgumentParser) -> None:
     add_job_formats(parser)
 
 
-# --- delete and kick ------------------------------------------------------------------------
-
-
-async def delete(client: Client, options: Namespace) -> int:
-    """Delete jobs by their ids."""
-    return await each(client.delete, options.ids)
-
-
-async def kick(client: Client, options: Namespace) -> None:
-    """Kick jobs of a tube and print how many were kicked."""
-    emit(str(await client.kick(options.bound, tube=options.use)))
-
-
-async def kick_job(client: Client, options: Namespace) -> int:
-    """Kick jobs by their ids."""
-    return await each(client.kick_job, options.ids)
-
-
-async def each(command: Callable[[int], Awaitable[None]], ids: list[int]) -> int:
-    """Carry out a command for each id, also after it failed for another; return the exit status.
-
-    A job for which the command failed is named on standard error.
-    """
-    status = DONE
-    for job_id in ids:
-        try:
-            await command(job_id)
-        except CommandFailed as error:
-            say(f"job {job_id}: {error}")
-            status = REFUSED
-    return status
-
-
-def _add_kick_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "-b",
-        "--bound",
-        type=number(arguments.BOUND),
-        default=1,
-        metavar="NUMBER",
-        help="how many jobs at most (%(default)s)",
-    )
-    add_use(parser)
-
-
 VERBS = {
     "put": Verb(connected(put), _add_put_arguments, _check_put, epilog=PUT_EPILOG),
     **RESERVE_VERBS,
@@ -178,7 +130,4 @@ VERBS = {
     "peek-ready": Verb(connected(peek_ready), _add_peek_tube_arguments),
     "peek-delayed": Verb(connected(peek_delayed), _add_peek_tube_arguments),
     "peek-buried": Verb(connected(peek_buried), _add_peek_tube_arguments),
-    "delete": Verb(connected(delete), add_ids),
-    "kick": Verb(connected(kick), _add_kick_arguments),
-    "kick-job": Verb(connected(kick_job), add_ids),
 }

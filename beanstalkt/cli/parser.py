@@ -173,8 +173,8 @@ def add_id(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_ids(parser: argparse.ArgumentParser) -> None:
-    """Add ``ID...``, the ids of one or more jobs."""
+def add_ids(parser: argparse.ArgumentParser, nargs: str = "+") -> None:
+    """Add ``ID...``, the ids of one or more jobs; or of any number, with ``*`` for `nargs`."""
     parser.add_argument(
-        "ids", type=number(arguments.JOB_ID), metavar="ID", nargs="+", help="the id of a job"
+        "ids", type=number(arguments.JOB_ID), metavar="ID", nargs=nargs, help="the id of a job"
     )

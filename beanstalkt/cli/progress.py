@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
@@ -42,6 +41,17 @@ def shown_progress() -> Iterator[OnProgress | None]:
     bar = tqdm(unit="", unit_scale=True, file=sys.stderr, leave=False)
     with bar:
         yield lambda progress: _show(bar, progress)
+
+
+@contextmanager
+def beside_progress() -> Iterator[None]:
+    """Take the bar away while the body prints results, which may go to the same terminal."""
+    tqdm = sys.modules.get("tqdm")
+    if tqdm is None:  # no bar was made
+        yield
+        return
+    with tqdm.tqdm.external_write_mode():
+        yield
 
 
 def _show(bar: tqdm[NoReturn], progress: Progress) -> None:
@@ -119,8 +129,7 @@ def report(summary: Summary, *, counts: bool = True) -> int:
 
 def lines(summary: Summary) -> Iterator[str]:
     """Yield the lines that tell a summary."""
-    where = _counts(summary.states)
-    count = f"{summary.done:,} {_jobs(summary.done)}{where}"
+    count = counted_jobs(summary)
     if summary.interrupted:
         yield f"interrupted: {summary.action} {count}, and left the rest as it was"
     elif summary.dry_run:
@@ -145,11 +154,8 @@ def lines(summary: Summary) -> Iterator[str]:
         yield f"looked at the ids {first:,} to {last:,}; jobs put since are not among them"
 
 
-def _jobs(count: int) -> str:
-    return "job" if count == 1 else "jobs"
-
-
-def _counts(counter: Counter[str]) -> str:
-    if not counter:
-        return ""
-    return " (" + ", ".join(f"{count:,} {name}" for name, count in counter.items()) + ")"
+def counted_jobs(summary: Summary) -> str:
+    """Return the number of jobs in words, with the states that they were found in."""
+    states = ", ".join(f"{count:,} {state}" for state, count in summary.states.items())
+    noun = "job" if summary.done == 1 else "jobs"
+    return f"{summary.done:,} {noun}{f' ({states})' if states else ''}"

@@ -1,4 +1,4 @@
-"""The verbs about tubes and statistics: stats, list and pause."""
+"""The verbs about tubes and statistics: stats, list-tubes and pause."""
 
 from __future__ import annotations
 
@@ -55,6 +55,6 @@ def _add_pause_arguments(parser: ArgumentParser) -> None:
 VERBS = {
     "stats": Verb(connected(stats), add_json_lines),
     "stats-job": Verb(connected(stats_job), _add_stats_job_arguments),
-    "list": Verb(connected(list_tubes), add_json_lines),
+    "list-tubes": Verb(connected(list_tubes), add_json_lines),
     "pause": Verb(connected(pause), _add_pause_arguments),
 }

@@ -16,14 +16,21 @@ GROUPS: dict[str, dict[str, str]] = {
         "peek-ready": "print the next ready job of a tube",
         "peek-delayed": "print the next delayed job of a tube",
         "peek-buried": "print the next buried job of a tube",
-        "delete": "delete jobs by their ids",
+    },
+    "admin": {
+        "clear": "delete the jobs of tubes, or some of them",
+        "delete": "delete jobs by their ids, or all that options name",
         "kick": "make buried jobs of a tube ready, or delayed ones if none is; print how many",
         "kick-job": "make buried or delayed jobs ready by their ids",
+    },
+    "listing": {
+        "list": "print jobs in any state, or the names of all tubes",
+        "tail": "print new jobs as they come, without reserving them",
     },
     "stats": {
         "stats": "print the statistics of the server",
         "stats-job": "print the statistics of a job",
-        "list": "print the names of all tubes",
+        "list-tubes": "print the names of all tubes",
         "pause": "pause a tube: none of its jobs can be reserved for a while",
     },
     "stats_tube": {"stats-tube": "print the statistics of a tube, or a table of all tubes"},
@@ -44,7 +51,7 @@ The module holds ``VERBS``, a dict of a `Verb` for each of these names. It is im
 its verbs is used and not before, so a group may import whatever it needs.
 """
 
-ALIASES = {"list": ["list-tubes"]}
+ALIASES: dict[str, list[str]] = {}
 """Other names of a verb."""
 
 

@@ -7,9 +7,8 @@ from unittest.mock import AsyncMock, Mock
 
 import pytest
 
-from beanstalkt import errors
 from beanstalkt.cli import jobs as module
-from beanstalkt.cli.jobs import each, put
+from beanstalkt.cli.jobs import put
 from beanstalkt.cli.parser import parse
 from beanstalkt.job import Job
 
@@ -44,17 +43,9 @@ def test_put_takes_a_body_that_begins_with_a_dash_after_two() -> None:
     assert parse(["put", "--", "--lines"]).body == "--lines"
 
 
-def test_kick_and_peek_take_their_old_letters() -> None:
-    options = parse(["kick", "-b", "9", "-u", "t"])
-    assert (options.bound, options.use) == (9, "t")
-    assert parse(["kick"]).bound == 1
+def test_peek_takes_its_old_letter() -> None:
     for verb in ("peek-ready", "peek-delayed", "peek-buried"):
         assert parse([verb, "-u", "t"]).use == "t"
-
-
-def test_delete_and_kick_job_take_many_ids() -> None:
-    assert parse(["delete", "1", str(2**64 - 1)]).ids == [1, 2**64 - 1]
-    assert parse(["kick-job", "1", "2"]).ids == [1, 2]
 
 
 def test_put_opens_the_file_of_lines(tmp_path: Path) -> None:
@@ -83,29 +74,6 @@ async def test_put_passes_on_its_options_and_prints_the_id(
     assert capsys.readouterr().out == "7\n"
 
 
-async def test_a_job_that_is_gone_does_not_stop_the_others(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    done = []
-
-    async def delete(job_id: int) -> None:
-        if job_id == 2:
-            raise errors.NotFound("delete: NOT_FOUND")
-        done.append(job_id)
-
-    assert await each(delete, [1, 2, 3]) == 1
-    assert done == [1, 3]
-    assert capsys.readouterr().err == "beanstalkt: job 2: delete: NOT_FOUND\n"
-    assert await each(delete, [1, 3]) == 0
-
-
-async def test_a_lost_connection_does_stop_the_others() -> None:
-    delete = AsyncMock(side_effect=errors.ConnectionLost("lost"))
-    with pytest.raises(errors.ConnectionLost):
-        await each(delete, [1, 2])
-    assert delete.await_count == 1
-
-
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -123,10 +91,3 @@ async def test_each_peek_asks_for_its_job(
     await getattr(module, name)(client, parse([*words, "--json-lines"]))
     assert getattr(client, name).await_args == expected
     assert capsys.readouterr().out == '{"body": "x", "id": 7}\n'
-
-
-async def test_kick_prints_how_many(capsys: pytest.CaptureFixture[str]) -> None:
-    client = Mock(kick=AsyncMock(return_value=3))
-    await module.kick(client, parse(["kick", "-b", "9", "-u", "t"]))
-    client.kick.assert_awaited_once_with(9, tube="t")
-    assert capsys.readouterr().out == "3\n"
