@@ -39,6 +39,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "import": "put the jobs of an export, with all that they had",
     },
     "work": {"work": "reserve jobs and run a handler for each"},
+    "outbox": {"outbox": "put jobs that a program has inserted into a database, and more"},
     "shell": {
         "completion": "print the completion script for bash, zsh or fish",
         "man": "print the manual page, in the format of man(1)",

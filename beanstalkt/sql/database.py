@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -27,6 +28,8 @@ _DIALECTS = {
     "mariadb": MYSQL,
     "sqlite": SQLITE,
 }
+_READ_ONLY = "25006"
+_MISSING = re.compile("no such (table|column)|has no column|syntax error|Unknown column")
 _DRIVERS = {"postgresql": "psycopg", "mysql": "pymysql"}
 _NAMES = {"postgres": "postgresql", "mariadb": "mysql"}
 
@@ -190,6 +193,11 @@ def is_temporary(error: BaseException) -> bool:
 
     Other errors tell of a table or a column that does not exist, or of a value that does not fit.
     """
-    return isinstance(error, OperationalError) or (
-        isinstance(error, DBAPIError) and error.connection_invalidated
-    )
+    if not isinstance(error, DBAPIError):
+        return False
+    if error.connection_invalidated:
+        return True
+    if getattr(error.orig, "sqlstate", None) == _READ_ONLY:
+        return True  # a standby that is about to take over
+    # SQLite has one class of errors for what is locked or full, and for what does not exist.
+    return isinstance(error, OperationalError) and not _MISSING.search(str(error.orig))

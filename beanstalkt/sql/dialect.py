@@ -54,10 +54,12 @@ class Dialect(abc.ABC):
         """Return the end of an insert that skips rows whose key is there already."""
         return "ON CONFLICT DO NOTHING"
 
-    def insert_new(self, table: str, columns: Sequence[str], select: str) -> str:
+    def insert_new(
+        self, table: str, columns: Sequence[str], select: str, where: str = "true"
+    ) -> str:
         """Return an insert of the rows of a select, which skips those whose key is there."""
         # Without the WHERE, SQLite reads the ON that follows as the condition of a join.
-        end = f"WHERE true {self.skip_known(table)}"
+        end = f"WHERE {where} {self.skip_known(table)}"
         return f"INSERT INTO {table} ({', '.join(columns)}) {select} {end}"
 
     def update_from(self, table: str, values: Mapping[str, str], source: str, where: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy.engine import Connection
@@ -67,23 +67,22 @@ class Outbox:
         with self.database.transaction() as connection:
             return self._take_back(connection, statements.take_back_own, reason)
 
-    def turn(
-        self, settled: Sequence[Settled], limit: int, *, expired: bool = False
-    ) -> tuple[list[QueuedJob], int]:
-        """Settle rows and claim others, in one transaction.
+    def claim(self, limit: int, *, expired: bool = False) -> list[QueuedJob]:
+        """Claim new rows, and return them, the oldest first.
 
         :param limit: rows to claim at most
-        :param expired: whether to take back claims that have lasted too long, too
-
-        Return the claimed rows, the oldest first, and how many rows were settled. Those that are
-        missing were no longer claimed by this relay.
+        :param expired: whether to take back claims that have lasted too long before that
         """
         with self.database.transaction() as connection:
-            count = self._settle(connection, settled) if settled else 0
             if expired:
                 reason = "a relay claimed this row, and did not say what became of it in time"
                 self._take_back(connection, statements.take_back_expired, reason)
-            return (self._claim(connection, limit) if limit else []), count
+            return self._claim(connection, limit)
+
+    def settle(self, settled: Sequence[Settled]) -> int:
+        """Write what became of rows; return how many of them this relay still claimed."""
+        with self.database.transaction() as connection:
+            return self._settle(connection, settled)
 
     def _claim(self, connection: Connection, limit: int) -> list[QueuedJob]:
         dialect = self.database.dialect
@@ -101,14 +100,24 @@ class Outbox:
 
     def _settle(self, connection: Connection, settled: Sequence[Settled]) -> int:
         dialect = self.database.dialect
-        fields = [asdict(each) | {"error": storable(each.error)} for each in settled]
-        rows = {"rows": as_rows(fields)}
-        count = connection.execute(statements.settle(dialect), rows | {"name": self._name})
-        events = [each | {"event": each["state"]} for each in fields if each["event_id"]]
-        if events:
-            rows = {"rows": as_rows(events)}
-            connection.execute(statements.log_settled(dialect), rows)
-        return count.rowcount
+        rows = as_rows(
+            {
+                "id": each.id,
+                "state": each.state,
+                "server": each.server,
+                "server_run": each.server_run,
+                "job": each.job,
+                "error": storable(each.error),
+                "tube": each.tube,
+                "event_id": each.event_id,
+            }
+            for each in settled
+        )
+        values = {"rows": rows, "name": self._name}
+        count = connection.execute(statements.settle(dialect), values).rowcount
+        if any(each.event_id for each in settled):
+            connection.execute(statements.log_settled(dialect), {"rows": rows})
+        return count
 
     def _take_back(self, connection: Connection, statement: Any, reason: str) -> int:
         values = {"state": self._doubtful, "error": reason}

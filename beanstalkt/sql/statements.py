@@ -34,7 +34,6 @@ SETTLED = {
     "error": TEXT,
     "tube": TEXT,
     "event_id": TEXT,
-    "event": TEXT,
 }
 """What the relay says of a row that it had claimed."""
 
@@ -147,12 +146,12 @@ def settle(dialect: Dialect) -> TextClause:
 @cache
 def log_settled(dialect: Dialect) -> TextClause:
     """Return the statement that adds what the relay did to the history."""
-    columns = {key: kind for key, kind in SETTLED.items() if key != "state"}
     select = (
-        "SELECT m.event_id, m.id, m.server, m.server_run, m.job, m.tube, m.event, m.error "
-        f"FROM {dialect.source(columns)}"
+        "SELECT m.event_id, m.id, m.server, m.server_run, m.job, m.tube, m.state, m.error "
+        f"FROM {dialect.source(SETTLED)}"
     )
-    return text(dialect.insert_new("queued_job_log", (*_LOGGED, "msg"), select))
+    columns = (*_LOGGED, "msg")
+    return text(dialect.insert_new("queued_job_log", columns, select, "m.event_id IS NOT NULL"))
 
 
 @cache

@@ -119,7 +119,7 @@ queued_job_log = Table(
     Column("http_status", Integer),
     Column("duration_ms", BigInteger),
     Column("msg", Text),
-    Column("created_at", _TIME, nullable=False, server_default=_NOW, index=True),
+    Column("created_at", _TIME, nullable=False, server_default=_NOW),
 )
 """The history: a row an event."""
 

@@ -48,7 +48,7 @@ def connection(request: pytest.FixtureRequest, database: Database, url: str) -> 
 
 
 def rows(database: Database) -> list[QueuedJob]:
-    return Outbox(database, "test").turn([], 100)[0]
+    return Outbox(database, "test").claim(100)
 
 
 def test_a_job_is_there_when_the_transaction_is_committed(

@@ -54,6 +54,5 @@ CREATE TABLE queued_job_log (
     msg text,
     created_at timestamp(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
     CONSTRAINT queued_job_log_event_id UNIQUE (event_id),
-    INDEX queued_job_log_job_id (job_id),
-    INDEX queued_job_log_created_at (created_at)
+    INDEX queued_job_log_job_id (job_id)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4;

@@ -60,4 +60,3 @@ CREATE TABLE queued_job_log (
 );
 
 CREATE INDEX queued_job_log_job_id ON queued_job_log (job_id);
-CREATE INDEX queued_job_log_created_at ON queued_job_log (created_at);

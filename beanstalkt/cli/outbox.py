@@ -1,0 +1,405 @@
+"""The verb outbox: jobs by INSERT. Its own verbs relay them, and look after the tables."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import logging
+import os
+import re
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+
+from ..client.client import Client
+from ..errors import BeanstalkException, InvalidArgument
+from ..protocol.address import Address
+from ..protocol.arguments import JOB_ID, Number
+from . import confirm
+from .converters import number, seconds, tube
+from .exit_status import DONE, NO_SERVER, REFUSED, exit_status_of
+from .output import emit, emit_json
+from .parser import Parser
+from .server_options import CONNECT_TIMEOUT
+from .stdio import say
+from .verbs import Verb
+
+try:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from ..sql import migrations, upkeep
+    from ..sql.database import Database, describe, dialect_of, is_temporary
+    from ..sql.outbox import Outbox
+    from ..sql.relay import BATCH, Relay, doubtful_state
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "it needs SQLAlchemy: pip install 'beanstalkt[sql]', or [postgresql] or [mysql]"
+    ) from error
+
+EPILOG = """\
+A program inserts rows into queued_job, in its own transactions. The relay puts their
+jobs into beanstalkd; work --history URL writes into the rows what became of them.
+URL is postgresql://user@host/name, mysql://user@host/name or sqlite:///file. It may
+also be in the environment, as BEANSTALKT_DATABASE, where nobody sees its password.
+
+examples:
+  beanstalkt outbox migrate --database sqlite:///jobs.db
+  beanstalkt outbox relay --database sqlite:///jobs.db --server beanstalk://localhost
+  beanstalkt work --tube default --http-job --allow https://app.example.com/ \\
+      --history sqlite:///jobs.db
+  beanstalkt outbox --help, and for example: beanstalkt outbox relay --help
+"""
+
+_RESPONSE_TIMEOUT = 15.0
+"""Seconds for a reply of the server: far less than a claim lasts."""
+
+_BATCH = Number("batch", 500)
+_NAME = re.compile(r"([A-Za-z0-9._-]{1,100})=(.+)")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the verb to its parser."""
+    actions = parser.add_subparsers(
+        dest="action", metavar="ACTION", required=True, title="actions", parser_class=Parser
+    )
+
+    def add(name: str, summary: str, example: str, database: bool = True) -> Parser:
+        made: Parser = actions.add_parser(
+            name,
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.",
+            epilog=f"example:\n  beanstalkt outbox {name} {example}",
+        )
+        made.add_argument(
+            "--database",
+            default=os.environ.get("BEANSTALKT_DATABASE") or None,
+            metavar="URL",
+            required=database and not os.environ.get("BEANSTALKT_DATABASE"),
+            help="the database with the tables (BEANSTALKT_DATABASE)",
+        )
+        return made
+
+    database = "--database sqlite:///jobs.db"
+    _add_relay(add("relay", "put the jobs of new rows into beanstalkd", database))
+    schema = add("schema", "print the tables as SQL", "postgresql", database=False)
+    schema.add_argument(
+        "kind", nargs="?", metavar="KIND", help="postgresql, mysql or sqlite; else of --database"
+    )
+    add("migrate", "make the tables, or bring them to the present version", database)
+    _add_resend(
+        add("resend", "put rows again that were sent and did not finish", "--server one --dry-run")
+    )
+    add("status", "print how many rows are in which state", database)
+    _add_clean(
+        add("clean", "delete rows of jobs that are done, and old history", "--older-than 30d")
+    )
+
+
+def _add_relay(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--server",
+        dest="servers",
+        action="append",
+        type=_server,
+        metavar="[NAME=]URL",
+        help="a beanstalkd; NAME is what the table calls it (the URL)",
+    )
+    parser.add_argument(
+        "--tube",
+        dest="default_tube",
+        type=tube,
+        default="default",
+        metavar="TUBE",
+        help="the tube of rows that name none (%(default)s)",
+    )
+    parser.add_argument(
+        "--name",
+        type=_relay_name,
+        help="the name of this relay, which no other may have at the same time (the host's name)",
+    )
+    parser.add_argument(
+        "--on-doubt",
+        choices=("again", "park"),
+        default="again",
+        help="what becomes of a row when it is not known whether its job was put: put it again, "
+        "or give it the state 'in doubt' (%(default)s)",
+    )
+    parser.add_argument(
+        "--plain",
+        action="store_true",
+        help="put payloads as they are, for workers of other makes: the id of the row does not "
+        "precede them, and what becomes of them is not written into the rows",
+    )
+    parser.add_argument(
+        "--batch",
+        type=number(_BATCH),
+        default=BATCH,
+        metavar="NUMBER",
+        help="rows of a transaction (%(default)s)",
+    )
+    parser.add_argument("--burst", action="store_true", help="end when no row is new")
+
+
+def _add_resend(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--server", dest="server_name", metavar="NAME", help="only what this server was sent"
+    )
+    parser.add_argument(
+        "--server-run", metavar="ID", help="only what this run of it was sent (its id in stats)"
+    )
+    parser.add_argument(
+        "--state",
+        action="append",
+        choices=("sent", "failed", "in doubt", "done"),
+        dest="states",
+        help="rows in this state (sent); may be repeated",
+    )
+    parser.add_argument(
+        "--id",
+        action="append",
+        default=[],
+        dest="ids",
+        type=number(JOB_ID),
+        metavar="ID",
+        help="only this row; may be repeated",
+    )
+    confirm.add_to(parser)
+
+
+def _add_clean(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--older-than",
+        type=seconds,
+        default=seconds("30d"),
+        metavar="DURATION",
+        help="rows of jobs that ended that long ago, and events of then (30d)",
+    )
+    parser.add_argument("--failed", action="store_true", help="also rows of jobs that failed")
+    parser.add_argument(
+        "--only", choices=("rows", "log"), help="delete only rows, or only the history"
+    )
+    confirm.add_to(parser)
+
+
+def _server(text: str) -> tuple[str, str]:
+    """Return the name and the URL of a server."""
+    named = _NAME.fullmatch(text)
+    name, url = named.groups() if named else (None, text)
+    try:
+        address = str(Address.parse(url))
+    except InvalidArgument as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return name or address, url
+
+
+def _relay_name(text: str) -> str:
+    if not 0 < len(text) <= 200 or not text.isprintable():
+        raise argparse.ArgumentTypeError("a name has 1 to 200 printable characters")
+    return text
+
+
+def check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Refuse what contradicts itself."""
+    if options.action == "schema" and not (options.kind or options.database):
+        parser.error("outbox schema: give KIND or --database")
+    if options.action == "relay":
+        if not options.servers:
+            options.servers = [_server(os.environ.get("BEANSTALKD_URL") or str(Address()))]
+        if len(options.servers) > 1:
+            parser.error("outbox relay: one --server only; run a relay for each")
+        options.name = options.name or socket.gethostname()[:200]
+        if options.batch < 1:
+            parser.error("outbox relay: --batch must be at least 1")
+    if options.action == "resend":
+        if not (options.server_name or options.ids or options.states):
+            parser.error("outbox resend: say which rows: --server, --state or --id")
+        confirm.check(parser, options)
+    if options.action == "clean":
+        confirm.check(parser, options)
+
+
+# --- the actions -----------------------------------------------------------------------------
+
+
+def outbox(options: argparse.Namespace) -> int:
+    """Carry out one of the actions; return the exit status."""
+    try:
+        return _ACTIONS[options.action](options)
+    except BeanstalkException as error:
+        say(str(error))
+        return exit_status_of(error)
+    except SQLAlchemyError as error:
+        say(f"the database: {describe(error)}")
+        return NO_SERVER if is_temporary(error) else REFUSED
+
+
+@contextmanager
+def _database(options: argparse.Namespace, *, check: bool = True) -> Iterator[Database]:
+    with closing(Database(options.database)) as database:
+        if check:
+            migrations.check(database)
+        yield database
+
+
+def _schema(options: argparse.Namespace) -> int:
+    if options.kind:
+        dialect = dialect_of(options.kind)
+    else:
+        with _database(options, check=False) as database:
+            dialect = database.dialect
+    emit(migrations.schema(dialect).rstrip())
+    return DONE
+
+
+def _migrate(options: argparse.Namespace) -> int:
+    with _database(options, check=False) as database:
+        made = migrations.migrate(database)
+        version = migrations.VERSIONS[-1]
+        if made:
+            say(f"{database.shown} has version {version} of the outbox now")
+        else:
+            say(f"{database.shown} has version {version} of the outbox already")
+    return DONE
+
+
+def _status(options: argparse.Namespace) -> int:
+    with _database(options) as database:
+        emit_json(upkeep.status(database))
+    return DONE
+
+
+def _resend(options: argparse.Namespace) -> int:
+    with _database(options) as database:
+
+        def rows(dry_run: bool) -> Iterator[int]:
+            return upkeep.resend(
+                database,
+                server=options.server_name,
+                server_run=options.server_run,
+                states=options.states or ("sent",),
+                ids=options.ids,
+                dry_run=dry_run,
+            )
+
+        return _carry_out(options, rows, "put {} rows again", "{} rows are new again")
+
+
+def _clean(options: argparse.Namespace) -> int:
+    states = ("done", "failed") if options.failed else ("done",)
+    with _database(options) as database:
+
+        def rows(dry_run: bool) -> Iterator[int]:
+            age = options.older_than
+            if options.only != "log":
+                yield from upkeep.clean(database, age, states=states, dry_run=dry_run)
+            if options.only != "rows":
+                yield from upkeep.clean_log(database, age, dry_run=dry_run)
+
+        return _carry_out(options, rows, "delete {} rows and events", "{} were deleted")
+
+
+def _carry_out(
+    options: argparse.Namespace,
+    rows: Callable[[bool], Iterator[int]],
+    question: str,
+    summary: str,
+) -> int:
+    """Count rows, ask, and change them in batches, of which an interrupt loses none."""
+    if options.dry_run or not options.yes:
+        count = sum(rows(True))
+        if options.dry_run or not count:
+            say(f"would {question.format(count)}")
+            return DONE
+        if not asyncio.run(confirm.confirmed(f"{question.format(count)}?".capitalize())):
+            return REFUSED
+    done = 0
+    try:
+        for count in rows(False):
+            done += count
+    finally:
+        say(summary.format(done))
+    return DONE
+
+
+def _relay(options: argparse.Namespace) -> int:
+    _log_to_stderr()
+    ((name, url),) = options.servers
+    with _database(options) as database, _only_one(options.name, database):
+        outbox = Outbox(database, options.name, doubtful_state(options.on_doubt))
+        return asyncio.run(_run_relay(options, outbox, name, url))
+
+
+async def _run_relay(options: argparse.Namespace, outbox: Outbox, name: str, url: str) -> int:
+    timeout = CONNECT_TIMEOUT
+    async with Client.from_url(
+        url, connect_timeout=timeout, response_timeout=_RESPONSE_TIMEOUT, max_reconnect_delay=10.0
+    ) as client:
+        relay = Relay(
+            outbox,
+            client,
+            name,
+            tube=options.default_tube,
+            plain=options.plain,
+            batch=options.batch,
+            on_doubt=options.on_doubt,
+            burst=options.burst,
+        )
+        client.set_reconnect_callback(relay.wake)
+        loop = asyncio.get_running_loop()
+        for number_ in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number_, relay.stop)
+        say(f"relaying from {outbox.database.shown} to {name}, as {options.name}")
+        try:
+            await relay.run()
+        except TimeoutError as error:
+            say(str(error))
+            return NO_SERVER
+        finally:
+            counts = ", ".join(f"{count} {state}" for state, count in relay.counts.items())
+            say(f"rows: {counts or 'none'}")
+    return DONE
+
+
+@contextmanager
+def _only_one(name: str, database: Database) -> Iterator[None]:
+    """Refuse to run when a relay of the same name runs on this machine, for the same database.
+
+    Each would take back the rows that the other one is putting. Raises InvalidArgument.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    with socket.socket(socket.AF_UNIX) as lock:
+        # An abstract name: it is given up by the kernel, however this process ends.
+        try:
+            lock.bind(f"\0beanstalkt-relay-{_hash_of(name, database.shown)}")
+        except OSError:
+            raise InvalidArgument(
+                f"a relay called {name} already runs here for this database: give --name"
+            ) from None
+        yield
+
+
+def _hash_of(*parts: str) -> str:
+    """Return a short name that stands for texts."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+
+def _log_to_stderr() -> None:
+    """Have warnings and reports of the relay printed on standard error."""
+    logging.basicConfig(format="beanstalkt: %(message)s", level=logging.INFO)
+
+
+_ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "relay": _relay,
+    "schema": _schema,
+    "migrate": _migrate,
+    "resend": _resend,
+    "status": _status,
+    "clean": _clean,
+}
+
+VERBS = {"outbox": Verb(outbox, add_arguments, check, connects=False, epilog=EPILOG)}

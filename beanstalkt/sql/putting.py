@@ -1,0 +1,208 @@
+"""Put the jobs of claimed rows into a server, and say what became of each row."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections import defaultdict
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from ..errors import (
+    BeanstalkException,
+    Buried,
+    ConnectionLost,
+    Draining,
+    InternalError,
+    OutOfMemory,
+    UnexpectedResponse,
+)
+from .outbox import Settled
+from .rows import Put
+
+BACK_OFF = (Draining, OutOfMemory, InternalError)
+"""What a server says that takes no jobs now, but may take them later."""
+
+
+class Server(Protocol):
+    """The verbs that the relay uses, as `beanstalkt.Client` has them."""
+
+    def put(
+        self, body: bytes, priority: int, delay: int, ttr: int, *, tube: str | None
+    ) -> Awaitable[Any]:
+        """Put a job; return its id."""
+
+    def put_many(
+        self, bodies: Iterable[bytes], priority: int, delay: int, ttr: int, *, tube: str | None
+    ) -> Awaitable[list[Any]]:
+        """Put a job for each body; return their ids."""
+
+    def stats(self) -> Awaitable[Mapping[str, Any]]:
+        """Return the statistics of the server."""
+
+    def closed(self) -> bool:
+        """Return whether there is no connection at the moment."""
+
+
+@dataclass
+class Batch:
+    """What became of the rows of a batch.
+
+    :ivar settled: what is to be written into the database
+    :ivar refusal: why the server takes no jobs now; None: it takes them
+    """
+
+    settled: list[Settled] = field(default_factory=list)
+    refusal: BeanstalkException | None = None
+
+
+class Putter:
+    """Puts batches of jobs into one server.
+
+    :param server: a connected client
+    :param name: what the database calls the server
+    :param doubtful: the state of rows of which it is not known whether they were put
+    """
+
+    def __init__(self, server: Server, name: str, doubtful: str = "new") -> None:
+        self._server = server
+        self._name = name
+        self._doubtful = doubtful
+        self._max_size: int | None = None  # of a body, once the server has told it
+        self._batch = Batch()
+        self._token = ""
+        self._run: str | None = None
+
+    async def put(self, puts: Sequence[Put]) -> Batch:
+        """Put jobs, and return what became of their rows, each exactly once."""
+        batch = self._batch = Batch()
+        self._token = uuid.uuid4().hex[:20]
+        fitting = [each for each in puts if self._fits(each)]
+        # Asked for on the same connection, before the puts: job ids begin anew with each run.
+        stats = asyncio.ensure_future(self._server.stats())
+        groups = _grouped(fitting)
+        calls = [
+            self._server.put_many((each.body for each in group), *numbers, tube=tube)
+            for (tube, *numbers), group in groups.items()
+        ]
+        found = await asyncio.gather(stats, *calls, return_exceptions=True)
+        self._read(found[0])
+        for group, result in zip(groups.values(), found[1:], strict=True):
+            await self._settle(group, result)
+        return batch
+
+    def _fits(self, put: Put) -> bool:
+        if self._max_size is None or len(put.body) <= self._max_size:
+            return True
+        self._fail(put, f"the body is {len(put.body)} bytes, the server takes {self._max_size}")
+        return False
+
+    def _read(self, stats: Any) -> None:
+        self._run = None
+        if not isinstance(stats, BaseException):
+            self._run = stats.get("id")
+            self._max_size = stats.get("max-job-size")
+
+    async def _settle(self, group: Sequence[Put], result: Any) -> None:
+        if not isinstance(result, BaseException):
+            for put, job_id in zip(group, result, strict=True):
+                self._sent(put, job_id)
+            return
+        if not isinstance(result, BeanstalkException):
+            raise result
+        ids = list(result.ids or ())
+        missing: list[Put] = []
+        for put, job_id in zip(group, ids, strict=False):
+            if job_id is None:
+                missing.append(put)
+            else:
+                self._sent(put, job_id)
+        untried = group[len(ids) :]
+        if isinstance(result, (ConnectionLost, UnexpectedResponse)):
+            self._lost(missing, result)
+            self._again(untried, result)
+        elif isinstance(result, BACK_OFF):
+            self._refused([*missing, *untried], result)
+        else:
+            if isinstance(result, Buried):
+                # The replies are in order: this is that of the first put without an id.
+                self._answer(missing.pop(0), result)
+            await self._put_singly([*missing, *untried])
+
+    async def _put_singly(self, puts: Sequence[Put]) -> None:
+        """Put jobs one by one, so that each gets its own error."""
+        calls = [
+            self._server.put(each.body, each.priority, each.delay, each.ttr, tube=each.tube)
+            for each in puts
+        ]
+        for put, result in zip(
+            puts, await asyncio.gather(*calls, return_exceptions=True), strict=True
+        ):
+            self._answer(put, result)
+
+    def _answer(self, put: Put, result: Any) -> None:
+        if not isinstance(result, BaseException):
+            self._sent(put, result)
+        elif isinstance(result, Buried):
+            self._sent(put, result.job_id, f"the server has buried it at once: {result}")
+        elif isinstance(result, (ConnectionLost, UnexpectedResponse)):
+            self._lost([put], result)
+        elif isinstance(result, BACK_OFF):
+            self._refused([put], result)
+        elif isinstance(result, BeanstalkException):
+            self._fail(put, str(result))
+        else:
+            raise result
+
+    # --- the answers, as they are written ---
+
+    def _sent(self, put: Put, job_id: Any, note: str | None = None) -> None:
+        name, number = self._name, job_id
+        if isinstance(job_id, str):  # of several servers: "name/123"
+            name, _, number = job_id.rpartition("/")
+        number = None if number is None else int(number)
+        self._add(put, "sent", note, name, self._run, number)
+
+    def _fail(self, put: Put, error: str) -> None:
+        self._add(put, "failed", error)
+
+    def _lost(self, puts: Sequence[Put], error: BeanstalkException) -> None:
+        if isinstance(error, ConnectionLost) and not error.sent:
+            self._again(puts, error)
+            return
+        for put in puts:
+            reason = f"it is not known whether the server has it: {error}"
+            self._add(put, self._doubtful, reason)
+
+    def _refused(self, puts: Sequence[Put], error: BeanstalkException) -> None:
+        self._batch.refusal = error
+        self._again(puts, error)
+
+    def _again(self, puts: Sequence[Put], error: BeanstalkException) -> None:
+        for put in puts:
+            self._add(put, "new", str(error))
+
+    def _add(
+        self,
+        put: Put,
+        state: str,
+        error: str | None,
+        server: str | None = None,
+        run: str | None = None,
+        job: int | None = None,
+    ) -> None:
+        event_id = None
+        if state in ("sent", "failed"):
+            event_id = f"{self._token}-{put.row_id}"
+        self._batch.settled.append(
+            Settled(put.row_id, state, server, run, job, error, put.tube, event_id)
+        )
+
+
+def _grouped(puts: Iterable[Put]) -> dict[tuple[Any, ...], list[Put]]:
+    """Group puts by what one put_many has in common, each group in the order of the rows."""
+    groups: dict[tuple[Any, ...], list[Put]] = defaultdict(list)
+    for put in puts:
+        groups[put.tube, put.priority, put.delay, put.ttr].append(put)
+    return groups

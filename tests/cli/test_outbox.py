@@ -1,0 +1,180 @@
+"""The verb outbox on SQLite: its actions, and what it says when something is missing."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from beanstalkt.cmd import main
+from beanstalkt.sql.database import Database
+
+from ..support.beanstalkd import Beanstalkd
+from ..support.outbox import events, insert, insert_many, row, states
+
+
+@pytest.fixture
+def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.delenv("BEANSTALKT_DATABASE", raising=False)
+    monkeypatch.delenv("BEANSTALKD_URL", raising=False)
+    return f"sqlite:///{tmp_path / 'jobs.db'}"
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
+    assert main(["outbox", "migrate", "--database", url]) == 0
+    with closing(Database(url)) as made:
+        yield made
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """What an action prints, which must succeed, on either stream."""
+    capsys.readouterr()
+    assert main(["outbox", *words]) == 0
+    out, err = capsys.readouterr()
+    return out + err
+
+
+def test_migrate_makes_the_tables_once(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "has version 1 of the outbox now" in said(capsys, "migrate", "--database", url)
+    assert "already" in said(capsys, "migrate", "--database", url)
+
+
+def test_schema_prints_sql_that_makes_the_tables(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = said(capsys, "schema", "sqlite")
+    with closing(sqlite3.connect(tmp_path / "jobs.db")) as connection:
+        connection.executescript(script)
+    assert json.loads(said(capsys, "status", "--database", url))["rows"]["new"] == 0
+    assert said(capsys, "schema", "--database", url) == script
+    assert "JSON" not in script
+    assert "ENGINE = InnoDB" in said(capsys, "schema", "mariadb")
+
+
+def test_the_relay_puts_what_is_there(
+    database: Database, url: str, beanstalkd: Beanstalkd, capsys: pytest.CaptureFixture[str]
+) -> None:
+    insert_many(database, 3)
+    words = ("--database", url, "--server", f"one={beanstalkd.url}", "--burst")
+    assert "rows: 3 sent" in said(capsys, "relay", *words)
+    status = json.loads(said(capsys, "status", "--database", url))
+    assert status["rows"]["sent"] == 3
+    assert [(each["server"], each["rows"]) for each in status["sent"]] == [("one", 3)]
+
+
+def test_the_database_may_be_in_the_environment(
+    database: Database,
+    url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("BEANSTALKT_DATABASE", url)
+    assert json.loads(said(capsys, "status"))["claims"] == []
+
+
+def test_resend_makes_rows_new_again_that_a_lost_server_had(
+    database: Database, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lost = insert(database, url="x", state="sent", server="one", server_run="a")
+    insert(database, url="x", state="done", server="one", server_run="a")
+    insert(database, url="x", state="sent", server="one", server_run="b")
+    insert(database, url="x", state="sent", server="two", server_run="a")
+    words = ("resend", "--database", url, "--server", "one", "--server-run", "a")
+    assert "would put 1 rows again" in said(capsys, *words, "--dry-run")
+    assert states(database) == {"sent": 3, "done": 1}
+    assert "1 rows are new again" in said(capsys, *words, "--yes")
+    assert row(database, lost)["state"] == "new"
+    assert states(database) == {"sent": 2, "done": 1, "new": 1}
+    doubtful = insert(database, url="x", state="in doubt")
+    assert "0 rows" in said(capsys, "resend", "--database", url, "--id", str(doubtful), "--yes")
+    parked = ("--id", str(doubtful), "--state", "in doubt", "--yes")
+    assert "1 rows" in said(capsys, "resend", "--database", url, *parked)
+
+
+def test_clean_deletes_what_is_old_in_batches(
+    database: Database, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with database.transaction() as connection:
+        for state, age, count in (("done", 40, 2500), ("done", 1, 5), ("failed", 40, 3)):
+            connection.exec_driver_sql(
+                "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n "
+                f"WHERE i < {count}) INSERT INTO queued_job (url, state, last_finished_at) "
+                f"SELECT 'x', '{state}', datetime('now', '-{age} days') FROM n"
+            )
+        connection.exec_driver_sql(
+            "INSERT INTO queued_job_log (event_id, event, created_at) VALUES "
+            "('a', 'sent', datetime('now', '-40 days')), ('b', 'sent', datetime('now'))"
+        )
+    words = ("clean", "--database", url, "--older-than", "30d")
+    assert "would delete 2501 rows and events" in said(capsys, *words, "--dry-run")
+    assert "2501 were deleted" in said(capsys, *words, "--yes")
+    assert states(database) == {"done": 5, "failed": 3}
+    assert [each["event_id"] for each in events(database)] == ["b"]
+    assert "3 were deleted" in said(capsys, *words, "--yes", "--failed", "--only", "rows")
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        (["status"], 2, "--database"),
+        (["status", "--database", "nothing"], 2, "must look like"),
+        (["status", "--database", "sqlite:////no/such/folder/x.db"], 69, "the database: unable"),
+        (["relay", "--database", "mysql://h:1/x", "--name", ""], 2, "1 to 200"),
+        (["relay", "--database", "postgresql://127.0.0.1:1/x"], 69, "the database: "),
+        (["relay", "--database", "x", *["--server", "unix:///a"] * 2], 2, "one --server only"),
+        (["relay", "--database", "x", "--server", "http://x"], 2, "--server"),
+        (["relay", "--database", "x", "--batch", "0"], 2, "at least 1"),
+        (["schema"], 2, "KIND or --database"),
+        (["schema", "oracle"], 2, "oracle is none of"),
+        (["resend", "--database", "x"], 2, "say which rows"),
+        (["resend", "--database", "x", "--server", "one"], 2, "no terminal to ask on"),
+        (["clean", "--database", "x"], 2, "no terminal to ask on"),
+        (["nothing"], 2, "invalid choice"),
+    ],
+)
+def test_what_is_wrong_is_said(
+    words: list[str],
+    status: int,
+    message: str,
+    url: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    try:
+        found = main(["outbox", *words])
+    except SystemExit as end:
+        found = int(str(end.code))
+    assert found == status
+    assert message in capsys.readouterr().err
+
+
+def test_a_database_without_tables_is_told_what_to_run(
+    url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["outbox", "status", "--database", url]) == 2
+    assert "run beanstalkt outbox migrate" in capsys.readouterr().err
+
+
+def test_a_relay_of_the_same_name_is_refused(
+    database: Database, url: str, beanstalkd: Beanstalkd, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from beanstalkt.cli.outbox import _only_one
+
+    words = ["outbox", "relay", "--database", url, "--server", beanstalkd.url, "--burst"]
+    with _only_one("same", database):
+        assert main([*words, "--name", "same"]) == 2
+        assert "a relay called same already runs here" in capsys.readouterr().err
+        assert main([*words, "--name", "other"]) == 0
+    assert main([*words, "--name", "same"]) == 0
+
+
+def test_without_a_server_the_relay_says_so(
+    database: Database, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["outbox", "relay", "--database", url, "--server", "unix:///no/such/socket"]
+    assert main(words) == 69
+    assert "/no/such/socket" in capsys.readouterr().err

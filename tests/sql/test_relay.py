@@ -1,0 +1,257 @@
+"""The relay between each kind of database and a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import threading
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, closing
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from beanstalkt import Client
+from beanstalkt.sql.database import Database
+from beanstalkt.sql.outbox import Outbox, Settled
+from beanstalkt.sql.relay import Relay, RelayTiming
+from beanstalkt.sql.rows import QueuedJob
+from beanstalkt.worker.outbox_id import unwrap
+
+from ..support.beanstalkd import Beanstalkd
+from ..support.clients import client_of
+from ..support.outbox import events, insert, insert_many, row, states
+from ..support.waiting import until
+
+FAST = RelayTiming(poll=0.005, max_poll=0.02, back_off=0.02, expired_interval=0.0)
+
+
+def relay_of(database: Database, client: Client, name: str = "relay", **options: Any) -> Relay:
+    """A relay with a connection of its own to the database of a test."""
+    own = Database(database.engine.url.render_as_string(hide_password=False))
+    doubtful = "in doubt" if options.get("on_doubt") == "park" else "new"
+    options.setdefault("timing", FAST)
+    return Relay(Outbox(own, name, doubtful), client, "one", **options)
+
+
+@asynccontextmanager
+async def running(relay: Relay) -> AsyncIterator[None]:
+    task = asyncio.create_task(relay.run())
+    try:
+        yield
+    finally:
+        relay.stop()
+        await asyncio.wait_for(task, 20)
+
+
+async def bodies(client: Client, tube: str = "t") -> list[bytes]:
+    """The bodies of all ready jobs, in their order."""
+    await client.watch(tube)
+    found = []
+    async for job in client.jobs(timeout=0):
+        found.append(job.body)
+        await job.delete()
+    return found
+
+
+async def test_rows_become_jobs_and_say_so(database: Database, beanstalkd: Beanstalkd) -> None:
+    plain = insert(database, payload=b"\x00any", tube="t", priority=7, ttr_secs=9, unique_key="k")
+    request = insert(database, url="http://example.com/", body="x", timeout_secs=120)
+    async with client_of(beanstalkd) as client:
+        relay = relay_of(database, client, burst=True, tube="requests")
+        await relay.run()
+        await client.watch("t")
+        job = await client.reserve(0)
+        assert unwrap(job.body) == (plain, b"\x00any")
+        stats = await job.stats()
+        assert (stats["pri"], stats["ttr"]) == (7, 9)
+        await client.watch("requests")
+        other = await client.reserve(0)
+        assert json.loads(other.body)["outbox_id"] == request
+        found = row(database, plain)
+        assert (found["state"], found["sends"], found["unique_key"]) == ("sent", 1, None)
+        assert (found["server"], found["beanstalk_job_id"]) == ("one", job.id)
+        assert found["server_run"] == (await client.stats())["id"]
+        assert found["sent_at"] is not None
+        assert found["claimed_by"] is found["claimed_until"] is None
+    (event,) = events(database, plain)
+    assert (event["event"], event["tube"], event["beanstalk_job_id"]) == ("sent", "t", job.id)
+    assert relay.counts == {"sent": 2}
+
+
+async def test_order_holds_over_many_batches(database: Database, beanstalkd: Beanstalkd) -> None:
+    insert_many(database, 530)
+    async with client_of(beanstalkd) as client:
+        await relay_of(database, client, burst=True, batch=100).run()
+        found = await bodies(client)
+    assert [unwrap(body)[1] for body in found] == [b"job %d" % n for n in range(530)]
+    assert [unwrap(body)[0] for body in found] == sorted(unwrap(body)[0] or 0 for body in found)
+
+
+async def test_rows_that_come_later_are_relayed_until_it_is_stopped(
+    database: Database, beanstalkd: Beanstalkd
+) -> None:
+    async with client_of(beanstalkd) as client:
+        async with running(relay_of(database, client)):
+            for count in (1, 2):
+                insert(database, payload=b"x", tube="t")
+                await until(lambda: states(database)["sent"] == count)  # noqa: B023
+        insert(database, payload=b"x", tube="t")
+        assert states(database) == {"sent": 2, "new": 1}
+
+
+async def test_a_time_in_the_future_becomes_a_delay(
+    database: Database, beanstalkd: Beanstalkd
+) -> None:
+    later = database.dialect.later("3600")
+    with database.transaction() as connection:
+        connection.exec_driver_sql(
+            f"INSERT INTO queued_job (payload, tube, not_before) VALUES ('x', 't', {later})"
+        )
+    async with client_of(beanstalkd) as client:
+        await relay_of(database, client, burst=True).run()
+        stats = await (await client.peek_delayed(tube="t")).stats()
+        assert 3500 < stats["delay"] <= 3600
+
+
+async def test_what_cannot_be_put_fails_and_the_rest_goes_on(
+    database: Database, beanstalkd: Beanstalkd
+) -> None:
+    wrong = {
+        insert(database, payload=b"x", tube="-bad"): "bad tube name",
+        insert(database, payload=b"x", priority=-1): "priority must be",
+        insert(database, payload=b"x" * 70_000, tube="t"): "JOB_TOO_BIG",
+        insert(database, url="http://x/", headers="{"): "headers is no JSON",
+    }
+    right = insert(database, payload=b"x", tube="t")
+    async with client_of(beanstalkd) as client:
+        await relay_of(database, client, burst=True).run()
+    for row_id, message in wrong.items():
+        found = row(database, row_id)
+        assert (found["state"], found["sends"]) == ("failed", 0)
+        assert message in found["last_error"]
+        assert "put_many" not in found["last_error"]
+        assert [event["event"] for event in events(database, row_id)] == ["failed"]
+    assert row(database, right)["state"] == "sent"
+
+
+async def test_a_draining_server_loses_nothing(database: Database, beanstalkd: Beanstalkd) -> None:
+    insert_many(database, 20)
+    beanstalkd.signal(signal.SIGUSR1)
+    async with client_of(beanstalkd) as client:
+        relay = relay_of(database, client, batch=10)
+        async with running(relay):
+            await until(lambda: relay.counts["new"] >= 40)
+            assert states(database).keys() <= {"new", "claimed"}
+            beanstalkd.restart()
+            await until(lambda: states(database)["sent"] == 20)
+        assert len(await bodies(client)) == 20
+
+
+async def test_nothing_is_claimed_while_the_server_is_away(
+    database: Database, beanstalkd: Beanstalkd
+) -> None:
+    async with client_of(beanstalkd) as client, running(relay_of(database, client)):
+        beanstalkd.kill()
+        await until(client.closed)
+        insert_many(database, 3)
+        await asyncio.sleep(0.1)
+        assert states(database) == {"new": 3}
+        beanstalkd.start()
+        await until(lambda: states(database)["sent"] == 3)
+
+
+@pytest.mark.parametrize(("on_doubt", "state"), [("again", "new"), ("park", "in doubt")])
+async def test_own_claims_are_taken_back_at_the_start_and_expired_ones_always(
+    database: Database, beanstalkd: Beanstalkd, on_doubt: str, state: str
+) -> None:
+    insert_many(database, 3)
+    assert len(Outbox(database, "relay").claim(1)) == 1  # left by an earlier process
+    assert len(Outbox(database, "other", claim_seconds=-1).claim(1)) == 1
+    assert len(Outbox(database, "alive").claim(1)) == 1
+    async with client_of(beanstalkd) as client:
+        await relay_of(database, client, burst=True, on_doubt=on_doubt).run()
+    expected = {"sent": 2} if state == "new" else {"in doubt": 2}
+    assert states(database) == {"claimed": 1, **expected}
+
+
+def test_only_what_is_still_claimed_is_marked(database: Database) -> None:
+    insert_many(database, 2)
+    mine = Outbox(database, "mine", claim_seconds=-1)
+    first, second = mine.claim(2)
+    other = Outbox(database, "other")
+    assert [each.id for each in other.claim(1, expired=True)] == [first.id]
+    done = [Settled(each.id, "sent", "one", "run", each.id) for each in (first, second)]
+    assert mine.settle(done) == 0
+    assert row(database, first.id)["claimed_by"] == "other"
+    assert row(database, second.id)["state"] == "new"
+
+
+async def test_two_relays_put_no_row_twice(database: Database, beanstalkd: Beanstalkd) -> None:
+    insert_many(database, 600)
+    async with client_of(beanstalkd) as client, client_of(beanstalkd) as other:
+        relays = [
+            relay_of(database, client, "one", burst=True, batch=20),
+            relay_of(database, other, "two", burst=True, batch=20),
+        ]
+        await asyncio.gather(*(relay.run() for relay in relays))
+        assert sum(relay.counts["sent"] for relay in relays) == 600
+        found = [unwrap(body)[0] for body in await bodies(client)]
+    assert len(found) == len(set(found)) == 600
+
+
+async def test_a_table_that_is_missing_ends_the_relay(url: str, beanstalkd: Beanstalkd) -> None:
+    with closing(Database(url)) as empty:
+        async with client_of(beanstalkd) as client:
+            with pytest.raises(DBAPIError, match="queued_job"):
+                await relay_of(empty, client, burst=True).run()
+
+
+async def test_it_stops_in_time_while_the_database_hangs(
+    database: Database, beanstalkd: Beanstalkd
+) -> None:
+    insert_many(database, 1)
+    hangs, thawed = threading.Event(), threading.Event()
+
+    class Frozen(Outbox):
+        def claim(self, limit: int, *, expired: bool = False) -> list[QueuedJob]:
+            hangs.set()
+            thawed.wait(20)
+            return []
+
+    own = Database(database.engine.url.render_as_string(hide_password=False))
+    async with client_of(beanstalkd) as client:
+        timing = RelayTiming(stop_timeout=0.2)
+        relay = Relay(Frozen(own, "relay"), client, "one", timing=timing)
+        task = asyncio.create_task(relay.run())
+        await until(hangs.is_set)
+        relay.stop()
+        with pytest.raises(TimeoutError, match="did not answer in time"):
+            await asyncio.wait_for(task, 10)
+        thawed.set()
+
+
+async def test_an_error_that_may_pass_is_waited_for(
+    database: Database, beanstalkd: Beanstalkd, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Above all: what was put is marked once the database is back, and not put again."""
+    insert_many(database, 3)
+    failures = 3
+
+    class Failing(Outbox):
+        def settle(self, settled: Sequence[Settled]) -> int:
+            nonlocal failures
+            failures -= 1
+            if failures >= 0:
+                deadlock = Exception("deadlock")
+                raise OperationalError("UPDATE", {}, deadlock)
+            return super().settle(settled)
+
+    own = Database(database.engine.url.render_as_string(hide_password=False))
+    async with client_of(beanstalkd) as client:
+        await Relay(Failing(own, "relay"), client, "one", burst=True, timing=FAST).run()
+        assert len(await bodies(client)) == 3
+    assert states(database) == {"sent": 3}
+    assert caplog.messages.count("the database: deadlock") == 1
