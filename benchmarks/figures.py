@@ -13,6 +13,7 @@ from . import (
     http_jobs,  # noqa: F401 - declares figures
     idle,  # noqa: F401 - declares figures
     peers,
+    transfer,  # noqa: F401 - declares figures
     worker,  # noqa: F401 - declares figures
 )
 from .registry import Measure, Round, at_least, at_most, cpu, rate

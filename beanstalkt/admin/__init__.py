@@ -13,6 +13,7 @@ from .history import History, Point
 from .importing import import_jobs
 from .kicking import kick, kick_all
 from .listing import list_jobs, tail
+from .moving import copy, move
 from .progress import OnProgress, Progress, Summary
 from .record import JobRecord, State
 from .sampler import Sampler, Subscription
@@ -43,12 +44,14 @@ __all__ = [
     "TubeFilter",
     "TubeSample",
     "clear",
+    "copy",
     "delete",
     "export_jobs",
     "import_jobs",
     "kick",
     "kick_all",
     "list_jobs",
+    "move",
     "select",
     "tail",
 ]

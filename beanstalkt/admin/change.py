@@ -40,6 +40,8 @@ class Change:
     :param states: the states that the change is possible in
     :param limit: the number of jobs to change at the most; None: no limit
     :param batch: the number of jobs to change in one go
+    :param heads: whether jobs may be found as the next ones of a tube, as is possible where each
+        is gone or in another state when it was changed
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Change:
         limit: int | None,
         progress: OnProgress | None,
         batch: int = BATCH,
+        heads: bool = True,
     ) -> None:
         possible = frozenset(states)
         if not selection.states <= possible:
@@ -71,6 +74,11 @@ class Change:
         self._limit = limit
         self._progress = progress
         self._batch = batch
+        self._heads = heads
+        self._stopped = False
+        #: whether jobs are found as the next ones of a tube: of these only the id, the tube and
+        #: the state are known
+        self.by_heads = False
         self._running: set[asyncio.Task[None]] = set()
         self._started = 0  # jobs whose change is under way
         self._began = time.monotonic()
@@ -93,8 +101,13 @@ class Change:
             self._summary.seconds = time.monotonic() - self._began
         return self._summary
 
+    def stop(self) -> None:
+        """Find no more jobs; what is under way comes to its end."""
+        self._stopped = True
+
     async def _run(self, work: Work) -> None:
-        if await self._heads_are_cheaper():
+        self.by_heads = await self._heads_are_cheaper()
+        if self.by_heads:
             await (self._count() if self._dry_run else self._change_heads(work))
         else:
             await self._scan(work)
@@ -107,6 +120,8 @@ class Change:
         batch: list[JobRecord] = []
         try:
             async for record in scan:
+                if self._stopped:
+                    break
                 if record.state not in self._selection.states:
                     if self._tells_of_reserved and record.state == "reserved":
                         summary.skip(RESERVED)
@@ -121,7 +136,7 @@ class Change:
                         batch = []
                         if await self._limit_reached():
                             break
-            if batch:
+            if batch and not self._stopped:
                 await self._start(work, scan.bulk, batch)
         finally:
             await self._finish()
@@ -194,6 +209,8 @@ class Change:
         selection = self._selection
         if not selection.tubes or selection.filters or selection.since_id > 1:
             return False
+        if not self._heads and not self._dry_run:
+            return False
         if selection.until_id is not None:
             return False
         extent = Extent(self._client, selection.tubes)
@@ -232,6 +249,8 @@ class Change:
             for tube, state, number in counts:
                 # No more than there were: workers may bury again what was kicked.
                 for _ in range(number):
+                    if self._stopped:
+                        return
                     if self._limit is not None and self._summary.done >= self._limit:
                         self._summary.limited = True
                         return

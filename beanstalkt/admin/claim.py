@@ -19,8 +19,8 @@ from ..protocol.commands import BURY, RELEASE, RESERVE_JOB, Command
 from .record import JobRecord, State
 from .scan import LOOK
 
-RESERVE = replace(RESERVE_JOB, read=lambda words, data: True)
-"""The command reserve-job, whose body is of no use here."""
+RESERVE = replace(RESERVE_JOB, read=lambda words, data: data)
+"""The command reserve-job, with the body for its result."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Claim:
     after: JobRecord
     #: between the first look and the second, in seconds
     elapsed: float
+    body: bytes = b""
 
     @property
     def unchanged(self) -> bool:
@@ -66,31 +67,37 @@ def _others(record: JobRecord) -> tuple[int, ...]:
     return (record.priority, record.timeouts, record.releases, record.buries, record.kicks)
 
 
-async def claim(bulk: Bulk, records: Sequence[JobRecord]) -> list[Claim]:
+async def claim(
+    bulk: Bulk, records: Sequence[JobRecord], *, look_before: bool = True
+) -> list[Claim]:
     """Reserve jobs, and return a claim for each; those that are gone or reserved have none.
 
     Whoever calls this settles every claim, whatever happens. Raises ConnectionLost: then the
     server has made ready what was reserved.
+
+    :param look_before: look once more just before the reservations; otherwise the records given
+        are what was seen before, and `Claim.elapsed` does not count from them
     """
     looks = [b"stats-job %d\r\n" % record.id for record in records]
     began = time.monotonic()
+    before = bulk.send(LOOK, looks) if look_before else None
     sent = [
-        bulk.send(LOOK, looks),
         bulk.send(RESERVE, [b"reserve-job %d\r\n" % record.id for record in records]),
         bulk.send(LOOK, looks),
     ]
-    befores, reserved, afters = [await each for each in sent]
+    befores = records if before is None else await before
+    reserved, afters = [await each for each in sent]
     raise_lost(afters)
     elapsed = time.monotonic() - began
     claims = []
     for record, before, after, done in zip(records, befores, afters, reserved, strict=True):
-        if done is not True:
+        if not isinstance(done, bytes):
             continue
         bulk.jobs.add(record.id)
         if isinstance(before, JobRecord) and isinstance(after, JobRecord):
-            claims.append(Claim(before, after, elapsed))
+            claims.append(Claim(before, after, elapsed, done))
         else:  # the server refused a look: to be given back as it was seen before
-            claims.append(Claim(record, replace(record, reserves=-1), elapsed))
+            claims.append(Claim(record, replace(record, reserves=-1), elapsed, done))
     return claims
 
 

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from contextlib import ExitStack, asynccontextmanager
-from typing import Any, Literal, get_args
+from typing import Any
 
 from ..client.client import Client
 from ..errors import BeanstalkException, ConnectionLost, InvalidArgument, UnexpectedResponse
@@ -15,13 +15,10 @@ from ..protocol.arguments import TUBE
 from ..protocol.stats import Stats
 from .journal import Journal, checksum_of
 from .portable import PortableJob, decode
-from .progress import OnProgress, Progress, Summary
+from .progress import OnError, OnProgress, Progress, Summary, check_on_error
 from .resuming import Line, Resumption
 from .scan import PROGRESS_INTERVAL
 from .target import Placing, Target
-
-OnError = Literal["stop", "skip"]
-"""What to do after a job was refused: stop, or go on with the others."""
 
 BATCH = 256
 """Jobs that are put in one go at the most."""
@@ -130,8 +127,7 @@ class Importer:
         summary: Summary | None = None,
         progress: OnProgress | None = None,
     ) -> None:
-        if on_error not in get_args(OnError):
-            raise InvalidArgument(f"on_error must be 'stop' or 'skip', not {on_error!r}")
+        check_on_error(on_error)
         if tube is not None:
             TUBE.check(tube)
         self.summary = summary = Summary() if summary is None else summary

@@ -5,6 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from ..errors import InvalidArgument
+
+OnError = Literal["stop", "skip"]
+"""What to do after a job was refused: stop, or go on with the others."""
+
+
+def check_on_error(on_error: object) -> None:
+    """Check that this is what an operation does after a refusal; raise InvalidArgument."""
+    if on_error not in get_args(OnError):
+        raise InvalidArgument(f"on_error must be 'stop' or 'skip', not {on_error!r}")
+
 
 KEPT_FAILURES = 100
 """How many failures a summary describes one by one. All of them are counted."""

@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import IO, get_args
 
 from ..admin.exporting import export_jobs
-from ..admin.importing import Importer, OnError, opened
-from ..admin.progress import OnProgress, Summary
+from ..admin.importing import Importer, opened
+from ..admin.progress import OnError, OnProgress, Summary
 from ..client.client import Client
 from . import selection_options
 from .confirm import add_dry_run

@@ -1,0 +1,346 @@
+"""Moving and copying jobs to another tube or another server, with all that they have.
+
+A job is put at the target before it is deleted at the source, so that none is lost whatever ends
+in between; at the worst it is in both places then, which concerns the jobs under way only.
+
+A ready job is reserved first, so that no worker takes it meanwhile. One that is buried, or delayed
+for long, is not: no worker takes it, and a reservation would make it ready if it were cut short.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ..client.bulk import MISSING, Bulk, raise_lost
+from ..client.client import Client
+from ..errors import BeanstalkException, ConnectionLost, InvalidArgument, UnexpectedResponse
+from ..protocol.arguments import TUBE
+from ..protocol.commands import DELETE
+from .change import Change, count
+from .claim import Claim, claim, give_back
+from .keeping import kept
+from .portable import PortableJob, portable
+from .progress import OnError, OnProgress, Summary, check_on_error
+from .record import SETTLED_STATES, STATES, JobRecord
+from .scan import BODY, LOOK
+from .selection import Selection
+from .target import Outcome, Target, answer
+
+BATCH = 128
+"""Jobs that are moved in one go; two times as many are under way at the most."""
+
+LONG = 30
+"""Seconds of delay from which on a job is moved without reserving it: far longer than it takes."""
+
+CHANGED = "they had changed since they were seen"
+
+
+async def move(
+    client: Client,
+    selection: Selection,
+    *,
+    to: Client | None = None,
+    tube: str | None = None,
+    on_error: OnError = "stop",
+    dry_run: bool = False,
+    limit: int | None = None,
+    progress: OnProgress | None = None,
+    summary: Summary | None = None,
+) -> Summary:
+    """Move the jobs of a selection to another tube or server; return what was done.
+
+    They keep their tube (unless `tube` is given), priority, ttr, what is left of their delay, and
+    are buried if they were; they get new ids, and their age and counters begin again. Jobs that
+    are reserved are left alone. Workers may go on taking jobs from the same tubes.
+
+    No job is lost, whatever ends meanwhile. At the most 256 jobs are under way at a time: when
+    the process is killed or a connection is lost, some of those may be in both places, and those
+    that were delayed for less than 30 s may be ready.
+
+    :param to: a client of the server to move them to; None: the same server
+    :param tube: the tube to move them to; None: one of the same name
+    :param on_error: after the target refused a job: ``"stop"``, or ``"skip"`` it and go on; it
+        stays where it was
+    :param dry_run: change nothing, and count what would be moved
+    :param limit: the number of jobs to move at the most; None: no limit
+    :param progress: called some times a second
+    :param summary: filled in on the way, so that it tells what was done also after an error
+
+    Cancelled, it ends between two jobs. Raises ConnectionLost, and InvalidArgument if the jobs
+    would be moved to where they are.
+    """
+    transfer = await _transfer("moved", client, selection, to, tube, summary, on_error)
+    change = Change(
+        client,
+        selection,
+        SETTLED_STATES,
+        transfer.summary,
+        dry_run=dry_run,
+        limit=limit,
+        progress=progress,
+        batch=BATCH,
+        heads=on_error == "stop",
+    )
+    transfer.change = change
+    return await change.run(transfer.move)
+
+
+async def copy(
+    client: Client,
+    selection: Selection,
+    *,
+    to: Client | None = None,
+    tube: str | None = None,
+    on_error: OnError = "stop",
+    dry_run: bool = False,
+    limit: int | None = None,
+    progress: OnProgress | None = None,
+    summary: Summary | None = None,
+) -> Summary:
+    """Put a copy of each job of a selection into another tube or server; return what was done.
+
+    The jobs themselves stay as they are. The copy of a job that is reserved is ready. The
+    arguments, the result and the errors are those of :func:`move`.
+    """
+    transfer = await _transfer("copied", client, selection, to, tube, summary, on_error)
+    change = Change(
+        client,
+        selection,
+        STATES,
+        transfer.summary,
+        dry_run=dry_run,
+        limit=limit,
+        progress=progress,
+        batch=BATCH,
+        heads=False,
+    )
+    transfer.change = change
+    return await change.run(transfer.copy)
+
+
+async def _transfer(
+    action: str,
+    client: Client,
+    selection: Selection,
+    to: Client | None,
+    tube: str | None,
+    summary: Summary | None,
+    on_error: OnError,
+) -> Transfer:
+    """Check where the jobs come from and go to; return what takes them there."""
+    check_on_error(on_error)
+    if tube is not None:
+        TUBE.check(tube)
+    target = client if to is None else to
+    here, there = await client.stats(), await target.stats()
+    if target is client or (here.get("id") and here.get("id") == there.get("id")):
+        if tube is None:
+            raise InvalidArgument(f"the jobs are {action} to the same server: name another tube")
+        if not selection.tubes or tube in selection.tubes:
+            raise InvalidArgument(
+                f"the jobs are {action} to the tube {tube} of the same server: name the tubes "
+                "that they come from, which must be others"
+            )
+    summary = Summary() if summary is None else summary
+    summary.action = action
+    return Transfer(Target(target), selection, tube, summary, on_error)
+
+
+@dataclass(slots=True)
+class Passenger:
+    """Hold a job on its way: what was seen of it last, and the claim if it is reserved."""
+
+    record: JobRecord
+    job: PortableJob
+    claim: Claim | None = None
+
+
+class Transfer:
+    """Take batches of jobs from a source to a target."""
+
+    def __init__(
+        self,
+        target: Target,
+        selection: Selection,
+        tube: str | None,
+        summary: Summary,
+        on_error: OnError,
+    ) -> None:
+        self.summary = summary
+        #: what finds the jobs, and is told to find no more after a refusal
+        self.change: Change | None = None
+        self._target = target
+        self._selection = selection
+        self._tube = tube
+        self._on_error = on_error
+        self._last_sent = asyncio.Event()  # set when the last batch has sent its puts
+        self._last_sent.set()
+
+    async def move(self, bulk: Bulk, records: Sequence[JobRecord]) -> None:
+        """Move some jobs."""
+        with self._in_turn() as (before, sent):
+            jobs = await self._take(bulk, records)
+            claims = [each.claim for each in jobs if each.claim is not None]
+            with kept(bulk, claims):
+                await before.wait()
+                placing = self._target.put([each.job for each in jobs])
+                sent.set()
+                outcomes = await placing.finish()
+        placed: list[tuple[Passenger, int]] = []
+        refused: list[Claim] = []
+        for each, outcome in zip(jobs, outcomes, strict=True):
+            if isinstance(outcome, int):
+                placed.append((each, outcome))
+                continue
+            self._refused(each.record, outcome)
+            if each.claim is not None:
+                refused.append(each.claim)
+        try:
+            await self._delete(bulk, placed)
+        finally:
+            await give_back(bulk, refused)
+            _raise_lost(outcomes)
+
+    async def copy(self, bulk: Bulk, records: Sequence[JobRecord]) -> None:
+        """Copy some jobs."""
+        with self._in_turn() as (before, sent):
+            jobs = await self._look(bulk, records)
+            await before.wait()
+            placing = self._target.put([each.job for each in jobs])
+            sent.set()
+            outcomes = await placing.finish()
+        for each, outcome in zip(jobs, outcomes, strict=True):
+            if isinstance(outcome, int):
+                count(self.summary, each.record)
+            else:
+                self._refused(each.record, outcome)
+        _raise_lost(outcomes)
+
+    # --- at the source ------------------------------------------------------------------------
+
+    async def _take(self, bulk: Bulk, records: Sequence[JobRecord]) -> list[Passenger]:
+        """Look at the jobs that stay where they are, and claim the others, in the given order."""
+        records = [each for each in records if each.id not in bulk.jobs]
+        jobs: dict[int, Passenger] = {}
+        others = [each for each in records if each.state == "ready"]
+        for job in await self._look(bulk, [each for each in records if each.state != "ready"]):
+            if _stays(job.record):
+                jobs[job.record.id] = job
+            elif job.record.state != "reserved":
+                others.append(job.record)  # its delay is nearly over, or it was kicked
+            else:
+                self.summary.vanished += 1
+        heads = self.change is not None and self.change.by_heads
+        claims = await claim(bulk, others, look_before=heads) if others else []
+        self.summary.vanished += len(others) - len(claims)
+        changed = []
+        for each in claims:
+            record = each.after
+            record.state, record.time_left = each.previous
+            if each.after.reserves < 0 or not self._selection.matches_stats(record):
+                changed.append(each)
+            else:
+                put = portable(record, each.body, self._tube)
+                jobs[record.id] = Passenger(record, put, each)
+        self.summary.skip(CHANGED, len(changed))
+        await give_back(bulk, changed)
+        return [jobs[each.id] for each in records if each.id in jobs]
+
+    async def _look(self, bulk: Bulk, records: Sequence[JobRecord]) -> list[Passenger]:
+        """Look at jobs once more, with their bodies; those that are gone are counted."""
+        if not records:
+            return []
+        asked = (
+            bulk.send(LOOK, [b"stats-job %d\r\n" % each.id for each in records]),
+            bulk.send(BODY, [b"peek %d\r\n" % each.id for each in records]),
+        )
+        looks, bodies = [await answer(each) for each in asked]
+        raise_lost(bodies)
+        found = []
+        for record, body in zip(looks, bodies, strict=True):
+            if not (isinstance(record, JobRecord) and isinstance(body, bytes)):
+                self.summary.vanished += 1
+            elif not self._selection.matches_stats(record):
+                self.summary.skip(CHANGED)
+            else:
+                found.append(Passenger(record, portable(record, body, self._tube)))
+        return found
+
+    async def _delete(self, bulk: Bulk, placed: Sequence[tuple[Passenger, int]]) -> None:
+        """Delete jobs that are at the target now; where that fails, remove those at the target."""
+        if not placed:
+            return
+        try:
+            deletes = [b"delete %d\r\n" % job.record.id for job, _ in placed]
+            results = await answer(bulk.send(DELETE, deletes))
+        except ConnectionLost as error:
+            results = [error] * len(placed)
+        bulk.jobs.difference_update(job.record.id for job, _ in placed)
+        kept_here: list[tuple[Passenger, int]] = []
+        for (job, copy_id), result in zip(placed, results, strict=True):
+            if result is None:
+                count(self.summary, job.record)
+            elif result is MISSING or (isinstance(result, ConnectionLost) and not result.sent):
+                kept_here.append((job, copy_id))
+            elif isinstance(result, (ConnectionLost, UnexpectedResponse)):
+                self.summary.unknown += 1
+            else:
+                self.summary.fail(
+                    job.record.id, f"it is at the target, as job {copy_id}, and here: {result}"
+                )
+        await self._remove(kept_here)
+        raise_lost(results)
+
+    async def _remove(self, jobs: Sequence[tuple[Passenger, int]]) -> None:
+        """Remove from the target what the source still has, or has given to a worker."""
+        for (job, copy_id), removed in zip(
+            jobs, await self._target.remove([copy_id for _, copy_id in jobs]), strict=True
+        ):
+            if removed is True:
+                self.summary.vanished += 1
+            else:
+                self.summary.fail(
+                    job.record.id,
+                    f"a worker took it while it was moved, and one took its copy, job {copy_id} "
+                    "of the target: it is done twice",
+                )
+
+    # --- in general ---------------------------------------------------------------------------
+
+    def _refused(self, record: JobRecord, error: BeanstalkException) -> None:
+        if isinstance(error, (ConnectionLost, UnexpectedResponse)):
+            self.summary.unknown += getattr(error, "sent", True)
+            return
+        self.summary.fail(record.id, str(error))
+        if self._on_error == "stop" and self.change is not None:
+            self.change.stop()
+
+    @contextmanager
+    def _in_turn(self) -> Iterator[tuple[asyncio.Event, asyncio.Event]]:
+        """Give an event to wait for before the puts are sent, and one to set when they are.
+
+        So batches, two of which are under way, are put in the order in which they were found.
+        """
+        before, sent = self._last_sent, asyncio.Event()
+        self._last_sent = sent
+        try:
+            yield before, sent
+        finally:
+            sent.set()
+
+
+def _stays(record: JobRecord) -> bool:
+    """Return whether a job stays in its state for long enough to be moved without a claim."""
+    if record.state == "delayed":
+        return record.time_left >= LONG
+    return record.state == "buried"
+
+
+def _raise_lost(outcomes: Sequence[Outcome]) -> None:
+    """Raise the error because of which it is not known what became of some jobs, if any is."""
+    for each in outcomes:
+        if isinstance(each, (ConnectionLost, UnexpectedResponse)):
+            raise each
