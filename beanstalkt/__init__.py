@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from . import worker as worker
     from .client.client import Client
     from .dispatch import SafeTask
+    from .pool.job import PoolJob
+    from .pool.pool import Pool
     from .worker import Reject, Retry, Worker, WorkerJob
 
     #: the version of the installed distribution; "0+unknown" in a checkout that is not installed
@@ -65,6 +67,8 @@ __all__ = [
     "NotFound",
     "NotIgnored",
     "OutOfMemory",
+    "Pool",
+    "PoolJob",
     "Reject",
     "ReservationLost",
     "Retry",
@@ -84,6 +88,8 @@ __all__ = [
 #: the names that are looked up when they are first used, and the module that each comes from
 _LATE = {
     "Client": "client.client",
+    "Pool": "pool.pool",
+    "PoolJob": "pool.job",
     "Reject": "worker",
     "Retry": "worker",
     "SafeTask": "dispatch",

@@ -17,6 +17,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class BeanstalkException(Exception):
     """Serve as the base of every exception of the package.
@@ -26,9 +28,12 @@ class BeanstalkException(Exception):
     :ivar values: the other words of the reply
     :ivar ids: set by ``put_many`` only: the id of each body that was taken, in order; None for a
         body that the server refused, or may or may not have accepted
+    :ivar server: set by a pool only: the name of the server that was concerned
     """
 
-    ids: list[int | None] | None = None
+    # A pool's ids are str; Any, because a list of ints is no list of ints or strs.
+    ids: list[Any] | None = None
+    server: str | None = None
 
     def __init__(
         self,
@@ -123,7 +128,7 @@ class Buried(BeanstalkException):
     :ivar job_id: the id of the buried job; None if the reply does not have it
     """
 
-    job_id: int | None = None
+    job_id: Any = None  # int | None, or the str of a pool
 
 
 class TimedOut(BeanstalkException, TimeoutError):

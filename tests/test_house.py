@@ -55,6 +55,7 @@ RULES: dict[str, set[str]] = {
     "job": {"errors", "protocol.stats"},  # the latter for its types only
     "protocol": {"protocol", "errors"},
     "client": GROUND | {"client"},
+    "pool": GROUND | {"pool", "client"},
     # A second shell around the pipeline: nothing of the client that knows an event loop.
     "blocking": GROUND
     | {
@@ -106,6 +107,7 @@ PURE = (
     *("errors", "job", "protocol", "worker.policy", "worker.outbox_id"),
     *("sql.dialect", "sql.rows", "sql.statements", "sql.tables"),
     *("client.pipeline", "client.requests", "client.tubes", "client.timing"),
+    *("pool.routing", "pool.failover", "pool.totals", "pool.job"),
     *("admin.snapshot", "admin.rates", "admin.history", "admin.tube_filter"),
     *("server.commands", "server.engine", "server.heap", "server.interpreter", "server.reader"),
     *("server.rotating_set", "server.session", "server.stats", "server.stored_job", "server.tube"),
@@ -247,6 +249,8 @@ PUBLIC = [
     "beanstalkt.blocking:Job",
     "beanstalkt:Client",
     "beanstalkt:Job",
+    "beanstalkt:Pool",
+    "beanstalkt:PoolJob",
     "beanstalkt:Worker",
     "beanstalkt:Retry",
     "beanstalkt:Reject",

@@ -14,7 +14,9 @@ import beanstalkt
 
 CHECKOUT = Path(__file__).parent.parent
 LATE_MODULES = ["admin", "blocking", "dispatch", "server", "worker"]
-LATE_NAMES = ["Client", "Reject", "Retry", "SafeTask", "Worker", "WorkerJob"]
+LATE_NAMES = [
+    *("Client", "Pool", "PoolJob", "Reject", "Retry", "SafeTask", "Worker", "WorkerJob"),
+]
 
 
 def run(*arguments: str, cwd: Path = CHECKOUT) -> subprocess.CompletedProcess[str]:

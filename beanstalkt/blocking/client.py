@@ -27,13 +27,12 @@ from ..client.requests import (
     reservation_lost,
 )
 from ..client.sockets import reason_of
-from ..client.timing import DEADLINE_PAUSE, YEAR, Timing
+from ..client.timing import DEADLINE_PAUSE, Timing, check_connect_timeout
 from ..client.tubes import Tubes
 from ..errors import (
     BeanstalkException,
     ConnectionLost,
     DeadlineSoon,
-    InvalidArgument,
     TimedOut,
 )
 from ..job import DEFAULT_PRIORITY, DEFAULT_TTR, job_id_of
@@ -121,14 +120,7 @@ class Client:
         response_timeout: float = 60.0,
         timing: Timing | None = None,
     ) -> None:
-        if connect_timeout is not None:
-            if not isinstance(connect_timeout, (int, float)) or not connect_timeout >= 0:
-                raise InvalidArgument(
-                    "connect_timeout must be a number of seconds, 0 or more, or None, "
-                    f"not {connect_timeout!r}"
-                )
-            if connect_timeout > YEAR:
-                connect_timeout = None
+        connect_timeout = check_connect_timeout(connect_timeout)
         #: where the server is
         self.address = Address(host, port, unix_path, ssl_options is not None)
         self._connect_timeout = connect_timeout

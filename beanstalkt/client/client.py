@@ -22,7 +22,6 @@ from tornado.ioloop import IOLoop
 from ..errors import (
     ConnectionLost,
     DeadlineSoon,
-    InvalidArgument,
     NotFound,
     TimedOut,
 )
@@ -72,7 +71,7 @@ from .requests import (
     reservation_lost,
 )
 from .reserve_future import ReserveFuture
-from .timing import DEADLINE_PAUSE, YEAR, Timing
+from .timing import DEADLINE_PAUSE, Timing, check_connect_timeout
 from .tubes import Tubes
 
 Future = asyncio.Future
@@ -132,14 +131,7 @@ class Client:
         response_timeout: float = 60.0,
         timing: Timing | None = None,
     ) -> None:
-        if connect_timeout is not None:
-            if not isinstance(connect_timeout, (int, float)) or not connect_timeout >= 0:
-                raise InvalidArgument(
-                    "connect_timeout must be a number of seconds, 0 or more, or None, "
-                    f"not {connect_timeout!r}"
-                )
-            if connect_timeout > YEAR:
-                connect_timeout = None
+        connect_timeout = check_connect_timeout(connect_timeout)
         #: where the server is
         self.address = Address(host, port, unix_path, ssl_options is not None)
         if max_reconnect_delay is None:
@@ -221,6 +213,21 @@ class Client:
         """
         check_callback(callback)
         self._on_reconnect = callback
+
+    @property
+    def connection(self) -> Connection | None:
+        """The connection of the moment, for what is built on a client; None: there is none."""
+        return self._reconnector.connection
+
+    @property
+    def reason(self) -> str:
+        """Why there is no connection, while there is none."""
+        return self._reconnector.reason
+
+    @property
+    def tubes(self) -> Tubes:
+        """What each connection is to use and watch, for what is built on a client."""
+        return self._tubes
 
     @property
     def using(self) -> str:

@@ -321,6 +321,10 @@ class Connection:
         """Whether something waits here for the reply to reserves without a caller."""
         return not self.ended and self._pipeline.stuck
 
+    def silent(self, seconds: float) -> bool:
+        """Return whether a command has waited for its reply for so long, and nothing came."""
+        return bool(self._in_flight) and self.loop.time() - self.quiet_since > seconds
+
     @property
     def quiet_since(self) -> float:
         """The time since when nothing was answered: another time is another state."""

@@ -49,11 +49,18 @@ class Puts:
 
         :param ended: called when all puts of the chunk are settled
         """
+        payloads = self.next_payloads(CHUNK)
+        if not payloads:
+            return None
+        return PutChunk(b"".join(payloads), len(payloads), self.ids, ended)
+
+    def next_payloads(self, count: int) -> list[bytes]:
+        """Take up to `count` bodies, and return the put of each; an empty list if none is left."""
         payloads: list[bytes] = []
         size = 0
         try:
             form = self._form
-            for given in islice(self._bodies, CHUNK):
+            for given in islice(self._bodies, count):
                 body = check_body(given)
                 payload = form % (len(body), body)
                 payloads.append(payload)
@@ -61,14 +68,12 @@ class Puts:
                 if size >= CHUNK_BYTES:
                     break
             else:
-                self.exhausted = len(payloads) < CHUNK
+                self.exhausted = len(payloads) < count
         except BaseException as error:
             # Of a body, or of the generator that makes them. CancelledError too: the caller has
             # not cancelled anything, and bodies are missing.
             self.fail(error)
-        if not payloads:
-            return None
-        return PutChunk(b"".join(payloads), len(payloads), self.ids, ended)
+        return payloads
 
     def fail(self, error: BaseException, unsent: int = 0) -> None:
         """Take no more bodies because of this error, unless there was one before.

@@ -20,6 +20,17 @@ DEADLINE_PAUSE = 0.25
 """Seconds that `jobs` waits after DEADLINE_SOON, which would come again at once."""
 
 
+def check_connect_timeout(seconds: float | None) -> float | None:
+    """Return the seconds that `connect` may take, None for no limit; raise InvalidArgument."""
+    if seconds is None:
+        return None
+    if not isinstance(seconds, (int, float)) or not seconds >= 0:
+        raise InvalidArgument(
+            f"connect_timeout must be a number of seconds, 0 or more, or None, not {seconds!r}"
+        )
+    return None if seconds > YEAR else seconds
+
+
 @dataclass(frozen=True)
 class Timing:
     """Intervals in seconds; an infinite one means no limit. Raises InvalidArgument.

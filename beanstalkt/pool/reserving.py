@@ -1,0 +1,443 @@
+"""Reserving from several servers: each in turn without waiting, then all of them at once.
+
+While jobs are ready, a reserve costs one command on a connection that all callers share. When all
+servers are empty, the caller waits here, and one scout waits at each server; what a scout brings
+goes to the caller that has waited longest.
+
+When the last caller is gone, the scouts still wait. For a moment they are left alone, since most
+callers come back at once, and what they bring in that time is kept for the next one. Then they
+are closed, as only the end of its connection ends a waiting reserve, and what was kept is late: it
+is returned to its tube with its own priority.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Any
+
+from ..client.client import Client
+from ..client.connection import Connection
+from ..client.requests import ReserveNowRequest
+from ..client.reserve_future import ReserveFuture
+from ..client.timers import LazyTimer
+from ..errors import BeanstalkException, ConnectionLost, TimedOut
+from ..job import Job
+from ..protocol.commands import RESERVE_WITH_TIMEOUT
+from .job import PoolJob
+from .member import PATIENCE, Member, unreachable
+from .scouts import Scout
+
+LINGER = 0.005
+"""Seconds for which the scouts wait on when no caller is left."""
+
+PROBE_PAUSE = 0.01
+"""Seconds for which a server that had no job is not asked again, as long as others have some."""
+
+ARM_PAUSE = 1.0
+"""Seconds until a server that has refused to let a scout wait is tried again."""
+
+_NOW = RESERVE_WITH_TIMEOUT.encode(0)
+
+
+class AskForJob(ReserveNowRequest):
+    """A reserve that does not wait, on one server; then another request asks the next one.
+
+    :param members: the servers that are asked after this one, in order
+    :param none_left: called with the future and the timeout when none of them has a job
+    """
+
+    __slots__ = ("asked", "member", "members", "passed_on", "reserving", "seconds")
+
+    def __init__(
+        self,
+        reserving: Reserving,
+        future: ReserveFuture,
+        member: Member,
+        members: Iterator[Member],
+        seconds: int | None,
+    ) -> None:
+        super().__init__(RESERVE_WITH_TIMEOUT, _NOW, future, member.client, 0)
+        self.reserving = reserving
+        self.member = member
+        self.members = members
+        #: the timeout of the caller; None: for ever
+        self.seconds = seconds
+        #: when it was asked, on the loop's clock
+        self.asked = 0.0
+        #: whether the next server was asked without waiting for this one's reply
+        self.passed_on = False
+
+    def done(self, value: Any) -> None:
+        """Settle the caller's reserve with the job, or give it back if he is gone."""
+        job_id, body = value
+        holder = self.holder
+        inner = Job(job_id, body, self.client, holder)  # type: ignore[arg-type]
+        self.reserving.answered(self)
+        self.member.ask_after = 0.0
+        if self.result.done():
+            self.reserving.late += self.passed_on
+            holder.give_back(inner, False)
+        else:
+            holder.jobs.add(job_id)
+            self.result.set_result(self.reserving.job_of(self.member, inner))
+
+    def failed(self, error: BeanstalkException) -> None:
+        """Ask the next server: this one has no job, or cannot be asked."""
+        self.reserving.answered(self)
+        self.reserving.had_none(self.member)
+        if not self.passed_on and not self.result.done():
+            self.pass_on()
+
+    def pass_on(self) -> None:
+        """Ask the next server, whether or not this one answers later."""
+        self.passed_on = True
+        self.reserving.ask(self.result, self.members, self.seconds)  # type: ignore[arg-type]
+
+
+class Reserving:
+    """The reserves of a pool: callers, the servers that they ask, and the scouts.
+
+    :param make_client: makes a client of a server that watches what the pool watches
+    :param make_job: makes the pool's job out of a server's name and the job of its client
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        make_client: Callable[[Member], Client],
+        make_job: Callable[[str, Job, Reserving], PoolJob],
+    ) -> None:
+        #: late jobs: those that were given back since nobody waited for them any more
+        self.late = 0
+        self._loop = loop
+        self._make_client = make_client
+        self._make_job = make_job
+        self._members: list[Member] = []
+        self._scouts: dict[Member, list[Scout]] = {}
+        self._turn = 0
+        self._asking: OrderedDict[AskForJob, None] = OrderedDict()  # the oldest first
+        self._waiting: OrderedDict[ReserveFuture, float | None] = OrderedDict()  # with their ends
+        self._kept: deque[PoolJob] = deque()  # brought while nobody waited
+        self._closing: set[asyncio.Future[None]] = set()  # connections
+        self._patience_timer = LazyTimer(loop, self._pass_on_the_silent)
+        self._end_timer = LazyTimer(loop, self._end_waiting)
+        self._linger_timer = LazyTimer(loop, self._withdraw)
+        self._arm_timer = LazyTimer(loop, self._arm)
+        self._next_end = math.inf  # of a timeout
+        self._error: ConnectionLost | None = None  # since it was closed
+        #: ids of jobs; none is held here, but by connections
+        self.jobs: set[int] = set()
+
+    # --- the servers ---
+
+    def set_members(self, members: Sequence[Member]) -> None:
+        """Reserve from these servers from now on. Scouts of others are closed once they are free.
+
+        Returns at once.
+        """
+        self._members = list(members)
+        for member in members:
+            self._scouts.setdefault(member, [])
+        for member, scouts in self._scouts.items():
+            if member not in members:
+                self._close_scouts([scout for scout in scouts if scout.armed or scout.free])
+        self.look_for_jobs()
+
+    def look_for_jobs(self) -> None:
+        """Let scouts wait at servers that have become usable, if anybody waits."""
+        if self._waiting:
+            self._arm()
+
+    def busy(self, member: Member) -> bool:
+        """Return whether jobs of this server are held, on any of its connections."""
+        connection = member.client.connection
+        held = connection is not None and bool(connection.jobs)
+        return held or any(not scout.free for scout in self._scouts.get(member, ()))
+
+    def forget(self, member: Member) -> None:
+        """Close all connections to a server for good."""
+        self._close_scouts(self._scouts.pop(member, []))
+        self._note_closing(member.client.close())
+
+    def client_of(self, member: Member, number: int) -> Client:
+        """Return the client that holds a job of this server, or its main one."""
+        for scout in self._scouts.get(member, ()):
+            if scout.holds(number):
+                return scout.client
+        return member.client
+
+    @property
+    def clients(self) -> list[Client]:
+        """The clients of the scouts."""
+        return [scout.client for scouts in self._scouts.values() for scout in scouts]
+
+    def tubes_changed(self) -> None:
+        """Close the connections that watch other tubes than the pool does now."""
+        for scouts in self._scouts.values():
+            for scout in scouts:
+                scout.stale = True
+            self._close_scouts([scout for scout in scouts if scout.armed or scout.free])
+        self._give_back_kept()
+        self.look_for_jobs()
+
+    # --- asking ---
+
+    def reserve(self, future: ReserveFuture, seconds: int | None) -> None:
+        """Find a job for a caller.
+
+        :param seconds: how long he waits; 0: not at all; None: for ever
+        """
+        future.holder = self
+        while self._kept:
+            job = self._kept.popleft()
+            if not self._is_lost(job):
+                future.set_result(job)
+                return
+        members = self._members
+        self._turn = turn = (self._turn + 1) % max(len(members), 1)
+        self.ask(future, self._to_ask(members[turn:] + members[:turn], seconds), seconds)
+
+    def _to_ask(self, members: list[Member], seconds: int | None) -> Iterator[Member]:
+        """Yield the servers that may have a job ready."""
+        now = self._loop.time()
+        for member in members:
+            if not member.prompt:
+                continue
+            if seconds == 0 or not (member.ask_after > now or self._is_watched(member)):
+                yield member
+
+    def _is_watched(self, member: Member) -> bool:
+        """Return whether a scout waits at a server, which has no job ready then."""
+        return any(scout.armed for scout in self._scouts[member])
+
+    def ask(self, future: ReserveFuture, members: Iterator[Member], seconds: int | None) -> None:
+        """Ask the next of the servers; wait at all of them if none is left."""
+        for member in members:
+            connection = member.client.connection
+            if connection is None:
+                continue
+            future.holder = connection
+            request = AskForJob(self, future, member, members, seconds)
+            request.asked = self._loop.time()
+            self._asking[request] = None
+            if len(self._asking) == 1:
+                self._patience_timer.set(request.asked + PATIENCE)
+            connection.send(request)
+            return
+        if seconds == 0:
+            self._say_none(future)
+        else:
+            self._wait(future, seconds)
+
+    def answered(self, request: AskForJob) -> None:
+        """Note that a server has answered, or never will."""
+        self._asking.pop(request, None)
+        if not self._asking:
+            self._patience_timer.clear()
+
+    def had_none(self, member: Member) -> None:
+        """Note that a server had no job ready."""
+        member.ask_after = self._loop.time() + PROBE_PAUSE
+
+    def _pass_on_the_silent(self) -> None:
+        """Ask others where a server does not answer in time."""
+        now = self._loop.time()
+        while self._asking:
+            request = next(iter(self._asking))
+            if request.asked + PATIENCE > now:
+                self._patience_timer.set(request.asked + PATIENCE)
+                return
+            del self._asking[request]
+            if not request.result.done():
+                request.pass_on()
+
+    def _say_none(self, future: ReserveFuture) -> None:
+        if self._error is not None or not any(member.usable for member in self._members):
+            future.set_exception(self._error or unreachable("reserve", self._members))
+            return
+        while self._kept:  # a scout has brought one meanwhile
+            job = self._kept.popleft()
+            if not self._is_lost(job):
+                future.set_result(job)
+                return
+        future.set_exception(
+            TimedOut(
+                "reserve-with-timeout: no server of the pool has a job ready",
+                command="reserve-with-timeout",
+                status="TIMED_OUT",
+            )
+        )
+
+    # --- waiting ---
+
+    def _wait(self, future: ReserveFuture, seconds: int | None) -> None:
+        future.holder = self
+        if self._error is not None:
+            future.set_exception(self._error)
+            return
+        ends = None if seconds is None else self._loop.time() + seconds
+        self._waiting[future] = ends
+        self._linger_timer.clear()
+        if ends is not None and ends < self._next_end:
+            self._next_end = ends
+            self._end_timer.set(ends)
+        self._arm()
+
+    def abandon(self, result: Hashable) -> None:
+        """Forget a caller who waits no more."""
+        self._waiting.pop(result, None)  # type: ignore[call-overload]
+        if not self._waiting:
+            self._linger()
+
+    def give_back(self, job: Any, to_anyone: bool) -> None:
+        """Hand a job whose caller is gone to the next one, or return it to its tube."""
+        if to_anyone and self._hand_over(job):
+            return
+        inner: Job = job.inner
+        job.lease, lease = None, job.lease
+        self.late += 1
+        origin: Any = inner.origin
+        origin.give_back(inner, False)
+        if lease is not None:
+            lease.end_lease()
+
+    def _hand_over(self, job: PoolJob) -> bool:
+        while self._waiting:
+            future, _ = self._waiting.popitem(last=False)
+            if not future.done():
+                future.set_result(job)
+                if not self._waiting:
+                    self._linger()
+                return True
+        return False
+
+    def _set_end_timer(self) -> None:
+        ends = (end for end in self._waiting.values() if end is not None)
+        self._next_end = min(ends, default=math.inf)
+        if self._next_end < math.inf:
+            self._end_timer.set(self._next_end)
+
+    def _end_waiting(self) -> None:
+        """Tell the callers whose timeout is over."""
+        now = self._loop.time()
+        for future, end in list(self._waiting.items()):
+            if end is not None and end <= now:
+                del self._waiting[future]
+                if not future.done():
+                    self._time_out(future)
+        self._set_end_timer()
+        if not self._waiting:
+            self._linger()
+
+    def _time_out(self, future: ReserveFuture) -> None:
+        usable = any(member.usable for member in self._members)
+        future.set_exception(
+            TimedOut(
+                "reserve-with-timeout: no job came in time"
+                + ("" if usable else ", and no server of the pool can be reached"),
+                command="reserve-with-timeout",
+                status="TIMED_OUT" if usable else None,
+            )
+        )
+
+    # --- scouts ---
+
+    def _arm(self) -> None:
+        """Have one scout wait at each server."""
+        for member in self._members:
+            if member.usable and not self._is_watched(member):
+                self._free_scout(member).arm()
+
+    def _free_scout(self, member: Member) -> Scout:
+        scouts = self._scouts[member]
+        free = [scout for scout in scouts if scout.free]
+        # One that was needed for many jobs at a time is closed when they are settled.
+        chosen = next((scout for scout in free if not scout.stale), None)
+        self._close_scouts([scout for scout in free if scout is not chosen])
+        if chosen is None:
+            chosen = Scout(
+                self._make_client(member),
+                lambda scout, job: self._arrived(member, scout, job),
+                lambda scout: self._gone(member, scout),
+                lambda client: member.reconnected(client),
+            )
+            scouts.append(chosen)
+        return chosen
+
+    def _arrived(self, member: Member, scout: Scout, inner: Job) -> None:
+        """Hand a job that a scout has brought to the caller who has waited longest."""
+        member.ask_after = 0.0
+        job = self.job_of(member, inner)
+        scout.lend(job)
+        if not self._hand_over(job):
+            self._kept.append(job)
+            self._linger()
+        if self._waiting:
+            self._arm()
+
+    def _gone(self, member: Member, scout: Scout) -> None:
+        self._close_scouts([scout])
+        if self._waiting:
+            self._arm_timer.set(self._loop.time() + ARM_PAUSE)
+
+    def _linger(self) -> None:
+        self._linger_timer.set(self._loop.time() + LINGER)
+
+    def _withdraw(self) -> None:
+        """Wait at no server any more, since nobody has come back for a job."""
+        if self._waiting:
+            return
+        self._give_back_kept()
+        self._close_scouts(
+            [scout for scouts in self._scouts.values() for scout in scouts if scout.armed]
+        )
+
+    def _give_back_kept(self) -> None:
+        kept, self._kept = self._kept, deque()
+        for job in kept:
+            if not self._is_lost(job):
+                self.give_back(job, True)
+
+    @staticmethod
+    def _is_lost(job: PoolJob) -> bool:
+        origin = job.inner.origin
+        return isinstance(origin, Connection) and origin.ended
+
+    def job_of(self, member: Member, inner: Job) -> PoolJob:
+        """Return the pool's job for the job of a client."""
+        return self._make_job(member.server.name, inner, self)
+
+    def _close_scouts(self, gone: Sequence[Scout]) -> None:
+        for scouts in self._scouts.values():
+            scouts[:] = [scout for scout in scouts if scout not in gone]
+        for scout in gone:
+            self._note_closing(scout.close())
+
+    def _note_closing(self, closing: asyncio.Future[None]) -> None:
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+    # --- the end ---
+
+    def close(self, error: ConnectionLost) -> list[asyncio.Future[None]]:
+        """End all that waits with an error; return what closes the connections."""
+        for timer in (
+            self._patience_timer,
+            self._end_timer,
+            self._linger_timer,
+            self._arm_timer,
+        ):
+            timer.close()
+        self._error = error
+        self._members = []
+        waiting, self._waiting = self._waiting, OrderedDict()
+        self._kept.clear()
+        for future in waiting:
+            if not future.done():
+                future.set_exception(error)
+        self._close_scouts([scout for scouts in self._scouts.values() for scout in scouts])
+        self._scouts.clear()
+        return list(self._closing)

@@ -1,0 +1,173 @@
+"""Scouts: the connections on which reserves wait, one armed for each server.
+
+A server answers nothing else on a connection while a reserve waits there. So a connection waits or
+it holds a job, never both: a job that a scout has brought is held on the scout's connection, which
+waits again when the job is settled; meanwhile another scout waits for the server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from weakref import ref
+
+from ..client.client import Client
+from ..client.requests import NO_CONNECTION, Holder, ReserveRequest
+from ..errors import BeanstalkException
+from ..job import Job
+from ..protocol.commands import RESERVE
+from .job import PoolJob
+
+
+class ScoutResult:
+    """What a scout's reserve settles: nobody in particular waits for it."""
+
+    holder: Holder | None = NO_CONNECTION
+
+    def __init__(self) -> None:
+        self.settled = False
+
+    def done(self) -> bool:
+        """Return whether the job is no longer wanted."""
+        return self.settled
+
+    def set_result(self, result: Any, /) -> None:
+        """Do nothing: the request itself hands its job on."""
+
+    def set_exception(self, exception: BaseException, /) -> None:
+        """Do nothing: the request itself tells of its failure."""
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
+class ScoutReserve(ReserveRequest):
+    """A reserve that waits at one server for whoever is to have the job."""
+
+    __slots__ = ("_arrived", "_gone")
+
+    def __init__(
+        self,
+        client: Client,
+        arrived: Callable[[Job], object],
+        gone: Callable[[BeanstalkException], object],
+    ) -> None:
+        super().__init__(RESERVE, RESERVE.form, ScoutResult(), client)
+        self._arrived = arrived
+        self._gone = gone
+
+    def done(self, value: Any) -> None:
+        """Hand the job on, unless the scout was closed: then the server takes it back."""
+        if self.result.done():
+            return
+        job_id, body = value
+        holder = self.holder
+        holder.jobs.add(job_id)
+        self._arrived(Job(job_id, body, self.client, holder))  # type: ignore[arg-type]
+
+    def failed(self, error: BeanstalkException) -> None:
+        """Tell that it waits no more."""
+        if not self.result.done():
+            self._gone(error)
+
+
+class Scout:
+    """A connection to one server that waits for a job, or holds the one that it has brought.
+
+    :param client: watches what the pool watches, and is not connected yet
+    :param arrived: called with this scout and the job that it has brought
+    :param gone: called with this scout when the server has ended its wait by an error
+    :param reconnected: called with the client when it has another connection than before
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        arrived: Callable[[Scout, Job], object],
+        gone: Callable[[Scout], object],
+        reconnected: Callable[[Client], object],
+    ) -> None:
+        self.client = client
+        #: whether it waits, or is about to
+        self.armed = False
+        #: whether it watches what the pool no longer does
+        self.stale = False
+        self._arrived = arrived
+        self._gone = gone
+        self._request: ScoutReserve | None = None
+        self._lease: Callable[[], PoolJob | None] = _nothing
+        client.set_reconnect_callback(lambda: self._reconnected(reconnected))
+
+    def arm(self) -> None:
+        """Wait for a job, connecting first if need be."""
+        self.armed = True
+        if self.client.connection is None:
+            self.client.connect(self._connected)
+        else:
+            self._wait()
+
+    def _connected(self, error: BaseException | None = None) -> None:
+        if error is None and self.armed and self._request is None:
+            self._wait()
+
+    def _wait(self) -> None:
+        connection = self.client.connection
+        if connection is None:
+            return  # lost again, until the client is connected again
+        request = ScoutReserve(self.client, self._bring, self._fail)
+        request.holder = request.result.holder = connection
+        self._request = request
+        connection.send(request)
+
+    def _reconnected(self, tell: Callable[[Client], object]) -> None:
+        if self.armed and self._request is None:
+            self._wait()
+        tell(self.client)
+
+    def _bring(self, job: Job) -> None:
+        self.armed = False
+        self._request = None
+        self._arrived(self, job)
+
+    def _fail(self, error: BeanstalkException) -> None:
+        self.armed = False
+        self._request = None
+        self._gone(self)
+
+    def lend(self, job: PoolJob) -> None:
+        """Hold this job and wait for no other, until it is settled or nobody has it."""
+        job.lease = self
+        self._lease = ref(job)
+
+    def end_lease(self) -> None:
+        """Note that the job is settled, or is no longer held."""
+        self._lease = _nothing
+
+    @property
+    def free(self) -> bool:
+        """Whether it neither waits nor holds a job."""
+        if self.armed or self._lease() is not None:
+            return False
+        connection = self.client.connection
+        return connection is None or not connection.jobs
+
+    def holds(self, number: int) -> bool:
+        """Return whether its connection holds the job with this number."""
+        connection = self.client.connection
+        return connection is not None and number in connection.jobs
+
+    def close(self) -> Any:
+        """End the connection; the server takes back the job that was on its way.
+
+        Returns a Future.
+        """
+        self.armed = False
+        if self._request is not None:
+            self._request.result.settled = True  # type: ignore[attr-defined]  # is a ScoutResult
+            self._request = None
+        self._lease = _nothing
+        return self.client.close()
+
+
+def _nothing() -> None:
+    """Return no job: none is lent."""
