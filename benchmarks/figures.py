@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from . import (
+    admin,  # noqa: F401 - declares figures
     bare,
     blocking,
     client,

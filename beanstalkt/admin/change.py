@@ -13,7 +13,7 @@ from ..client.client import Client
 from ..errors import BeanstalkException, ConnectionLost, InvalidArgument, NotFound
 from .extent import Extent
 from .progress import OnProgress, Progress, Summary
-from .record import SETTLED_STATES, JobRecord, State
+from .record import SETTLED_STATES, JobRecord, State, unread
 from .scan import Scan
 from .selection import Selection
 
@@ -92,8 +92,10 @@ class Change:
         if self._limit is not None and self._limit < 0:
             raise InvalidArgument(f"limit must be 0 or more, not {self._limit}")
         try:
-            if self._limit != 0:
+            if self._limit is None or self._summary.done < self._limit:
                 await self._run(work)
+            else:
+                self._summary.limited = True
         except asyncio.CancelledError:
             self._summary.interrupted = True
             raise
@@ -257,7 +259,7 @@ class Change:
                     job_id = await self._head(tube, state)
                     if job_id is None:
                         break
-                    await self._start(work, bulk, [_head_record(job_id, tube, state)])
+                    await self._start(work, bulk, [unread(job_id, tube, state)])
                     await self._wait_for_less_than(1)
                     done += 1
                     self._tell(done, total)
@@ -277,11 +279,6 @@ class Change:
         if self._progress is not None:
             seconds = time.monotonic() - self._began
             self._progress(Progress("jobs", done, total, seconds, self._summary.done))
-
-
-def _head_record(job_id: int, tube: str, state: State) -> JobRecord:
-    """Return the record of a job of which no more is known."""
-    return JobRecord(job_id, tube, state, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 def count(summary: Summary, record: JobRecord) -> None:

@@ -11,12 +11,13 @@ from ..protocol.commands import DELETE
 from .change import BATCH, Change, count_results
 from .claim import claim, give_back
 from .progress import OnProgress, Summary
+from .ready_deletion import ReadyDeletion, ready_jobs_will_do
 from .record import SETTLED_STATES, JobRecord
 from .selection import Selection
 
 CLAIMS = 32
-"""Jobs that are reserved at once in order to be deleted. They are ready again if the connection
-is lost just then, also if they were buried; so they are few."""
+"""Buried or delayed jobs that are reserved at once in order to be deleted. They are ready if the
+connection is lost just then, so they are few."""
 
 CHANGED = "they had changed since they were seen, and were given back"
 
@@ -79,7 +80,7 @@ async def delete(
         dry_run=dry_run,
         limit=limit,
         progress=progress,
-        batch=BATCH if certain else CLAIMS,
+        batch=BATCH if certain or selection.states == {"ready"} else CLAIMS,
     )
 
     async def delete_found(bulk: Bulk, records: Sequence[JobRecord]) -> None:
@@ -97,6 +98,8 @@ async def delete(
         await give_back(bulk, others)
         await _delete(bulk, [each.before for each in ours], done)
 
+    if not dry_run and ready_jobs_will_do(selection):
+        await ReadyDeletion(client, sorted(selection.tubes), done, limit, progress).run()
     return await change.run(delete_found if certain else delete_claimed)
 
 

@@ -67,6 +67,11 @@ class JobRecord:
         return found
 
 
+def unread(job_id: int, tube: str, state: State) -> JobRecord:
+    """Return the record of a job of which no more is known."""
+    return JobRecord(job_id, tube, state, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+
+
 _NUMBERS = tuple(name for name in JobRecord.__dataclass_fields__ if name != "body")
 
 # As every beanstalkd writes it. Read in one go, since a scan reads millions of these.

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import ConnectionLost, UnexpectedResponse
 from ..protocol.commands import PUT, STATS, USE, Command
+from .client import Client
 from .requests import MISSING, CommandChunk
 
-if TYPE_CHECKING:
-    from .client import Client
-
-__all__ = ["MISSING", "Bulk", "raise_lost"]
+__all__ = ["MISSING", "Bulk", "raise_lost", "sibling"]
 
 
 class Bulk:
@@ -84,3 +82,23 @@ def raise_lost(results: Sequence[object]) -> None:
         for each in results:
             if isinstance(each, (ConnectionLost, UnexpectedResponse)):
                 raise each
+
+
+def sibling(client: Client) -> Client:
+    """Return a client of the same server, with the same options, that is not connected yet.
+
+    It uses and watches the tube default, whatever the other one does.
+    """
+    reconnector = client._reconnector
+    timing, address = reconnector._timing, client.address
+    return Client(
+        address.host,
+        address.port,
+        client._connect_timeout,
+        unix_path=address.path,
+        ssl_options=reconnector._ssl_options,
+        reconnect_delay=timing.reconnect_delay,
+        max_reconnect_delay=timing.max_reconnect_delay,
+        response_timeout=timing.response_timeout,
+        timing=timing,
+    )

@@ -99,6 +99,37 @@ async def test_filters_and_limits_decide_how_many(server: AnyServer) -> None:
             await delete(client, select(), limit=-1)
 
 
+@pytest.mark.usefixtures("found_by")
+@pytest.mark.parametrize("limit", [1, 69, 70, 71, 300])
+async def test_a_limit_holds_across_states(server: AnyServer, limit: int) -> None:
+    async with client_of(server) as client:
+        before = await fill(client)
+        summary = await clear(client, select("a"), limit=limit)
+        assert summary.done == min(limit, 160)
+        assert summary.limited == (limit < 160)
+        assert (await there(client)).total() == before.total() - summary.done
+
+
+async def test_the_ready_jobs_of_a_paused_tube_are_found_all_the_same(server: AnyServer) -> None:
+    async with client_of(server) as client:
+        await client.put_many([b"x"] * 30, tube="a")
+        await client.pause_tube("a", 1000)
+        assert (await clear(client, select("a", "ready"))).done == 30
+
+
+async def test_a_job_put_later_into_a_busy_tube_does_not_keep_it_going(server: AnyServer) -> None:
+    async with client_of(server) as client, client_of(server) as producer:
+        await client.put_many([b"x"] * 1000)
+
+        async def produce() -> None:
+            while not clearing.done():
+                await producer.put_many([b"new"] * 100)
+
+        clearing = asyncio.ensure_future(clear(client, select("default")))
+        await asyncio.wait_for(produce(), 20)
+        assert clearing.result().done >= 1000
+
+
 async def test_a_reserved_job_is_left_to_its_worker(server: AnyServer) -> None:
     async with client_of(server) as client, client_of(server) as worker:
         await client.put_many([b"x"] * 3)

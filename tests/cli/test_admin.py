@@ -225,7 +225,11 @@ def test_a_lost_server_is_told_with_what_was_done(
     before = sum(counts(client, "a"))
 
     def stop() -> None:
-        block_until(lambda: sum(counts(client, "a")) < before)
+        def some_are_deleted() -> bool:
+            stats: Any = client.stats_tube("a")
+            return bool(stats["cmd-delete"] > 1000)
+
+        block_until(some_are_deleted)
         server.kill()
 
     stopping = threading.Thread(target=stop)
