@@ -54,6 +54,11 @@ def client_of(options: Namespace) -> Client:
             Address.parse(url)
         except InvalidArgument as error:
             raise InvalidArgument(f"BEANSTALKD_URL: {error}") from None
+    return another_client(options, url)
+
+
+def another_client(options: Namespace, url: str) -> Client:
+    """Make a client for the server at a URL, with the timeouts that the options tell."""
     return Client.from_url(
         url, connect_timeout=options.connect_timeout, response_timeout=options.response_timeout
     )

@@ -1,24 +1,29 @@
-"""The verbs that take jobs elsewhere with all that they have: export and import."""
+"""The verbs that take jobs elsewhere with all that they have: export, import, move and copy."""
 
 from __future__ import annotations
 
 import os
 import time
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import IO, get_args
+from functools import partial
+from typing import IO, Any, get_args
 
+from .. import admin
 from ..admin.exporting import export_jobs
 from ..admin.importing import Importer, opened
 from ..admin.progress import OnError, OnProgress, Summary
 from ..client.client import Client
-from . import selection_options
+from . import confirm, selection_options
+from .changing import change_jobs
 from .confirm import add_dry_run
-from .connected import connected
-from .converters import tube
+from .connected import Command, another_client, connected
+from .converters import tube, url
 from .input import Lines, open_input, read_some
 from .output import emit_bytes
-from .progress import carry_out
+from .progress import beside_progress, carry_out
 from .verbs import Verb
 
 WRITE_SIZE = 2**16
@@ -56,6 +61,32 @@ examples:
   beanstalkt import --resume jobs.journal jobs.jsonl
 """
 
+MOVE_EPILOG = """\
+The jobs keep their tube (unless --to-tube is given), priority, ttr, what is left of
+their delay, and are buried if they were; their ids are new. Workers may go on taking
+jobs of the same tubes; jobs that are reserved are left alone. The number of jobs that
+were moved is printed.
+
+Each job is put there before it is deleted here, so none is lost whatever happens. If
+the program is killed, or a connection is lost, up to 256 jobs that were under way may
+be in both places.
+
+examples:
+  beanstalkt move -u mail --to beanstalk://other:11300
+  beanstalkt move -u mail --state buried --to-tube mail-failed
+  beanstalkt move --to beanstalk://other:11300 --dry-run
+"""
+
+COPY_EPILOG = """\
+The copies have the tube of the jobs (unless --to-tube is given), their priority, ttr
+and what is left of their delay, and are buried if they are; the copy of a job that is
+reserved is ready. The number of jobs that were copied is printed.
+
+examples:
+  beanstalkt copy -u mail --to beanstalk://staging:11300 --limit 100
+  beanstalkt copy -u mail --to-tube mail-test --yes
+"""
+
 
 # --- export ---------------------------------------------------------------------------------
 
@@ -74,11 +105,13 @@ async def export(client: Client, options: Namespace) -> int:
                 size += len(line)
                 if size >= WRITE_SIZE or time.monotonic() - written >= WRITE_INTERVAL:
                     data, pieces, size = b"".join(pieces), [], 0
-                    emit_bytes(data)
+                    with beside_progress():
+                        emit_bytes(data)
                     written = time.monotonic()
         finally:
             if pieces:
-                emit_bytes(b"".join(pieces))
+                with beside_progress():
+                    emit_bytes(b"".join(pieces))
 
     return await carry_out(run, counts=False)
 
@@ -179,6 +212,63 @@ def _check_import(parser: ArgumentParser, options: Namespace) -> None:
     options.input = open_input(parser, options.file)
 
 
+# --- move and copy ----------------------------------------------------------------------------
+
+
+def transferring(operation: Callable[..., Coroutine[Any, Any, object]], verb: str) -> Command:
+    """Return the function that carries out `operation`, which is `admin.move` or `admin.copy`."""
+
+    async def run(client: Client, options: Namespace) -> int:
+        async with AsyncExitStack() as stack:
+            to = None
+            if options.to is not None:
+                to = await stack.enter_async_context(another_client(options, options.to))
+            call = partial(
+                operation,
+                client,
+                options.selection,
+                to=to,
+                tube=options.to_tube,
+                on_error=options.on_error,
+                limit=options.limit,
+            )
+            return await change_jobs(options, verb, _from_and_to(options), call)
+
+    return run
+
+
+def _from_and_to(options: Namespace) -> str:
+    where = f"of {', '.join(options.tubes)}" if options.tubes else "of all tubes"
+    places = [options.to, f"tube {options.to_tube}" if options.to_tube else None]
+    return f"{where} to {', '.join(place for place in places if place)}"
+
+
+def _add_transfer_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--to", type=url, metavar="URL", help="the server that the jobs go to")
+    parser.add_argument(
+        "--to-tube",
+        type=tube,
+        metavar="TUBE",
+        help="the tube that the jobs go to (one of the same name on another server)",
+    )
+    add_on_error(parser)
+    confirm.add_to(parser)
+    selection_options.add_limit(parser)
+    selection_options.add_to(parser)
+
+
+def _check_transfer(parser: ArgumentParser, options: Namespace) -> None:
+    if options.to is None and options.to_tube is None:
+        parser.error("say where the jobs go: --to URL, --to-tube TUBE, or both")
+    if options.to is None and (not options.tubes or options.to_tube in options.tubes):
+        parser.error(
+            f"the jobs would go to the tube {options.to_tube} of the same server: name the tubes "
+            "that they come from with -u, which must be others"
+        )
+    selection_options.check(parser, options)
+    confirm.check(parser, options)
+
+
 def add_on_error(parser: ArgumentParser) -> None:
     """Add ``--on-error``, what to do after a job was refused."""
     parser.add_argument(
@@ -194,4 +284,16 @@ VERBS = {
         connected(export), _add_export_arguments, selection_options.check, epilog=EXPORT_EPILOG
     ),
     "import": Verb(_run_import, _add_import_arguments, _check_import, epilog=IMPORT_EPILOG),
+    "move": Verb(
+        connected(transferring(admin.move, "Move")),
+        _add_transfer_arguments,
+        _check_transfer,
+        epilog=MOVE_EPILOG,
+    ),
+    "copy": Verb(
+        connected(transferring(admin.copy, "Copy")),
+        _add_transfer_arguments,
+        _check_transfer,
+        epilog=COPY_EPILOG,
+    ),
 }

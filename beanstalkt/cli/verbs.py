@@ -37,6 +37,8 @@ GROUPS: dict[str, dict[str, str]] = {
     "transfer": {
         "export": "print jobs as lines, from which they can be imported again",
         "import": "put the jobs of an export, with all that they had",
+        "move": "move jobs to another tube or server, with all that they have",
+        "copy": "copy jobs to another tube or server, with all that they have",
     },
     "work": {"work": "reserve jobs and run a handler for each"},
     "outbox": {"outbox": "put jobs that a program has inserted into a database, and more"},

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from beanstalkt import InvalidArgument
-from beanstalkt.admin import copy, move, select
+from beanstalkt import Client, ConnectionLost, InvalidArgument, TimedOut
+from beanstalkt.admin import Summary, copy, move, select
 from beanstalkt.admin import moving as module
 
 from ..support.beanstalkd import EXECUTABLE, Beanstalkd
 from ..support.clients import client_of, nothing_reserved
 from ..support.embedded import AnyServer, Embedded
+from ..support.peer import Line, Peer
 from ..support.population import KINDS, Kind, empty, kind, populate, population, same
+from ..support.proxy import Proxy
 from ..support.waiting import until
 
 EVERY = [
@@ -165,3 +169,274 @@ async def test_a_body_that_is_too_big_for_the_target_stays(server: AnyServer) ->
             same(await population(target), [kinds[1], kinds[3]])
     finally:
         small.stop()
+
+
+async def test_workers_take_from_both_tubes_meanwhile_and_do_each_job_once(
+    server: AnyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BATCH", 8)
+    done: Counter[bytes] = Counter()
+
+    async def work(tube: str) -> None:
+        async with client_of(server) as worker:
+            await worker.watch(tube)
+            async for job in worker.jobs(timeout=1):
+                done[job.body] += 1
+                # A worker settles in many ways.
+                if int(job.body) % 7 == 0 and done[job.body] == 1:
+                    await job.bury(3)
+                elif int(job.body) % 5 == 0 and done[job.body] == 1:
+                    await job.release(delay=1000)
+                else:
+                    await job.delete()
+
+    async with client_of(server) as client, client_of(server) as second:
+        await populate(client, [kind(b"%d" % number) for number in range(2000)])
+        workers = [asyncio.ensure_future(work(tube)) for tube in "aabb"]
+        moved = 0
+        while True:
+            summary = await move(client, select("a"), to=second, tube="b")
+            assert not summary.failed, summary
+            moved += summary.done
+            if not summary.done:
+                break
+        await asyncio.gather(*workers)
+        left = await population(client)
+        # Buried ones are buried still, wherever they are, and delayed ones delayed.
+        assert moved
+        assert {each.state for each in left} <= {"buried", "delayed"}
+        assert all(
+            each.state == ("buried" if int(each.body) % 7 == 0 else "delayed") for each in left
+        )
+        assert len({each.body for each in left}) == len(left)
+        assert set(done) == {b"%d" % number for number in range(2000)}
+        assert set(done.values()) == {1}
+
+
+STATS = b"OK 4\r\n---\n\r\n"
+
+
+async def test_a_slow_target_lets_no_ttr_run_out(server: AnyServer) -> None:
+    arrived, go_on = asyncio.Event(), asyncio.Event()
+
+    async def script(line: Line) -> None:
+        await line.expect(b"stats")
+        line.send(STATS)
+        await line.expect(b"use a", b"put 5 0 1 5\r\nshort", b"use default")
+        arrived.set()
+        await go_on.wait()
+        line.send(b"USING a\r\nINSERTED 1\r\nUSING default\r\n")
+        await line.end()
+
+    async with (
+        Peer(script) as peer,
+        client_of(server) as source,
+        client_of(server) as worker,
+        client_of(peer) as target,
+    ):
+        await populate(source, [kind(b"short", ttr=1)])
+        await worker.watch("a")
+        moving = asyncio.ensure_future(_moved(source, target))
+        await arrived.wait()
+        with pytest.raises(TimedOut):
+            await worker.reserve(2)
+        go_on.set()
+        summary = await moving
+        assert (summary.done, summary.ok) == (1, True)
+        assert await population(source) == []
+
+
+async def _moved(source: Client, target: Client, summary: Summary | None = None) -> Summary:
+    return await move(source, select("a"), to=target, summary=summary)
+
+
+async def test_a_job_that_a_worker_got_all_the_same_is_taken_back_from_the_target() -> None:
+    """The delete finds that the job was kicked, and another one has it."""
+    async with (
+        Peer(lambda line: play_source(line, "buried", b"NOT_FOUND\r\n")) as peer,
+        client_of(peer) as source,
+        target_server() as server,
+        client_of(server) as target,
+    ):
+        summary = await _moved(source, target)
+        assert (summary.done, summary.vanished, summary.failed) == (0, 1, 0)
+        assert await population(target) == []
+
+
+async def test_a_job_that_workers_have_on_both_sides_is_told() -> None:
+    async with (
+        Peer(lambda line: play_source(line, "ready", b"NOT_FOUND\r\n")) as peer,
+        client_of(peer) as source,
+        target_server() as server,
+        client_of(server) as target,
+        client_of(server) as worker,
+    ):
+        await worker.watch("a")
+        taken = worker.reserve()
+        summary = await _moved(source, target)
+        assert (await taken).body == b"x"
+        assert (summary.done, summary.vanished) == (0, 0)
+        ((number, reason),) = summary.failures
+        assert number == 1
+        assert "done twice" in reason
+
+
+async def test_a_source_that_goes_before_it_answers_the_delete_leaves_that_unknown() -> None:
+    async with (
+        Peer(lambda line: play_source(line, "ready", None)) as peer,
+        client_of(peer, reconnect_delay=60) as source,
+        target_server() as server,
+        client_of(server) as target,
+    ):
+        summary = Summary()
+        with pytest.raises(ConnectionLost):
+            await _moved(source, target, summary)
+        assert (summary.done, summary.unknown, summary.ok) == (0, 1, False)
+        same(await population(target), [kind(b"x", priority=3, ttr=9)])
+
+
+async def test_a_source_that_was_lost_before_the_delete_was_sent_keeps_its_job(
+    server: AnyServer,
+) -> None:
+    lost = asyncio.Event()
+
+    async def script(line: Line) -> None:
+        await line.expect(b"stats")
+        line.send(STATS)
+        await line.expect(b"use a", b"put 5 0 60 1\r\nx", b"use default")
+        await proxy.cut()
+        await until(lambda: source.closed())
+        line.send(b"USING a\r\nINSERTED 7\r\nUSING default\r\n")
+        await line.expect(b"delete 7")
+        line.send(b"DELETED\r\n")
+        lost.set()
+        await line.end()
+
+    async with (
+        Proxy(server.host, server.port) as proxy,
+        Peer(script) as peer,
+        client_of(proxy, reconnect_delay=60) as source,
+        client_of(server) as direct,
+        client_of(peer) as target,
+    ):
+        await populate(direct, [kind()])
+        summary = Summary()
+        with pytest.raises(ConnectionLost):
+            await _moved(source, target, summary)
+        assert lost.is_set()
+        assert (summary.done, summary.unknown) == (0, 0)
+        same(await population(direct), [kind()])
+
+
+async def test_a_target_that_is_lost_leaves_the_jobs_at_the_source(server: AnyServer) -> None:
+    async def script(line: Line) -> None:
+        if len(peer.lines) > 1:
+            return
+        await line.expect(b"stats")
+        line.send(STATS)
+        await line.command()
+        await line.command()
+
+    async with (
+        Peer(script) as peer,
+        client_of(server) as source,
+        client_of(peer, reconnect_delay=60) as target,
+    ):
+        await populate(source, EVERY)
+        summary = Summary()
+        with pytest.raises(ConnectionLost):
+            await _moved(source, target, summary)
+        assert (summary.done, summary.unknown) == (0, len(EVERY))
+        same(await population(source), EVERY)
+        await nothing_reserved(source)
+
+
+async def test_cancelled_it_ends_between_two_jobs(
+    server: AnyServer, other: AnyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BATCH", 4)
+    async with client_of(server) as source, client_of(other) as target:
+        kinds = [*EVERY, *EVERY] * 20
+        await populate(source, kinds)
+        summary = Summary()
+        moving = asyncio.ensure_future(_moved(source, target, summary))
+        await until(lambda: summary.done)
+        moving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await moving
+        assert summary.interrupted
+        assert 0 < summary.done < len(kinds)
+        same(await population(target), kinds[: summary.done])
+        same(await population(source), kinds[summary.done :])
+        await nothing_reserved(source)
+
+
+async def test_few_jobs_of_a_server_whose_ids_have_gone_far_are_found_without_a_look_at_all(
+    server: AnyServer,
+) -> None:
+    async with client_of(server) as client:
+        ids = await client.put_many([b"x"] * 3000)
+        await asyncio.gather(*(client.delete(each) for each in ids))
+        await populate(client, EVERY)
+        # What happened to it before must not be taken for something that happened meanwhile.
+        worn = await client.reserve_job(3002)
+        await worn.release(0, delay=1000)
+        await client.kick_job(3002)
+        summary = await move(client, select("a"), tube="b")
+        assert (summary.done, summary.ok) == (len(EVERY), True)
+        assert summary.range is None
+        same(
+            await population(client, "b"), [each._replace(tube="b") for each in EVERY],
+            ordered=False,
+        )  # fmt: skip
+
+
+# --- scripted ---------------------------------------------------------------------------------
+
+
+@contextmanager
+def started(server: Embedded) -> Iterator[Embedded]:
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@asynccontextmanager
+async def target_server() -> AsyncIterator[Embedded]:
+    """An embedded server, to be used with ``async with`` as the others are."""
+    with started(Embedded()) as server:
+        yield server
+
+
+def job_stats(state: str, reserves: int = 0) -> bytes:
+    data = (
+        f"---\nid: 1\ntube: a\nstate: {state}\npri: 3\nage: 1\ndelay: 0\nttr: 9\ntime-left: 0\n"
+        f"file: 0\nreserves: {reserves}\ntimeouts: 0\nreleases: 0\nburies: 0\nkicks: 0\n"
+    ).encode()
+    return b"OK %d\r\n%b\r\n" % (len(data), data)
+
+
+async def play_source(line: Line, state: str, deleted: bytes | None) -> None:
+    """Play a server with one job, which is in the tube a and in this state.
+
+    :param deleted: the reply to its delete; None: the connection ends before it
+    """
+    tube = f"---\ncurrent-jobs-{state}: 1\n".encode()
+    server = b"---\ncmd-put: 1\nbinlog-current-index: 0\nmax-job-size: 9\n"
+    replies = {
+        b"stats": b"OK %d\r\n%b\r\n" % (len(server), server),
+        b"stats-tube a": b"OK %d\r\n%b\r\n" % (len(tube), tube),
+        b"stats-job 1": job_stats(state),
+        b"peek 1": b"FOUND 1 1\r\nx\r\n",
+        b"reserve-job 1": b"RESERVED 1 1\r\nx\r\n",
+        b"delete 1": deleted,
+    }
+    while (command := await line.command()) != b"quit":
+        reply = replies[command]
+        if reply is None:
+            return
+        line.send(reply)
+        if command == b"reserve-job 1":
+            replies[b"stats-job 1"] = job_stats("reserved", reserves=1)

@@ -178,3 +178,65 @@ def test_lines_are_put_as_they_come_and_an_interrupt_ends_it(
     out, err = capfdbinary.readouterr()
     assert out == b"1\n"
     assert b"interrupted: imported 1 job (1 ready)" in err
+
+
+# --- move and copy ----------------------------------------------------------------------------
+
+
+def test_moved_and_copied_on_the_command_line(
+    server: AnyServer, other: Embedded, capfdbinary: Captured
+) -> None:
+    fill(server, *KINDS)
+    assert run(server, "copy", "-u", "a", "--to-tube", "c", "--yes") == 0
+    out, err = capfdbinary.readouterr()
+    assert out == b"2\n"
+    assert b"copied 2 jobs (1 buried, 1 ready)" in err
+    same(found(server, "c"), [each._replace(tube="c") for each in KINDS[:2]])
+    assert run(server, "move", "-u", "a", "-u", "b", "--to", other.url, "--dry-run") == 0
+    out, err = capfdbinary.readouterr()
+    assert out == b"3\n"
+    assert found(other) == []
+    assert run(server, "move", "-u", "a", "-u", "b", "--to", other.url, "-y") == 0
+    assert capfdbinary.readouterr().out == b"3\n"
+    same(found(other), KINDS, ordered=False)
+    assert len(found(server)) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["-u", "a"], "say where the jobs go"),
+        (["--to-tube", "b"], "name the tubes that they come from"),
+        (["-u", "a", "--to-tube", "a"], "which must be others"),
+        (["-u", "a", "--to", "http://x"], "URL"),
+        (["-u", "a", "--to-tube", "b"], "pass --yes"),
+    ],
+)
+def test_a_move_to_nowhere_is_wrong_usage(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["move", *words])
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_move_to_the_same_server_by_another_name_is_refused(
+    server: AnyServer, capfdbinary: Captured
+) -> None:
+    fill(server, *KINDS)
+    assert (
+        run(server, "move", "-u", "a", "--to", f"beanstalk://localhost:{server.port}", "-y") == 2
+    )
+    assert b"same server: name another tube" in capfdbinary.readouterr().err
+    same(found(server), KINDS)
+
+
+def test_a_target_that_is_not_there(
+    server: AnyServer, other: Embedded, capfdbinary: Captured
+) -> None:
+    fill(server, *KINDS)
+    other.stop()
+    words = ["move", "-u", "a", "--to", other.url, "--yes", "--connect-timeout", "0.01"]
+    assert run(server, *words) == 69
+    same(found(server), KINDS)
