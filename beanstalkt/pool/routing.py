@@ -75,14 +75,14 @@ class RoundRobin(Generic[MemberT]):
     def order(self) -> Iterator[MemberT]:
         """Yield each member once, the one whose turn it is first."""
         cycle, first = self._cycle, self._next
-        if not cycle:
-            return
-        self._next = (first + 1) % len(cycle)
-        yield cycle[first]
-        seen = {id(cycle[first])}
-        for step in range(1, len(cycle)):
-            member = cycle[(first + step) % len(cycle)]
+        seen: set[int] = set()
+        for step in range(len(cycle)):
+            place = (first + step) % len(cycle)
+            member = cycle[place]
             if id(member) not in seen:
+                # Whoever comes next goes on from here: the neighbour of a server that is away
+                # does not get all of its share.
+                self._next = (place + 1) % len(cycle)
                 seen.add(id(member))
                 yield member
 
