@@ -70,7 +70,9 @@ class PoolConnections:
         self._watching = {DEFAULT_TUBE: True}
         self._on_reconnect: Callback | None = None
         self._membership = Membership(
-            servers_of(servers), strategy, self._options, self._became_usable
+            servers_of(servers),
+            strategy,
+            lambda server: Member(server, self._client_of(server), self._became_usable),
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._reserving: Reserving | None = None  # while it is open
@@ -123,7 +125,7 @@ class PoolConnections:
         settled, and its connections are closed after that. A server with the same name and
         address stays connected; its weight may change.
         """
-        new, _ = self._membership.change(servers_of(servers))
+        new = self._membership.change(servers_of(servers))
         reserving = self._reserving
         if reserving is None:
             self._membership.leaving.clear()
@@ -183,8 +185,16 @@ class PoolConnections:
         member.on_reconnect = self._reconnected
         member.open()
 
+    def _client_of(self, server: Server) -> Client:
+        """Make a client of a server, which goes on trying to connect for ever."""
+        options = dict(self._options)
+        context = options.pop("ssl_options")
+        if server.address.tls:
+            options["ssl_options"] = context or ssl.create_default_context()
+        return Client.from_url(server.url, connect_timeout=None, **options)
+
     def _scout_client(self, member: Member) -> Client:
-        client = self._membership.client_of(member.server)
+        client = self._client_of(member.server)
         self._set_tubes(client, uses=False)
         return client
 
@@ -234,7 +244,7 @@ class PoolConnections:
                 ConnectionLost(
                     f"no connection to any server of the pool within {self._connect_timeout:g} s: "
                     + "; ".join(
-                        f"{member.server.name}, {member.server.url}: {member.client.reason}"
+                        f"{member.server.name}, {member.server.url}: {member.reason}"
                         for member in self._membership.members
                     )
                 )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from time import monotonic
 
 from ..client.client import Client
 from ..client.connection import Connection
 from ..client.reconnecting import NOT_YET
 from ..client.requests import Request
-from ..errors import ConnectionLost
 from ..protocol.servers import Server
 
 PATIENCE = 0.25
@@ -83,6 +82,13 @@ class Member:
         return self._proof is not None and self.client.connection is self._proof
 
     @property
+    def reason(self) -> str:
+        """Why it cannot be used."""
+        if self.client.connection is None:
+            return self.client.reason
+        return "it accepts connections, and has answered nothing"
+
+    @property
     def first_attempt(self) -> bool:
         """Whether it has neither answered nor refused since the pool was opened."""
         if self.client.connection is None:
@@ -133,19 +139,3 @@ class Member:
         """Tell that a client of this server has another connection than before."""
         if self.on_reconnect is not None:
             self.on_reconnect(client)
-
-    def unreachable(self, verb: str) -> ConnectionLost:
-        """Return the error for a command that this server alone could have carried out."""
-        error = ConnectionLost(
-            f"{verb}: no connection to server {self.server.name}, {self.server.url}: "
-            f"{self.client.reason}",
-            command=verb,
-        )
-        error.server = self.server.name
-        return error
-
-
-def unreachable(verb: str, members: Sequence[Member]) -> ConnectionLost:
-    """Return the error for a command for which no server can be reached."""
-    reasons = "; ".join(f"{member.server.name}: {member.client.reason}" for member in members)
-    return ConnectionLost(f"{verb}: no server of the pool can be reached: {reasons}", command=verb)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from ..client.callbacks import Callback, call_with_result, check_callback
 from ..client.client import Client
-from ..client.puts import Puts
+from ..client.puts import CHUNK
 from ..client.requests import ReserveJobRequest
 from ..client.reserve_future import ReserveFuture
 from ..errors import (
@@ -33,10 +33,12 @@ from ..protocol.commands import (
 )
 from ..protocol.servers import parse_job_id
 from ..protocol.stats import Stats, StatsJob, StatsTube
+from .chunks import SplitPuts
 from .connections import PoolConnections
 from .job import PoolJob
-from .member import Member, unreachable
-from .put_many import KeyedPuts, PoolPutMany
+from .member import Member
+from .membership import unreachable
+from .put_many import PoolPutMany
 from .puts import PoolPut
 from .routing import check_key
 from .totals import total
@@ -45,6 +47,9 @@ Future = asyncio.Future
 Body = bytes | bytearray | memoryview | str
 Key = str | bytes
 T = TypeVar("T")
+
+LEAST = 32
+"""Bodies of a chunk at the least, if there are so many: smaller ones cost too much."""
 
 
 class Pool(PoolConnections):
@@ -117,18 +122,13 @@ class Pool(PoolConnections):
         payload = encode_put(priority, delay, ttr, body)
         if tube is not None:
             USE.encode(tube)
-        members = self._membership.to_put_on(None if key is None else check_key(key), strict)
+        place = None if key is None else check_key(key)
+        members = self._membership.to_put_on(place, strict)
         future = self._future(callback)
         doubles = self._may_double if may_double is None else may_double
         request = PoolPut(payload, future, tube, members, doubles)
-        request.start(lambda: self._nobody(key, strict))
+        request.start(lambda: self._membership.no_server(place, strict))
         return future
-
-    def _nobody(self, key: Key | None, strict: bool) -> ConnectionLost:
-        """Return the error of a put if no server can be reached."""
-        if key is not None and strict:
-            return self._membership.home_of(check_key(key)).unreachable("put")
-        return unreachable("put", self._membership.members)
 
     def put_many(
         self,
@@ -152,21 +152,20 @@ class Pool(PoolConnections):
         """
         if tube is not None:
             USE.encode(tube)
-        numbers = priority, delay, ttr
-        puts: Puts
-        if callable(key):
-            puts, of_all = KeyedPuts(bodies, numbers, key), None
-        else:
-            puts, of_all = Puts(bodies, numbers), None if key is None else check_key(key)
+        membership = self._membership
         many = PoolPutMany(
-            puts,
+            lambda ended: SplitPuts(
+                bodies,
+                (priority, delay, ttr),
+                membership,
+                key=key,
+                size=max(LEAST, CHUNK // len(membership.members)),
+                strict=strict,
+                may_double=self._may_double if may_double is None else may_double,
+                ended=ended,
+            ),
             self._future(callback),
-            tube=self._using if tube is None else tube,
-            key=of_all,
-            route=lambda key: self._membership.to_put_on(key, strict),
-            servers=len(self._membership.members),
-            nobody=lambda key: self._nobody(key, strict),
-            may_double=self._may_double if may_double is None else may_double,
+            self._using if tube is None else tube,
         )
         many.start()
         return many.future
@@ -211,7 +210,7 @@ class Pool(PoolConnections):
                 left += 1
                 command(client).add_done_callback(partial(answered, client=client))
         if not left:
-            future.set_exception(unreachable(verb, members))
+            future.set_exception(unreachable(verb, *members))
         return future
 
     # --- consuming ---
@@ -232,7 +231,7 @@ class Pool(PoolConnections):
             TIMEOUT.check(timeout)
         future = self._reserve_future(callback)
         if self._reserving is None or not self._membership.usable:
-            future.set_exception(unreachable("reserve", self._membership.members))
+            future.set_exception(unreachable("reserve", *self._membership.members))
         else:
             self._reserving.reserve(future, timeout)
         return future  # type: ignore[return-value]  # its jobs are the pool's
@@ -247,7 +246,7 @@ class Pool(PoolConnections):
         future.to_anyone = False
         reserving = self._reserving
         if reserving is None or member.client.connection is None:
-            future.set_exception(member.unreachable("reserve-job"))
+            future.set_exception(unreachable("reserve-job", member))
             return future  # type: ignore[return-value]
         future.holder = member.client.connection
         request = TakeJob(payload, future, member.client, partial(reserving.job_of, member))
@@ -542,7 +541,7 @@ class Pool(PoolConnections):
         """Return the servers that can be used. Raises ConnectionLost if there is none."""
         usable = self._membership.usable
         if not usable:
-            raise unreachable(verb, self._membership.members)
+            raise unreachable(verb, *self._membership.members)
         return [member for member in usable if member.prompt] or usable
 
     def _run(self, coroutine: Coroutine[Any, Any, T], callback: Callback | None) -> Future[T]:

@@ -8,8 +8,9 @@ from typing import Any
 from ..client.requests import Request
 from ..errors import BeanstalkException
 from ..protocol.commands import PUT
-from .failover import may_go_on, refuses_jobs, worse
+from .failover import may_go_on, worse
 from .member import Member
+from .membership import note
 
 
 class PoolPut(Request):
@@ -80,16 +81,3 @@ class PoolPut(Request):
             ).start()
         else:
             self.result.set_exception(error)
-
-
-def note(error: BeanstalkException, member: Member) -> None:
-    """Note whose error this is, and that the server takes no jobs if it says so."""
-    name = member.server.name
-    error.server = name
-    job_id = getattr(error, "job_id", None)
-    if isinstance(job_id, int):
-        error.job_id = f"{name}/{job_id}"  # type: ignore[attr-defined]  # of Buried
-    if error.args:
-        error.args = (f"{error.args[0]} (server {name})", *error.args[1:])
-    if refuses_jobs(error):
-        member.refused()

@@ -27,7 +27,8 @@ from ..errors import BeanstalkException, ConnectionLost, TimedOut
 from ..job import Job
 from ..protocol.commands import RESERVE_WITH_TIMEOUT
 from .job import PoolJob
-from .member import PATIENCE, Member, unreachable
+from .member import PATIENCE, Member
+from .membership import unreachable
 from .scouts import Scout
 
 LINGER = 0.005
@@ -256,7 +257,7 @@ class Reserving:
 
     def _say_none(self, future: ReserveFuture) -> None:
         if self._error is not None or not any(member.usable for member in self._members):
-            future.set_exception(self._error or unreachable("reserve", self._members))
+            future.set_exception(self._error or unreachable("reserve", *self._members))
             return
         while self._kept:  # a scout has brought one meanwhile
             job = self._kept.popleft()

@@ -27,7 +27,7 @@ STRATEGIES = (ROUND_ROBIN, LEAST_OUTSTANDING)
 _LARGEST = 2.0**64
 
 
-class Member(Protocol):
+class Weighted(Protocol):
     """A server of a pool, as far as routing needs it."""
 
     @property
@@ -38,7 +38,7 @@ class Member(Protocol):
     outstanding: int
 
 
-MemberT = TypeVar("MemberT", bound=Member)
+MemberT = TypeVar("MemberT", bound=Weighted)
 Member_co = TypeVar("Member_co", covariant=True)
 
 
@@ -117,7 +117,7 @@ class LeastOutstanding(Generic[MemberT]):
         return iter(sorted(rotated, key=_load))
 
 
-def _load(member: Member) -> float:
+def _load(member: Weighted) -> float:
     return member.outstanding / member.server.weight
 
 
