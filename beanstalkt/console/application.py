@@ -7,18 +7,30 @@ from pathlib import Path
 from typing import Any
 
 from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
-from tornado.web import Application
+from tornado.web import Application, RequestHandler
 
+from .action_handlers import ActionHandler, ActionsHandler, CancelHandler, PutHandler
 from .context import Context
 from .handlers import Page, Refused, StaticFiles
+from .jobs import BodyHandler, JobHandler, JobsHandler
+from .live import LiveHandler, StateHandler
 from .login import LoginHandler, LogoutHandler, SessionHandler
 
 STATIC = Path(__file__).parent / "static"
 
-API = {
+API: dict[str, type[RequestHandler]] = {
     r"/api/session": SessionHandler,
     r"/api/login": LoginHandler,
     r"/api/logout": LogoutHandler,
+    r"/api/live": LiveHandler,
+    r"/api/state": StateHandler,
+    r"/api/servers/([^/]+)/jobs": JobsHandler,
+    r"/api/servers/([^/]+)/jobs/([0-9]{1,20})": JobHandler,
+    r"/api/servers/([^/]+)/jobs/([0-9]{1,20})/body": BodyHandler,
+    r"/api/servers/([^/]+)/put": PutHandler,
+    r"/api/servers/([^/]+)/actions": ActionsHandler,
+    r"/api/actions/([0-9]{1,10})": ActionHandler,
+    r"/api/actions/([0-9]{1,10})/cancel": CancelHandler,
 }
 """The handlers of what the page's script asks, by path."""
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from ..errors import InvalidArgument
+from .action_log import ActionLog
+from .actions import Actions
 from .application import ConsoleApplication
 from .context import Context
 from .gate import Gate
+from .hub import Hub
 from .settings import Settings
+from .watch import Watch
 
 MAX_BODY = 1 << 20
 """Bytes of the body of a request at most, where it is not read in pieces."""
@@ -32,6 +37,9 @@ class Console:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._http: HTTPServer | None = None
+        self._watches: dict[str, Watch] = {}
+        self._actions: Actions | None = None
+        #: the port that the console listens on, once it was started
         self.port = settings.port
 
     @property
@@ -49,10 +57,8 @@ class Console:
         tls = self._tls()
         sockets = bind_sockets(self._settings.port, self._settings.host)
         self.port = sockets[0].getsockname()[1]
-        cookie = f"beanstalkt-{self.port}"
-        context = Context(self._settings, Gate(self._settings, cookie), cookie)
         self._http = HTTPServer(
-            ConsoleApplication(context),
+            ConsoleApplication(self._context()),
             ssl_options=tls,
             max_body_size=MAX_BODY,
             max_header_size=MAX_HEADERS,
@@ -60,6 +66,8 @@ class Console:
             body_timeout=IDLE,
         )
         self._http.add_sockets(sockets)
+        for watch in self._watches.values():
+            watch.start()
 
     async def stop(self) -> None:
         """Stop listening, close every connection, and stop watching."""
@@ -68,6 +76,25 @@ class Console:
         self._http.stop()
         await self._http.close_all_connections()
         self._http = None
+        if self._actions is not None:
+            await self._actions.close()
+        await asyncio.gather(*(watch.stop() for watch in self._watches.values()))
+
+    def _context(self) -> Context:
+        settings = self._settings
+        # Cookies do not know ports: two consoles on one machine must not take each other's.
+        cookie = f"beanstalkt-{self.port}"
+        hub: Hub
+        self._watches = {
+            name: Watch(name, url, settings.interval, lambda watch: hub.sampled(watch))
+            for name, url in settings.servers.items()
+        }
+        self._actions = Actions(
+            self._watches, ActionLog(settings.action_log), lambda: hub.changed("actions")
+        )
+        hub = Hub(self._watches, {"actions": self._actions})
+        gate = Gate(settings, cookie)
+        return Context(settings, gate, cookie, self._watches, hub, self._actions)
 
     def _tls(self) -> ssl.SSLContext | None:
         if self._settings.certificate is None:

@@ -7,6 +7,7 @@ import time
 from importlib.metadata import version
 
 from .handlers import Api, refuse
+from .operations import OPERATIONS
 
 MAX_NAME = 60
 """Characters of the name that a person may give for the log of actions."""
@@ -30,6 +31,7 @@ class SessionHandler(Api):
                 "read_only": settings.read_only,
                 "interval": settings.interval,
                 "servers": list(settings.servers),
+                "actions": sorted(OPERATIONS),
                 "version": version("beanstalkt"),
             }
         )

@@ -1,0 +1,78 @@
+"""What actions do, each by a function of `beanstalkt.admin` or a command of the protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .. import admin
+from ..client.client import Client
+from .action import Action
+
+Run = Callable[[Client, Action, "Targets"], Awaitable[object]]
+"""Carry an action out over a client of its server; fill in its summary."""
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What an action works on.
+
+    :ivar selection: of the jobs
+    :ivar to: a client of the server that jobs go to
+    :ivar progress: to be told of the progress
+    """
+
+    selection: admin.Selection
+    to: Client
+    progress: admin.OnProgress
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An operation that actions may name.
+
+    :ivar on_jobs: whether it is about jobs, and so can be counted before
+    :ivar options: the options that it takes
+    """
+
+    run: Run
+    on_jobs: bool = True
+    options: frozenset[str] = frozenset()
+
+
+async def _kick(client: Client, action: Action, targets: Targets) -> None:
+    await admin.kick(client, targets.selection, **_common(action, targets))
+
+
+async def _delete(client: Client, action: Action, targets: Targets) -> None:
+    await admin.delete(client, targets.selection, **_common(action, targets))
+
+
+async def _clear(client: Client, action: Action, targets: Targets) -> None:
+    await admin.clear(client, targets.selection, **_common(action, targets))
+
+
+async def _pause(client: Client, action: Action, targets: Targets) -> None:
+    (tube,) = targets.selection.tubes
+    seconds = action.options["seconds"] if action.verb == "pause" else 0
+    await client.pause_tube(tube, seconds)
+    action.summary.action = "paused" if seconds else "resumed"
+
+
+def _common(action: Action, targets: Targets) -> dict[str, Any]:
+    return {
+        "dry_run": action.dry_run,
+        "progress": targets.progress,
+        "summary": action.summary,
+    }
+
+
+OPERATIONS: Mapping[str, Operation] = {
+    "kick": Operation(_kick),
+    "delete": Operation(_delete),
+    "clear": Operation(_clear),
+    "pause": Operation(_pause, on_jobs=False, options=frozenset({"seconds"})),
+    "resume": Operation(_pause, on_jobs=False),
+}
+"""The operations, by the verb of an action."""
