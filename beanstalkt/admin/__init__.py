@@ -7,6 +7,7 @@ nothing meanwhile, and a selection of the jobs (:func:`select`).
 
 from __future__ import annotations
 
+from .burying import bury
 from .deletion import clear, delete
 from .exporting import export_jobs
 from .history import History, Point
@@ -43,6 +44,7 @@ __all__ = [
     "Tail",
     "TubeFilter",
     "TubeSample",
+    "bury",
     "clear",
     "copy",
     "delete",

@@ -42,6 +42,7 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "work": {"work": "reserve jobs and run a handler for each"},
     "outbox": {"outbox": "put jobs that a program has inserted into a database, and more"},
+    "console": {"console": "show servers in a browser, and act on their jobs"},
     "shell": {
         "completion": "print the completion script for bash, zsh or fish",
         "man": "print the manual page, in the format of man(1)",

@@ -9,8 +9,8 @@ from typing import Any
 from ..protocol.arguments import DELAY, TUBE
 from .actions import TooMany
 from .handlers import Api, refuse
-from .jobs import ServerHandler, selection_of
 from .operations import OPERATIONS
+from .server_handler import ServerHandler, selection_of
 
 
 class ActionsHandler(ServerHandler):
@@ -22,7 +22,7 @@ class ActionsHandler(ServerHandler):
         values = self.read_json()
         verb, target = values.get("verb"), values.get("filter", {})
         operation = OPERATIONS.get(verb) if isinstance(verb, str) else None
-        if operation is None or not isinstance(verb, str):
+        if operation is None or operation.uploads or not isinstance(verb, str):
             refuse(f"There is no such action: {verb!r:.40}.")
         if not isinstance(target, dict):
             refuse("The filter must be an object.")

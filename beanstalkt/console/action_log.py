@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import deque
+from pathlib import Path
 from typing import Any
 
 log = logging.getLogger("beanstalkt.console.actions")
@@ -22,7 +23,7 @@ class ActionLog:
     """
 
     def __init__(self, path: str | None) -> None:
-        self._file = None if path is None else open(path, "a", encoding="utf-8")
+        self._file = None if path is None else Path(path).open("a", encoding="utf-8")  # noqa: SIM115
         self.entries: deque[dict[str, Any]] = deque(maxlen=KEPT)
 
     def add(self, entry: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import IO, Any
 
 from ..admin import Progress, Selection
 from ..errors import BeanstalkException, ConnectionLost
@@ -75,16 +75,18 @@ class Actions:
         options: dict[str, Any],
         *,
         who: str,
-        dry_run: bool,
+        dry_run: bool = False,
+        upload: IO[bytes] | None = None,
     ) -> Action:
         """Begin an action. Raises TooMany.
 
         :param target: the filter, as the page gave it
+        :param upload: the lines to import
         """
         if len(self._running) >= MAX_RUNNING:
             raise TooMany
         action = Action(next(self._numbers), verb, server, target, options, who, dry_run)
-        task = asyncio.get_running_loop().create_task(self._run(action, selection))
+        task = asyncio.get_running_loop().create_task(self._run(action, selection, upload))
         self._running[action.id] = action, task
         task.add_done_callback(lambda _: self._end(action))
         self._changed()
@@ -116,11 +118,13 @@ class Actions:
             await asyncio.wait(tasks)
         self._log.close()
 
-    async def _run(self, action: Action, selection: Selection) -> None:
+    async def _run(self, action: Action, selection: Selection, upload: IO[bytes] | None) -> None:
         try:
             to = self._watches[action.options.get("to_server", action.server)]
             async with self._watches[action.server].client() as client, to.client() as other:
-                targets = Targets(selection, other, lambda progress: self._tell(action, progress))
+                targets = Targets(
+                    selection, other, lambda progress: self._tell(action, progress), upload
+                )
                 await OPERATIONS[action.verb].run(client, action, targets)
             action.state = "done"
         except asyncio.CancelledError:
@@ -134,6 +138,9 @@ class Actions:
             log.exception("the action %s could not be carried out", action.verb)
             action.state = "failed"
             action.result = f"This is a defect of the console: {error!r}"
+        finally:
+            if upload is not None:
+                upload.close()
 
     def _tell(self, action: Action, progress: Progress) -> None:
         action.progress = progress

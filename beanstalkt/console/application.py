@@ -12,7 +12,8 @@ from tornado.web import Application, RequestHandler
 from .action_handlers import ActionHandler, ActionsHandler, CancelHandler, PutHandler
 from .context import Context
 from .handlers import Page, Refused, StaticFiles
-from .jobs import BodyHandler, JobHandler, JobsHandler
+from .import_handler import ImportHandler
+from .jobs import BodyHandler, ExportHandler, JobHandler, JobsHandler
 from .live import LiveHandler, StateHandler
 from .login import LoginHandler, LogoutHandler, SessionHandler
 
@@ -27,6 +28,8 @@ API: dict[str, type[RequestHandler]] = {
     r"/api/servers/([^/]+)/jobs": JobsHandler,
     r"/api/servers/([^/]+)/jobs/([0-9]{1,20})": JobHandler,
     r"/api/servers/([^/]+)/jobs/([0-9]{1,20})/body": BodyHandler,
+    r"/api/servers/([^/]+)/export": ExportHandler,
+    r"/api/servers/([^/]+)/import": ImportHandler,
     r"/api/servers/([^/]+)/put": PutHandler,
     r"/api/servers/([^/]+)/actions": ActionsHandler,
     r"/api/actions/([0-9]{1,10})": ActionHandler,

@@ -15,6 +15,7 @@ from .application import ConsoleApplication
 from .context import Context
 from .gate import Gate
 from .hub import Hub
+from .runners import Runners
 from .settings import Settings
 from .watch import Watch
 
@@ -39,6 +40,7 @@ class Console:
         self._http: HTTPServer | None = None
         self._watches: dict[str, Watch] = {}
         self._actions: Actions | None = None
+        self._runners: Runners | None = None
         #: the port that the console listens on, once it was started
         self.port = settings.port
 
@@ -52,13 +54,19 @@ class Console:
     def start(self) -> None:
         """Listen, and begin to watch the servers.
 
-        Raises OSError if the address is taken, and InvalidArgument for a wrong certificate.
+        Raises OSError if the address is taken or the log of actions cannot be written, and
+        InvalidArgument for a wrong certificate.
         """
         tls = self._tls()
-        sockets = bind_sockets(self._settings.port, self._settings.host)
+        entries = ActionLog(self._settings.action_log)
+        try:
+            sockets = bind_sockets(self._settings.port, self._settings.host)
+        except OSError:
+            entries.close()
+            raise
         self.port = sockets[0].getsockname()[1]
         self._http = HTTPServer(
-            ConsoleApplication(self._context()),
+            ConsoleApplication(self._context(entries)),
             ssl_options=tls,
             max_body_size=MAX_BODY,
             max_header_size=MAX_HEADERS,
@@ -68,6 +76,8 @@ class Console:
         self._http.add_sockets(sockets)
         for watch in self._watches.values():
             watch.start()
+        if self._runners is not None:
+            self._runners.start()
 
     async def stop(self) -> None:
         """Stop listening, close every connection, and stop watching."""
@@ -76,11 +86,13 @@ class Console:
         self._http.stop()
         await self._http.close_all_connections()
         self._http = None
+        if self._runners is not None:
+            await self._runners.stop()
         if self._actions is not None:
             await self._actions.close()
         await asyncio.gather(*(watch.stop() for watch in self._watches.values()))
 
-    def _context(self) -> Context:
+    def _context(self, entries: ActionLog) -> Context:
         settings = self._settings
         # Cookies do not know ports: two consoles on one machine must not take each other's.
         cookie = f"beanstalkt-{self.port}"
@@ -89,10 +101,15 @@ class Console:
             name: Watch(name, url, settings.interval, lambda watch: hub.sampled(watch))
             for name, url in settings.servers.items()
         }
-        self._actions = Actions(
-            self._watches, ActionLog(settings.action_log), lambda: hub.changed("actions")
+        self._actions = Actions(self._watches, entries, lambda: hub.changed("actions"))
+        self._runners = Runners(
+            settings.runners,
+            settings.servers,
+            settings.interval,
+            wanted=lambda: hub.wanted("runners"),
+            changed=lambda: hub.changed("runners"),
         )
-        hub = Hub(self._watches, {"actions": self._actions})
+        hub = Hub(self._watches, {"actions": self._actions, "runners": self._runners})
         gate = Gate(settings, cookie)
         return Context(settings, gate, cookie, self._watches, hub, self._actions)
 

@@ -11,6 +11,7 @@ import binascii
 import json
 import re
 import zlib
+from codecs import getincrementaldecoder
 from collections.abc import Callable
 from typing import Any
 
@@ -82,10 +83,10 @@ def views(body: bytes) -> list[dict[str, str]]:
 
 def preview(body: bytes, length: int = 200) -> str:
     """Return the beginning of a body in one line."""
+    part = body[: 4 * length]
     try:
-        text = body[: 4 * length].decode(
-            "utf-8", "strict" if len(body) <= 4 * length else "ignore"
-        )
+        # A character that the end of the part has cut is left out; any other fault is one.
+        text = getincrementaldecoder("utf-8")().decode(part, final=len(part) == len(body))
     except UnicodeDecodeError:
         text = body[:length].hex(" ")
     return visible(" ".join(text.split()))[:length]

@@ -31,7 +31,7 @@ class SessionHandler(Api):
                 "read_only": settings.read_only,
                 "interval": settings.interval,
                 "servers": list(settings.servers),
-                "actions": sorted(OPERATIONS),
+                "actions": [*OPERATIONS, "export"],
                 "version": version("beanstalkt"),
             }
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 from .. import admin
 from ..client.client import Client
@@ -21,11 +21,13 @@ class Targets:
     :ivar selection: of the jobs
     :ivar to: a client of the server that jobs go to
     :ivar progress: to be told of the progress
+    :ivar upload: the lines of an export that are to be imported
     """
 
     selection: admin.Selection
     to: Client
     progress: admin.OnProgress
+    upload: IO[bytes] | None = None
 
 
 @dataclass(frozen=True)
@@ -34,15 +36,21 @@ class Operation:
 
     :ivar on_jobs: whether it is about jobs, and so can be counted before
     :ivar options: the options that it takes
+    :ivar uploads: whether it works on a file that is uploaded
     """
 
     run: Run
     on_jobs: bool = True
     options: frozenset[str] = frozenset()
+    uploads: bool = False
 
 
 async def _kick(client: Client, action: Action, targets: Targets) -> None:
     await admin.kick(client, targets.selection, **_common(action, targets))
+
+
+async def _bury(client: Client, action: Action, targets: Targets) -> None:
+    await admin.bury(client, targets.selection, **_common(action, targets))
 
 
 async def _delete(client: Client, action: Action, targets: Targets) -> None:
@@ -60,6 +68,17 @@ async def _pause(client: Client, action: Action, targets: Targets) -> None:
     action.summary.action = "paused" if seconds else "resumed"
 
 
+async def _import(client: Client, action: Action, targets: Targets) -> None:
+    assert targets.upload is not None
+    await admin.import_jobs(
+        client,
+        targets.upload,
+        on_error="skip",
+        progress=targets.progress,
+        summary=action.summary,
+    )
+
+
 def _common(action: Action, targets: Targets) -> dict[str, Any]:
     return {
         "dry_run": action.dry_run,
@@ -70,9 +89,11 @@ def _common(action: Action, targets: Targets) -> dict[str, Any]:
 
 OPERATIONS: Mapping[str, Operation] = {
     "kick": Operation(_kick),
+    "bury": Operation(_bury),
     "delete": Operation(_delete),
     "clear": Operation(_clear),
     "pause": Operation(_pause, on_jobs=False, options=frozenset({"seconds"})),
     "resume": Operation(_pause, on_jobs=False),
+    "import": Operation(_import, on_jobs=False, uploads=True),
 }
 """The operations, by the verb of an action."""

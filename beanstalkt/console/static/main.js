@@ -137,6 +137,7 @@ function show() {
   main.replaceChildren(view.element);
   window.scrollTo(0, 0);
   (view.focus ?? main.querySelector("h1") ?? main).focus?.({ preventScroll: true });
+  for (const each of [indicator, pauseButton]) each.hidden = !view.topics;
   live.watch(session.login ? [] : (view.topics ?? []), (topic, data, full) => view.update?.(data, full, topic));
 }
 

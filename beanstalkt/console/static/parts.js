@@ -62,7 +62,7 @@ export function failure(error) {
   return h("p", { class: "error", role: "alert" }, error.message);
 }
 
-export const drainText = (drain, ready) => (!ready ? "–" : drain === null || drain === undefined ? "not draining" : duration(drain));
+export const drainText = (drain, ready) => (!ready ? "–" : drain === null || drain === undefined ? "never" : duration(drain));
 
 export const inOut = (into, out) => `${rate(into)} in, ${rate(out)} out`;
 

@@ -38,7 +38,7 @@ export function tubePage(server, tube) {
     );
     if (Boolean(found.paused_for) !== paused) {
       paused = Boolean(found.paused_for);
-      resume.replaceChildren(...(session.read_only ? [] : [actionButtons(server, { tube }, [paused ? "resume" : "pause"])]));
+      resume.replaceChildren(...(session.read_only ? [] : actionButtons(server, { tube }, [paused ? "resume" : "pause"])));
     }
   }
 

@@ -1,0 +1,167 @@
+"""The verb console: the web console."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+from pathlib import Path
+
+from ..console import Console, Settings
+from ..console.settings import DEFAULT_PORT
+from ..errors import InvalidArgument
+from ..protocol.address import Address
+from .converters import positive_seconds
+from .exit_status import DONE, REFUSED, USAGE
+from .stdio import say
+from .verbs import Verb
+
+DESCRIPTION = """\
+Show servers live in a browser: their tubes with rates and charts, their jobs in every state, and
+runners; and act on all jobs that match a filter. Listens on loopback, unless it has a password or
+a token.
+"""
+
+EPILOG = """\
+The password is the first line of the file that --password-file names, or what the variable
+BEANSTALKT_CONSOLE_PASSWORD holds; the token, for programs, likewise with --token-file or
+BEANSTALKT_CONSOLE_TOKEN. A program sends it in the header "Authorization: Bearer TOKEN".
+
+examples:
+  beanstalkt console
+  beanstalkt console --server main=beanstalk://10.0.0.5 --server mail=beanstalk://10.0.0.6:11301
+  beanstalkt console --listen 0.0.0.0 --password-file /etc/beanstalkt-password --read-only \\
+      --allow-host queue.example.com
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the verb to its parser."""
+    add = parser.add_argument
+    add(
+        "--server",
+        dest="servers",
+        action="append",
+        default=[],
+        metavar="[NAME=]URL",
+        help="a server to show, and what to call it; may be repeated (BEANSTALKD_URL, or "
+        "localhost:11300)",
+    )
+    add(
+        "--runner",
+        dest="runners",
+        action="append",
+        default=[],
+        metavar="[NAME=]URL",
+        help="a runner to show: the http:// address of its --metrics; may be repeated",
+    )
+    add(
+        "--listen",
+        default="127.0.0.1",
+        metavar="HOST",
+        help="the address to listen on (%(default)s)",
+    )
+    add("--port", type=int, default=DEFAULT_PORT, help="the port to listen on, or 0 (%(default)s)")
+    add("--password-file", metavar="FILE", help="ask whoever opens the page for this password")
+    add("--token-file", metavar="FILE", help="let programs in that send this token")
+    add(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name by which browsers reach the console; may be repeated",
+    )
+    add("--read-only", action="store_true", help="refuse everything that changes a server")
+    add(
+        "--interval",
+        type=positive_seconds,
+        default=2.0,
+        metavar="SECONDS",
+        help="the time between two looks at a server (%(default)s)",
+    )
+    add("--action-log", metavar="FILE", help="append each action to FILE, as a line of JSON")
+    add("--certificate", metavar="FILE", help="serve HTTPS with this certificate (PEM)")
+    add("--key", metavar="FILE", help="the key of the certificate, if it is in another file")
+
+
+def console(options: argparse.Namespace) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit status."""
+    logging.basicConfig(format="beanstalkt: %(message)s", level=logging.INFO)
+    try:
+        settings = _settings(options)
+    except InvalidArgument as error:
+        say(str(error))
+        return USAGE
+    return asyncio.run(_console(settings))
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    """Return the settings. Raises InvalidArgument, and OSError for a file."""
+    if not 0 <= options.port < 2**16:
+        raise InvalidArgument(f"the port must be from 0 to 65535, not {options.port}")
+    servers = options.servers or [os.environ.get("BEANSTALKD_URL") or str(Address())]
+    return Settings(
+        _named(servers, "server"),
+        host=options.listen,
+        port=options.port,
+        password=_secret(options.password_file, "BEANSTALKT_CONSOLE_PASSWORD"),
+        token=_secret(options.token_file, "BEANSTALKT_CONSOLE_TOKEN"),
+        allowed_hosts=tuple(options.allow_host),
+        read_only=options.read_only,
+        interval=options.interval,
+        runners=_named(options.runners, "runner"),
+        action_log=options.action_log,
+        certificate=options.certificate,
+        key=options.key,
+    )
+
+
+def _named(given: list[str], kind: str) -> dict[str, str]:
+    """Return URLs by name; what has none is called after its place."""
+    found: dict[str, str] = {}
+    for number, text in enumerate(given, 1):
+        name, equals, address = text.partition("=")
+        if not equals or "/" in name:
+            name, address = (kind if len(given) == 1 else f"{kind}-{number}"), text
+        if name in found:
+            raise InvalidArgument(f"two are called {name!r}: give each --{kind} a name of its own")
+        found[name] = address
+    return found
+
+
+def _secret(path: str | None, variable: str) -> str | None:
+    """Return the first line of a file, or else what a variable holds."""
+    if path is None:
+        return os.environ.get(variable) or None
+    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    return lines[0].strip() if lines else ""
+
+
+async def _console(settings: Settings) -> int:
+    shown = Console(settings)
+    try:
+        shown.start()
+    except InvalidArgument as error:
+        say(str(error))
+        return USAGE
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        say(f"cannot listen on {settings.host}:{settings.port}: {error}")
+        return REFUSED
+    ended = asyncio.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signum, ended.set)
+    say(f"the console is at {shown.url}")
+    try:
+        await ended.wait()
+    finally:
+        await shown.stop()
+    return DONE
+
+
+VERBS = {
+    "console": Verb(console, add_arguments, connects=False, description=DESCRIPTION, epilog=EPILOG)
+}
