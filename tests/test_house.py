@@ -105,7 +105,7 @@ RULES: dict[str, set[str]] = {
 PURE = (
     *("admin.record", "admin.selection", "admin.progress", "admin.portable", "admin.spans"),
     *("errors", "job", "protocol", "worker.policy", "worker.outbox_id"),
-    *("sql.dialect", "sql.rows", "sql.statements", "sql.tables"),
+    *("sql.dialect", "sql.history_rows", "sql.rows", "sql.statements", "sql.tables"),
     *("client.pipeline", "client.requests", "client.tubes", "client.timing"),
     *("pool.chunks", "pool.failover", "pool.job", "pool.membership", "pool.routing"),
     "pool.totals",
@@ -284,7 +284,7 @@ PUBLIC = [
     "beanstalkt.sql:enqueue",
     "beanstalkt.sql:enqueue_many",
     "beanstalkt.sql:schedule_function",
-    *(["beanstalkt.sql:metadata"] if find_spec("sqlalchemy") else []),
+    *(["beanstalkt.sql:History", "beanstalkt.sql:metadata"] if find_spec("sqlalchemy") else []),
     *(["beanstalkt.django:schedule_function"] if find_spec("django") else []),
 ]
 

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..errors import ConnectionLost
+from ..errors import ConnectionLost, InvalidArgument
 from ..worker.config.loading import load
 from ..worker.config.options import COMMON, ON_EXIT, RESERVED, RUN
 from ..worker.config.settings import EVERY_TUBE, ConfigError, Settings
@@ -37,6 +37,7 @@ from .verbs import Verb
 
 if TYPE_CHECKING:
     from ..metrics.runner import RunnerMetrics
+    from ..sql.history import History
 
 EPILOG = """\
 The body of a job is the standard input of its command. Exit status 0 deletes the job; 1 is a
@@ -164,8 +165,9 @@ def work(options: argparse.Namespace) -> int:
     burst, formatter = settings.run["burst"], FORMATTERS[settings.run["log_format"]]
     spool.tell_dropped = _dropped(formatter())
     try:
+        history = _history(settings)
         metrics = _metrics(settings)
-    except (OSError, ModuleNotFoundError) as error:
+    except (OSError, ModuleNotFoundError, InvalidArgument) as error:
         say(str(error))
         return REFUSED if isinstance(error, OSError) else USAGE
     progress = Progress() if burst and sys.stderr.isatty() else None
@@ -182,9 +184,12 @@ def work(options: argparse.Namespace) -> int:
             SystemdObserver(),
             *([progress] if progress is not None else []),
             *([metrics.counts] if metrics is not None else []),
+            *([history] if history is not None else []),
         ],
     )
-    status = asyncio.run(_run(runner, spool, metrics))
+    if history is not None:
+        history.publish = runner.publish
+    status = asyncio.run(_run(runner, spool, metrics, history))
     if progress is not None:
         progress.finish()
     return status
@@ -204,7 +209,28 @@ def _metrics(settings: Settings) -> RunnerMetrics | None:
     return RunnerMetrics(*settings.run["metrics"])
 
 
-async def _run(runner: Runner, spool: Spool, metrics: RunnerMetrics | None) -> int:
+def _history(settings: Settings) -> History | None:
+    """Make what writes the history, if the settings name a database for it.
+
+    Raises InvalidArgument if the name is no URL of one, and ModuleNotFoundError without the extra.
+    """
+    if settings.run["history"] is None:
+        return None
+    try:
+        from ..sql.history import History
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"--history needs beanstalkt[sql], [postgresql] or [mysql]: {error}"
+        ) from None
+    try:
+        return History(settings.run["history"])
+    except InvalidArgument as error:
+        raise InvalidArgument(f"--history: {error}") from None
+
+
+async def _run(
+    runner: Runner, spool: Spool, metrics: RunnerMetrics | None, history: History | None
+) -> int:
     """Run the runner until it ends, handle the signals, and return the exit status."""
     last = 0
 
@@ -214,7 +240,11 @@ async def _run(runner: Runner, spool: Spool, metrics: RunnerMetrics | None) -> i
 
     try:
         with signals(runner, hangup=True, on_stop=on_stop), reap_orphans(runner.runs_in_process):
-            async with guarded(), metrics or contextlib.nullcontext():
+            async with (
+                history or contextlib.nullcontext(),
+                guarded(),
+                metrics or contextlib.nullcontext(),
+            ):
                 await runner.run()
     except ConnectionLost as error:
         log.error("%s", error)

@@ -109,6 +109,11 @@ class RunnerCollector(Collector):
         for result, number in counts.reloads.items():
             reloads.add_metric([result], number)
         yield reloads
+        dropped = CounterMetricFamily(
+            _name("history_dropped"), "Events of jobs that the history has not written."
+        )
+        dropped.add_metric([], counts.history_dropped)
+        yield dropped
         jobs = CounterMetricFamily(
             _name("jobs"), "Jobs that ended.", labels=[*LABELS, "outcome", "action"]
         )

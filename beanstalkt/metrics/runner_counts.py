@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from ..worker.events import (
     Event,
+    HistoryDropped,
     JobFinished,
     JobStarted,
     JobTakenBack,
@@ -119,6 +120,8 @@ class RunnerCounts:
         self.stopping = ""
         #: reloads of the configuration that succeeded and failed
         self.reloads = {"done": 0, "failed": 0}
+        #: events of jobs that the history has not written
+        self.history_dropped = 0
         self._tubes: dict[tuple[str, str], TubeCounts] = {}
         self._takers: dict[type[Event], Callable[..., None]] = {
             JobStarted: self._job_started,
@@ -127,6 +130,7 @@ class RunnerCounts:
             SlotReconnected: self._reconnected,
             SlotRestarted: self._slot_restarted,
             LoopBlocked: self._loop_blocked,
+            HistoryDropped: self._history_dropped,
             TubeStarted: self._tube_started,
             TubeRetired: self._tube_retired,
             RunnerPaused: self._runner_paused,
@@ -201,6 +205,9 @@ class RunnerCounts:
 
     def _slot_restarted(self, event: SlotRestarted) -> None:
         self._counts(event.server, event.tube).slot_restarts += 1
+
+    def _history_dropped(self, event: HistoryDropped) -> None:
+        self.history_dropped += event.count
 
     def _loop_blocked(self, event: LoopBlocked) -> None:
         self._counts(event.server, event.tube).loop_blocked += 1

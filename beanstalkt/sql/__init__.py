@@ -3,7 +3,8 @@
 A program inserts rows into the table ``queued_job``, in its own transactions: by plain SQL, or
 with :func:`enqueue`, :func:`enqueue_many` and :func:`schedule_function`. The relay
 (``beanstalkt outbox relay``) puts them into beanstalkd. ``work --history URL`` writes what became
-of the jobs into the rows, and into the table ``queued_job_log``.
+of the jobs into the rows, and into the table ``queued_job_log``; :class:`History` does it for a
+``Worker``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .history import History as History
     from .producers import enqueue as enqueue
     from .producers import enqueue_many as enqueue_many
     from .producers import schedule_function as schedule_function
@@ -19,13 +21,14 @@ if TYPE_CHECKING:
 
 # A producer on a DB-API connection does not need SQLAlchemy.
 _LATE = {
+    "History": "history",
     "enqueue": "producers",
     "enqueue_many": "producers",
     "metadata": "tables",
     "schedule_function": "producers",
 }
 
-__all__ = ["enqueue", "enqueue_many", "metadata", "schedule_function"]
+__all__ = ["History", "enqueue", "enqueue_many", "metadata", "schedule_function"]
 
 
 def __getattr__(name: str) -> object:

@@ -141,7 +141,12 @@ class _MySQL(Dialect):
         return f"UPDATE {table} AS q JOIN {source} ON {where} SET {assignments}"
 
 
-_MYSQL_TYPES = {BIGINT: "BIGINT", INTEGER: "INT", TEXT: "LONGTEXT", SECONDS: "DOUBLE"}
+_MYSQL_TYPES = {
+    BIGINT: "BIGINT",
+    INTEGER: "INT",
+    TEXT: "LONGTEXT CHARACTER SET utf8mb4",  # else it is that of the database
+    SECONDS: "DOUBLE",
+}
 
 POSTGRESQL: Dialect = _PostgreSQL()
 SQLITE: Dialect = _SQLite()

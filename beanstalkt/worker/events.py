@@ -153,6 +153,18 @@ class LoopBlocked(JobEvent):
 
 
 @dataclass(slots=True)
+class HistoryDropped(Event):
+    """Events of jobs were not written into the database of the history.
+
+    :ivar count: how many, since the last such event
+    :ivar reason: what the database said, in one line; empty if it is only too slow
+    """
+
+    count: int
+    reason: str
+
+
+@dataclass(slots=True)
 class RunnerStarting(Event):
     """The runner is about to connect for the first time.
 

@@ -8,7 +8,6 @@ import signal
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing
-from typing import Any
 
 import pytest
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -22,18 +21,8 @@ from beanstalkt.worker.outbox_id import unwrap
 
 from ..support.beanstalkd import Beanstalkd
 from ..support.clients import client_of
-from ..support.outbox import events, insert, insert_many, row, states
+from ..support.outbox import FAST, events, insert, insert_many, relay_of, row, states
 from ..support.waiting import until
-
-FAST = RelayTiming(poll=0.005, max_poll=0.02, back_off=0.02, expired_interval=0.0)
-
-
-def relay_of(database: Database, client: Client, name: str = "relay", **options: Any) -> Relay:
-    """A relay with a connection of its own to the database of a test."""
-    own = Database(database.engine.url.render_as_string(hide_password=False))
-    doubtful = "in doubt" if options.get("on_doubt") == "park" else "new"
-    options.setdefault("timing", FAST)
-    return Relay(Outbox(own, name, doubtful), client, "one", **options)
 
 
 @asynccontextmanager

@@ -162,6 +162,7 @@ class DatabaseServer(ABC):
         while not all(map(gone, started[1:])):
             assert time.monotonic() < deadline, f"processes of {self.name} are left"
             time.sleep(0.01)
+        self.socket().unlink(missing_ok=True)  # it is left after a kill
 
     def close(self) -> None:
         """End it, and remove its files."""
@@ -220,7 +221,7 @@ class MariaDB(DatabaseServer):
             f"--socket={self.socket()}",
             "--skip-networking",
             "--innodb-buffer-pool-size=32M",
-            "--innodb-flush-log-at-trx-commit=0",
+            "--innodb-flush-log-at-trx-commit=2",
         ]
 
     def socket(self) -> Path:

@@ -8,7 +8,20 @@ from typing import Any
 
 from sqlalchemy import text
 
+from beanstalkt import Client
 from beanstalkt.sql.database import Database
+from beanstalkt.sql.outbox import Outbox
+from beanstalkt.sql.relay import Relay, RelayTiming
+
+FAST = RelayTiming(poll=0.005, max_poll=0.02, back_off=0.02, expired_interval=0.0)
+
+
+def relay_of(database: Database, client: Client, name: str = "relay", **options: Any) -> Relay:
+    """A relay with a connection of its own to the database of a test."""
+    own = Database(database.engine.url.render_as_string(hide_password=False))
+    doubtful = "in doubt" if options.get("on_doubt") == "park" else "new"
+    options.setdefault("timing", FAST)
+    return Relay(Outbox(own, name, doubtful), client, "one", **options)
 
 
 def insert(database: Database, **columns: Any) -> int:

@@ -111,6 +111,14 @@ RUN = (
         "serve /metrics for Prometheus, and /healthz, at this address (needs beanstalkt[metrics])",
         "HOST:PORT",
     ),
+    Option(
+        "history",
+        str,
+        "write what becomes of jobs into this database, and into the rows of the outbox that they "
+        "come from: postgresql://, mysql:// or sqlite:///file (needs beanstalkt[sql], "
+        "[postgresql] or [mysql])",
+        "URL",
+    ),
 )
 """The options of the whole run, which the file does not have."""
 

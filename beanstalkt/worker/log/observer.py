@@ -11,6 +11,7 @@ from ..events import (
     Event,
     HandlerNotClosed,
     HandlerUnavailable,
+    HistoryDropped,
     JobFinished,
     JobNotSettled,
     JobNotTakenBack,
@@ -128,6 +129,11 @@ def _loop_blocked(event: LoopBlocked) -> None:
     log_entry("blocked", fields, logging.WARNING)
 
 
+def _history_dropped(event: HistoryDropped) -> None:
+    reason = event.reason or "the database is too slow"
+    log_entry("history-dropped", {"events": event.count, "reason": reason}, logging.WARNING)
+
+
 def _runner_starting(event: RunnerStarting) -> None:
     fields = {"server": event.server}
     if event.server_place:
@@ -185,6 +191,7 @@ _WRITERS: dict[type[Event], Callable[[Any], None]] = {
     JobNotTouched: _job_not_touched,
     JobNotSettled: _job_not_settled,
     LoopBlocked: _loop_blocked,
+    HistoryDropped: _history_dropped,
     RunnerStarting: _runner_starting,
     RunnerReady: _runner_ready,
     RunnerPaused: lambda event: log_entry("paused", {"running": event.running}),
