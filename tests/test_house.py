@@ -66,6 +66,9 @@ RULES: dict[str, set[str]] = {
         "client.sockets",
         "client.timing",
         "client.tubes",
+        # What both kinds of pools share knows no event loop either.
+        *("pool.chunks", "pool.failover", "pool.job", "pool.membership", "pool.routing"),
+        "pool.totals",
     },
     "server": {"server", "errors", "protocol"},
     "dispatch": GROUND | {"dispatch", "client"},
@@ -248,6 +251,7 @@ def test_names_that_are_imported_late_are_found() -> None:
 PUBLIC = [
     "beanstalkt.blocking:Client",
     "beanstalkt.blocking:Job",
+    "beanstalkt.blocking:Pool",
     "beanstalkt:Client",
     "beanstalkt:Job",
     "beanstalkt:Pool",

@@ -20,6 +20,7 @@ from ..client.puts import Puts
 from ..client.requests import (
     PeekRequest,
     PriorityLookup,
+    PutChunk,
     Request,
     ReserveJobRequest,
     ReserveNowRequest,
@@ -205,6 +206,16 @@ class Client:
         self._on_reconnect = callback
 
     @property
+    def connection(self) -> Connection | None:
+        """The last connection, for what is built on a client; None: there was none."""
+        return self._connection
+
+    @property
+    def tubes(self) -> Tubes:
+        """What each connection is to use and watch, for what is built on a client."""
+        return self._tubes
+
+    @property
     def using(self) -> str:
         """The tube that was last asked for with :meth:`use`, and granted."""
         return self._tubes.using
@@ -294,6 +305,24 @@ class Client:
         if error is not None:
             raise error
         return [job_id for job_id in puts.ids if job_id is not None]
+
+    def put_chunk(self, chunk: PutChunk, tube: str | None = None) -> None:
+        """Put some of many bodies, for what is built on a client; then the chunk is settled."""
+        lock = self._lock
+        if lock.calling.locked():
+            lock.wait()
+        with lock.turn, lock.calling:
+            try:
+                connection = self._ready(PUT)
+            except ConnectionLost as error:
+                chunk.lost(self._reason, sent=False, cause=error)
+                return
+            chunks = [chunk]
+            home = self._tubes.asked
+            connection.put_many(
+                lambda: chunks.pop() if chunks else None, home if tube is None else tube, home
+            )
+            self._note(connection)
 
     def use(self, name: str) -> str:
         """Have later puts, peeks and kicks go to this tube; return its name (section 3.2)."""

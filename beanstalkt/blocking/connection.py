@@ -126,6 +126,37 @@ class Connection:
         except BaseException as error:
             self._fail(error)
 
+    def begin(self, request: Request) -> None:
+        """Send a request whose reply :meth:`take_in` reads, once there is something to read."""
+        self.used = NEVER
+        try:
+            self._send(self.pipeline.write(request))
+        except BaseException as error:
+            self._fail(error)
+
+    def take_in(self) -> None:
+        """Read what there is, without waiting for more, until all that was sent is answered."""
+        timeout = self._sock.gettimeout()
+        try:
+            self._sock.setblocking(False)
+            try:
+                while self.pipeline.in_flight:
+                    chunk = self._sock.recv(READ_SIZE)
+                    if not chunk:
+                        raise ConnectionError("the server closed the connection")
+                    self.pipeline.receive(chunk)
+            finally:
+                self._sock.settimeout(timeout)
+            self.used = time.monotonic()
+        except (BlockingIOError, ssl.SSLWantReadError):
+            pass
+        except BaseException as error:
+            self._fail(error)
+
+    def fileno(self) -> int:
+        """Return the descriptor of the socket, for a selector."""
+        return self._sock.fileno()
+
     def call_in_tube(self, request: Request, tube: str, home: str) -> None:
         """Send a request to another tube than the one in use, come back, and await all replies."""
         self._call_unit(lambda: self.pipeline.send_in_tube(request, tube, home))

@@ -1,0 +1,164 @@
+"""Waiting for a job at several servers at once, without an event loop or another thread."""
+
+from __future__ import annotations
+
+import selectors
+import time
+from collections.abc import Callable, Iterable
+
+from ..errors import BeanstalkException, ConnectionLost, DeadlineSoon
+from ..protocol.commands import RESERVE
+from .client import Client
+from .connection import Connection, Result
+from .job import Job
+from .member import Member
+from .requests import BlockingReserve
+
+CLOSED_CHECK = 0.5
+"""Seconds between two looks whether the pool was closed, while no server can be reached."""
+
+
+class Wait:
+    """A reserve that waits at one server, on a connection of its own.
+
+    Raises ConnectionLost if there is no connection to the server.
+    """
+
+    def __init__(self, member: Member, client: Client) -> None:
+        #: where it waits
+        self.member = member
+        #: whose connection it is
+        self.client = client
+        client.connect()
+        connection = client.connection
+        if connection is None or connection.ended:
+            raise ConnectionLost("lost again at once", command=RESERVE.verb)
+        self.connection: Connection = connection
+        self._result = Result()
+        self._result.holder = connection.pipeline
+        connection.begin(BlockingReserve(RESERVE, RESERVE.form, self._result, client))
+
+    def take_in(self) -> Job | None:
+        """Return the job if it has come; raise the error by which the server ended the wait.
+
+        Raises ConnectionLost when the connection has ended.
+        """
+        self.connection.take_in()
+        if self._result.error is not None:
+            raise self._result.error
+        if self._result.settled:
+            job: Job = self._result.value
+            return job
+        if self.connection.ended:
+            raise ConnectionLost(self.connection.reason, command=RESERVE.verb)
+        return None
+
+    def close(self) -> None:
+        """End the wait; the server takes back a job that was on its way."""
+        self.client.close()
+
+
+class Waits:
+    """The reserves of one caller, one at each server; the first job ends them all.
+
+    :param members: the servers
+    :param make_client: returns a client that waits for no other caller
+    :param closed: returns whether the pool was closed
+    """
+
+    def __init__(
+        self,
+        members: Iterable[Member],
+        make_client: Callable[[Member], Client],
+        closed: Callable[[], bool],
+    ) -> None:
+        self._members = list(members)
+        self._make_client = make_client
+        self._closed = closed
+        self._selector = selectors.DefaultSelector()
+        self._waits: dict[Member, Wait] = {}
+
+    def first(self, deadline: float | None) -> tuple[Wait, Job] | None:
+        """Return the first job, and the wait that brought it; None at the deadline.
+
+        :param deadline: on the monotonic clock; None: there is none
+
+        Raises ConnectionLost when the pool is closed.
+        """
+        try:
+            while True:
+                self._start()
+                if self._closed():
+                    raise ConnectionLost("reserve: the pool was closed", command="reserve")
+                for key, _ in self._selector.select(self._patience(deadline)):
+                    found = self._look(key.data)
+                    if found is not None:
+                        return found
+                if deadline is not None and time.monotonic() >= deadline:
+                    return None
+        finally:
+            self._close()
+
+    def interrupt(self) -> None:
+        """Wake the thread that waits; may be called from any other one."""
+        for wait in list(self._waits.values()):
+            wait.connection.interrupt()
+
+    def _start(self) -> None:
+        """Wait at the servers at which it does not wait yet, as far as they can be reached."""
+        for member in self._members:
+            if member in self._waits or not member.usable:
+                continue
+            try:
+                wait = Wait(member, self._make_client(member))
+            except ConnectionLost as error:
+                member.lost(error)
+                continue
+            member.answered()
+            self._waits[member] = wait
+            if not wait.connection.ended:
+                self._selector.register(wait.connection, selectors.EVENT_READ, wait)
+
+    def _patience(self, deadline: float | None) -> float | None:
+        """Return for how long to wait at most."""
+        away = [member.back_at for member in self._members if member not in self._waits]
+        now = time.monotonic()
+        ends = [when - now for when in away]
+        if deadline is not None:
+            ends.append(deadline - now)
+        if not self._waits:
+            ends.append(CLOSED_CHECK)
+        return max(0.0, min(ends)) if ends else None
+
+    def _look(self, wait: Wait) -> tuple[Wait, Job] | None:
+        try:
+            job = wait.take_in()
+        except BeanstalkException as error:
+            self._end(wait)
+            wait.member.lost(_as_lost(error))
+            return None
+        if job is None:
+            return None
+        del self._waits[wait.member]
+        return wait, job
+
+    def _end(self, wait: Wait) -> None:
+        del self._waits[wait.member]
+        # Not by the connection, whose socket may be closed already.
+        for key in list(self._selector.get_map().values()):
+            if key.data is wait:
+                self._selector.unregister(key.fd)
+        wait.close()
+
+    def _close(self) -> None:
+        self._selector.close()
+        for wait in self._waits.values():
+            wait.close()
+        self._waits.clear()
+
+
+def _as_lost(error: BeanstalkException) -> ConnectionLost:
+    if isinstance(error, ConnectionLost):
+        return error
+    what = "it holds a job that is not known here" if isinstance(error, DeadlineSoon) else error
+    return ConnectionLost(f"reserve: {what}", command=RESERVE.verb)
