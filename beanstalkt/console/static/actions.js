@@ -35,8 +35,9 @@ export function actionButtons(server, filter, verbs, options = {}) {
 
 function describe(filter, job) {
   if (job) return `job ${job}`;
-  const parts = Object.entries(filter).map(([name, value]) => `${name.replace("_", " ")} ${value}`);
-  return parts.length ? `all jobs with ${parts.join(", ")}` : "all jobs of the server";
+  const { tube, state, ...rest } = filter;
+  const others = Object.entries(rest).map(([name, value]) => `${name.replace("_", " ")} ${value}`);
+  return `all ${state ? `${state} ` : ""}jobs${tube ? ` of the tube ${tube}` : ""}${others.length ? ` with ${others.join(", ")}` : ""}`;
 }
 
 export function resultText(action) {

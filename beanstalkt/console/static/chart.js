@@ -2,6 +2,7 @@
 
 import uPlot from "./vendor/uPlot.js";
 import { h, setText } from "./dom.js";
+import { clock } from "./format.js";
 
 const KEPT = 300; // points
 
@@ -46,7 +47,7 @@ export class Chart {
         legend: { show: false },
         cursor: { points: { size: 6 }, drag: { x: false, y: false } },
         scales: { y: { range: (_, low, high) => [0, Math.max(1, high * 1.1)] } },
-        axes: [axis, { ...axis, size: 56, values: (_, ticks) => ticks.map((tick) => this.show(tick)) }],
+        axes: [{ ...axis, space: 80, values: (_, ticks) => ticks.map(clock) }, { ...axis, size: 56, values: (_, ticks) => ticks.map((tick) => this.show(tick)) }],
         series: [
           {},
           ...this.lines.map(([name, , shade]) => ({ label: name, stroke: colour(shade), width: 1.75, points: { show: false }, spanGaps: false })),

@@ -44,7 +44,7 @@ export function bytes(value) {
   return value < 1048576 ? `${(value / 1024).toFixed(1)} KiB` : `${(value / 1048576).toFixed(1)} MiB`;
 }
 
-export const clock = (seconds) => (unknown(seconds) ? DASH : new Date(seconds * 1000).toLocaleTimeString());
+export const clock = (seconds) => (unknown(seconds) ? DASH : new Date(seconds * 1000).toLocaleTimeString([], { hour12: false }));
 
 export const date = (seconds) => (unknown(seconds) ? DASH : new Date(seconds * 1000).toLocaleString());
 
