@@ -265,12 +265,11 @@ class Pipeline:
         in_flight = self.in_flight
         request: Request | None = None
         try:
-            if (
-                in_flight
-                and in_flight[0].command is PUT
-                and len(in_flight) + in_flight[0].missing > 2
-            ):
-                request, chunk = self._take_ids(chunk)
+            if in_flight and len(in_flight) + in_flight[0].missing > 2:
+                if in_flight[0].command is PUT:
+                    request, chunk = self._take_ids(chunk)
+                elif in_flight[0].repeated:
+                    request, chunk = self._take_repeated(chunk)
             for words, data in self._parser.feed(chunk) if chunk else ():
                 if not in_flight:
                     raise unexpected(None, words)
@@ -346,6 +345,29 @@ class Pipeline:
                 request.done(job_id)
                 if last:
                     in_flight.popleft()
+        return request, chunk
+
+    def _take_repeated(self, chunk: bytes) -> tuple[Request | None, bytes]:
+        """Settle commands of the oldest requests whose replies are all alike, in one go.
+
+        Returns the last request that was settled, and the rest of the bytes. Like `_take_ids`, it
+        settles each request before it takes it out.
+        """
+        in_flight = self.in_flight
+        request: Request | None = None
+        came = True
+        while came and in_flight:
+            came = False
+            oldest = in_flight[0]
+            for line, value in oldest.repeated:
+                count, chunk = self._parser.repeated(chunk, line, oldest.missing)
+                if count:
+                    came = True
+                    request = oldest
+                    oldest.done_times(count, value)
+                    if not oldest.missing:
+                        in_flight.popleft()
+                        break
         return request, chunk
 
     def _refuse(self, request: Request, error: BeanstalkException) -> None:

@@ -31,6 +31,7 @@ from ..protocol.commands import (
     USE,
     Command,
 )
+from ..protocol.results import nothing
 
 UNWRITTEN = -1
 """The position of a request that has not been written."""
@@ -115,6 +116,8 @@ class Request:
     """The request that this one's reply has led to; it goes first of all that is queued."""
     expects_missing = False
     """NOT_FOUND is a result like others, for which no error is made."""
+    repeated: tuple[tuple[bytes, Any], ...] = ()
+    """The replies that come many times in a row, as the server writes them, and their values."""
 
     def __init__(self, command: Command, payload: bytes, result: Result) -> None:
         self.command = command
@@ -144,6 +147,11 @@ class Request:
         result = self.result
         if not result.done():
             result.set_result(value)
+
+    def done_times(self, count: int, value: Any) -> None:
+        """Settle as many of its commands with the same value."""
+        for _ in range(count):
+            self.done(value)
 
     def failed(self, error: BeanstalkException) -> None:
         """Settle the request with an error: the server refused, or will never answer."""
@@ -502,6 +510,16 @@ class Missing:
 MISSING = Missing()
 
 
+def _repeated(command: Command) -> tuple[tuple[bytes, Any], ...]:
+    """Return the replies to a command that are a status alone, and their values."""
+    replies: list[tuple[bytes, Any]] = []
+    if b"NOT_FOUND" in command.refusals:
+        replies.append((b"NOT_FOUND\r\n", MISSING))
+    if command.read is nothing:
+        replies.append((command.success + b"\r\n", None))
+    return tuple(replies)
+
+
 class CommandChunk(Request):
     """Commands of one kind that are written together; its result is a list of theirs.
 
@@ -509,13 +527,14 @@ class CommandChunk(Request):
     :param result: gets a list of the result of each command, or of the error in its stead
     """
 
-    __slots__ = ("missing", "values")
+    __slots__ = ("missing", "repeated", "values")
 
     expects_missing = True
 
     def __init__(self, command: Command, payloads: Sequence[bytes], result: Result) -> None:
         super().__init__(command, b"".join(payloads), result)
         self.missing = len(payloads)
+        self.repeated = _repeated(command)
         self.values: list[Any] = []
 
     @property
@@ -523,8 +542,11 @@ class CommandChunk(Request):
         return None
 
     def done(self, value: Any) -> None:
-        self.values.append(value)
-        self.missing -= 1
+        self.done_times(1, value)
+
+    def done_times(self, count: int, value: Any) -> None:
+        self.values += [value] * count
+        self.missing -= count
         if not self.missing:
             super().done(self.values)
 

@@ -91,6 +91,25 @@ class Parser:
             end -= len("INSERTED ") + len(texts.pop()) + len("\r\n")
         return [*map(int, texts)], chunk[end:]
 
+    def repeated(self, chunk: bytes, line: bytes, limit: int) -> tuple[int, bytes]:
+        """Return how many times `chunk` begins with `line`, up to `limit`, and the rest.
+
+        It is for a caller who expects the same reply many times. What is returned as the rest must
+        be given to :meth:`feed`, or to such a method again, before the next chunk.
+
+        :param line: a reply without data, with its CR LF
+        """
+        if self.missing:
+            return 0, chunk
+        if self._rest:
+            chunk = self._rest + chunk
+            self._rest = b""
+        size = len(line)
+        count = 0
+        while count < limit and chunk.startswith(line, count * size):
+            count += 1
+        return count, chunk[count * size :] if count else chunk
+
     def _cut(self, chunk: bytes) -> Iterator[Reply]:
         position = 0
         if self.missing:

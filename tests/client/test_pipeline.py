@@ -15,6 +15,8 @@ import beanstalkt
 from beanstalkt import Client, Job
 from beanstalkt.client.pipeline import GRACE, Pipeline, returns_job
 from beanstalkt.client.requests import (
+    MISSING,
+    CommandChunk,
     Holder,
     InternalRequest,
     PriorityLookup,
@@ -39,6 +41,7 @@ from beanstalkt.protocol.commands import (
     STATS_JOB,
     USE,
     WATCH,
+    Command,
     encode_put,
 )
 
@@ -693,4 +696,34 @@ def test_each_chunk_of_puts_gets_its_own_ids(sizes: list[int], cuts: list[int]) 
     expected = iter(range(1, count + 1))
     assert ids == [list(itertools.islice(expected, size)) for size in sizes]
     assert result.settled
+    assert not pipeline.in_flight
+
+
+@given(st.data())
+def test_the_results_of_many_commands_do_not_depend_on_how_the_replies_are_cut(
+    data: st.DataObject,
+) -> None:
+    replies: list[tuple[Command, bytes, Any]] = [
+        (DELETE, b"DELETED\r\n", None),
+        (DELETE, b"NOT_FOUND\r\n", MISSING),
+        (STATS_JOB, b"OK 12\r\n---\ntube: t\n\r\n", {"tube": "t"}),
+        (STATS_JOB, b"NOT_FOUND\r\n", MISSING),
+    ]
+    kinds = st.sampled_from([DELETE, STATS_JOB])
+    sizes = st.lists(st.tuples(kinds, st.integers(1, 6)), min_size=1, max_size=6)
+    pipeline = Pipeline(lambda: 0.0)
+    sent, expected, stream = [], [], b""
+    for command, size in data.draw(sizes):
+        result = Result()
+        pipeline.send(CommandChunk(command, [b"%b 1\r\n" % command.verb.encode()] * size, result))
+        fitting = st.sampled_from([each for each in replies if each[0] is command])
+        chosen = [data.draw(fitting) for _ in range(size)]
+        stream += b"".join(reply for _, reply, _ in chosen)
+        sent.append(result)
+        expected.append([value for _, _, value in chosen])
+    while stream:
+        cut = data.draw(st.integers(1, len(stream)))
+        pipeline.receive(stream[:cut])
+        stream = stream[cut:]
+    assert [result.value for result in sent] == expected
     assert not pipeline.in_flight

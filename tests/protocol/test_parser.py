@@ -309,3 +309,23 @@ def test_a_large_body_in_small_pieces_takes_no_time_to_speak_of() -> None:
         ([b"RESERVED", b"1", b"%d" % len(body)], body),
         ([b"DELETED"], b""),
     ]
+
+
+@given(st.integers(0, 30), st.integers(1, 40), st.sampled_from([b"", b"DEL", b"NOT_FOUND\r\n"]))
+def test_the_same_reply_many_times_is_counted_up_to_a_limit(
+    times: int, limit: int, rest: bytes
+) -> None:
+    line = b"DELETED\r\n"
+    count, left = Parser().repeated(line * times + rest, line, limit)
+    assert count == min(times, limit)
+    assert left == line * (times - count) + rest
+
+
+def test_a_repeated_reply_may_begin_in_an_earlier_chunk_and_data_is_none() -> None:
+    parser = Parser()
+    assert list(parser.feed(b"OK 3\r\nabc\r\nDEL")) == [([b"OK", b"3"], b"abc")]
+    assert parser.repeated(b"ETED\r\nDELETED\r\nx", b"DELETED\r\n", 9) == (2, b"x")
+    parser = Parser()
+    assert list(parser.feed(b"OK 9\r\n")) == []
+    assert parser.repeated(b"DELETED\r\n\r\n", b"DELETED\r\n", 9) == (0, b"DELETED\r\n\r\n")
+    assert list(parser.feed(b"DELETED\r\n\r\n")) == [([b"OK", b"9"], b"DELETED\r\n")]
