@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..client.bulk import MISSING, Bulk, raise_lost
 from ..client.client import Client
@@ -31,6 +32,15 @@ from .target import Outcome, Target, answer
 
 BATCH = 128
 """Jobs that are moved in one go; two times as many are under way at the most."""
+
+FIRST = 16
+"""Jobs that are moved first, before anything is known of the sizes of bodies."""
+
+SIZE = 2**19
+"""Bytes of bodies to move in one go, as far as the sizes of the latest ones tell."""
+
+MAX_SIZE = 2**24
+"""Bytes of bodies to move in one go at the most, unless a single one can be longer."""
 
 LONG = 30
 """Seconds of delay from which on a job is moved without reserving it: far longer than it takes."""
@@ -146,7 +156,8 @@ async def _transfer(
             )
     summary = Summary() if summary is None else summary
     summary.action = action
-    return Transfer(Target(target), selection, tube, summary, on_error)
+    max_job_size = here.get("max-job-size", 2**16)
+    return Transfer(Target(target), selection, tube, summary, on_error, max_job_size)
 
 
 @dataclass(slots=True)
@@ -158,8 +169,20 @@ class Passenger:
     claim: Claim | None = None
 
 
+class Turn(NamedTuple):
+    """When a batch may be put, so that batches are put in the order in which they were found."""
+
+    #: set when the batch before has sent its puts
+    before: asyncio.Event
+    #: to be set when this batch has sent its own
+    sent: asyncio.Event
+
+
 class Transfer:
-    """Take batches of jobs from a source to a target."""
+    """Take batches of jobs from a source to a target.
+
+    :param max_job_size: the most bytes that a body at the source can have
+    """
 
     def __init__(
         self,
@@ -168,6 +191,7 @@ class Transfer:
         tube: str | None,
         summary: Summary,
         on_error: OnError,
+        max_job_size: int,
     ) -> None:
         self.summary = summary
         #: what finds the jobs, and is told to find no more after a refusal
@@ -176,48 +200,65 @@ class Transfer:
         self._selection = selection
         self._tube = tube
         self._on_error = on_error
+        self._stopped = False
         self._last_sent = asyncio.Event()  # set when the last batch has sent its puts
         self._last_sent.set()
+        self._most = max(1, min(BATCH, MAX_SIZE // max(1, max_job_size)))
+        self._count = min(FIRST, self._most)  # jobs in the next part of a batch
 
     async def move(self, bulk: Bulk, records: Sequence[JobRecord]) -> None:
         """Move some jobs."""
-        with self._in_turn() as (before, sent):
-            jobs = await self._take(bulk, records)
-            claims = [each.claim for each in jobs if each.claim is not None]
-            with kept(bulk, claims):
-                await before.wait()
-                placing = self._target.put([each.job for each in jobs])
-                sent.set()
-                outcomes = await placing.finish()
-        placed: list[tuple[Passenger, int]] = []
-        refused: list[Claim] = []
-        for each, outcome in zip(jobs, outcomes, strict=True):
-            if isinstance(outcome, int):
-                placed.append((each, outcome))
-                continue
-            self._refused(each.record, outcome)
-            if each.claim is not None:
-                refused.append(each.claim)
-        try:
-            await self._delete(bulk, placed)
-        finally:
-            await give_back(bulk, refused)
-            _raise_lost(outcomes)
+        with self._in_turn() as turn:
+            for part, is_last in self._parts(records):
+                jobs = await self._take(bulk, part)
+                with kept(bulk, [each.claim for each in jobs if each.claim is not None]):
+                    outcomes = await self._put(jobs, turn, is_last)
+                await self._settle(bulk, jobs, outcomes)
 
     async def copy(self, bulk: Bulk, records: Sequence[JobRecord]) -> None:
         """Copy some jobs."""
-        with self._in_turn() as (before, sent):
-            jobs = await self._look(bulk, records)
-            await before.wait()
-            placing = self._target.put([each.job for each in jobs])
-            sent.set()
-            outcomes = await placing.finish()
-        for each, outcome in zip(jobs, outcomes, strict=True):
-            if isinstance(outcome, int):
-                count(self.summary, each.record)
-            else:
-                self._refused(each.record, outcome)
-        _raise_lost(outcomes)
+        with self._in_turn() as turn:
+            for part, is_last in self._parts(records):
+                jobs = await self._look(bulk, part)
+                outcomes = await self._put(jobs, turn, is_last)
+                for each, outcome in zip(jobs, outcomes, strict=True):
+                    if isinstance(outcome, int):
+                        count(self.summary, each.record)
+                    else:
+                        self._refused(each.record, outcome)
+                _raise_lost(outcomes)
+
+    # --- in turn, and in bounded memory -------------------------------------------------------
+
+    @contextmanager
+    def _in_turn(self) -> Iterator[Turn]:
+        turn = Turn(self._last_sent, asyncio.Event())
+        self._last_sent = turn.sent
+        try:
+            yield turn
+        finally:
+            turn.sent.set()
+
+    def _parts(self, records: Sequence[JobRecord]) -> Iterator[tuple[Sequence[JobRecord], bool]]:
+        """Yield records in parts whose bodies fit into memory, and whether it is the last one.
+
+        Ends early when no more jobs are to be put.
+        """
+        place = 0
+        while place < len(records) and not self._stopped:
+            part = records[place : place + self._count]
+            place += len(part)
+            yield part, place == len(records)
+
+    async def _put(self, jobs: Sequence[Passenger], turn: Turn, is_last: bool) -> list[Outcome]:
+        """Put jobs at the target in turn; return what became of each."""
+        largest = max((len(each.job.body) for each in jobs), default=0)
+        self._count = max(1, min(SIZE // (largest + 1), 2 * self._count, self._most))
+        await turn.before.wait()
+        placing = self._target.put([each.job for each in jobs])
+        if is_last:
+            turn.sent.set()
+        return await placing.finish()
 
     # --- at the source ------------------------------------------------------------------------
 
@@ -269,6 +310,25 @@ class Transfer:
                 found.append(Passenger(record, portable(record, body, self._tube)))
         return found
 
+    async def _settle(
+        self, bulk: Bulk, jobs: Sequence[Passenger], outcomes: Sequence[Outcome]
+    ) -> None:
+        """Delete the jobs that are at the target now, and give back the others."""
+        placed: list[tuple[Passenger, int]] = []
+        refused: list[Claim] = []
+        for each, outcome in zip(jobs, outcomes, strict=True):
+            if isinstance(outcome, int):
+                placed.append((each, outcome))
+                continue
+            self._refused(each.record, outcome)
+            if each.claim is not None:
+                refused.append(each.claim)
+        try:
+            await self._delete(bulk, placed)
+        finally:
+            await give_back(bulk, refused)
+            _raise_lost(outcomes)
+
     async def _delete(self, bulk: Bulk, placed: Sequence[tuple[Passenger, int]]) -> None:
         """Delete jobs that are at the target now; where that fails, remove those at the target."""
         if not placed:
@@ -315,21 +375,10 @@ class Transfer:
             self.summary.unknown += getattr(error, "sent", True)
             return
         self.summary.fail(record.id, str(error))
-        if self._on_error == "stop" and self.change is not None:
-            self.change.stop()
-
-    @contextmanager
-    def _in_turn(self) -> Iterator[tuple[asyncio.Event, asyncio.Event]]:
-        """Give an event to wait for before the puts are sent, and one to set when they are.
-
-        So batches, two of which are under way, are put in the order in which they were found.
-        """
-        before, sent = self._last_sent, asyncio.Event()
-        self._last_sent = sent
-        try:
-            yield before, sent
-        finally:
-            sent.set()
+        if self._on_error == "stop":
+            self._stopped = True
+            if self.change is not None:
+                self.change.stop()
 
 
 def _stays(record: JobRecord) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from ..client.bulk import MISSING, Bulk
@@ -114,26 +115,29 @@ class Placing:
         for places, future in self._sent:
             for place, outcome in zip(places, await answer(future), strict=True):
                 outcomes[place] = outcome
-        await self._take_back(outcomes)
+        await self._remove([each.job_id for each in outcomes if isinstance(each, Buried)])
         hidden = [
             (place, priority)
             for place, priority in self._buried
             if isinstance(outcomes[place], int)
         ]
         ended = await self._target.bury([(outcomes[place], pri) for place, pri in hidden])
+        unburied = []
         for (place, _), outcome in zip(hidden, ended, strict=True):
+            if isinstance(outcome, BeanstalkException):
+                unburied.append(outcomes[place])
             outcomes[place] = outcome
+        await self._remove(unburied)
         return outcomes
 
-    async def _take_back(self, outcomes: list[Any]) -> None:
-        """Remove the jobs that a server without memory has buried instead of keeping them."""
-        out_of_memory = [
-            each.job_id for each in outcomes if isinstance(each, Buried) and each.job_id
-        ]
-        try:
-            await self._target.remove(out_of_memory)
-        except ConnectionLost:
-            return  # the error of each stays
+    async def _remove(self, ids: Sequence[int | None]) -> None:
+        """Remove jobs that are not as they should be; the errors because of that stay.
+
+        They are those that a server without memory has buried when it refused them, and those
+        that it did not bury.
+        """
+        with suppress(ConnectionLost):
+            await self._target.remove([each for each in ids if each is not None])
 
 
 async def answer(future: asyncio.Future[list[Any]]) -> list[Any]:

@@ -107,6 +107,8 @@ async def carry_out(operation: Operation, *, counts: bool = True) -> int:
         except BeanstalkException:
             report(summary, counts=counts)
             raise
+        except BrokenPipeError:
+            raise  # whoever read the results has seen enough
         except OSError:
             report(summary, counts=False)  # standard output may be what cannot be written
             raise

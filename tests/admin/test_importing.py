@@ -330,6 +330,29 @@ async def test_a_server_without_memory_buries_what_it_refuses_and_that_is_remove
         assert "out of memory" in reason
 
 
+async def test_a_job_that_cannot_be_buried_does_not_stay_hidden() -> None:
+    """The server is too old: it knows no reserve-job."""
+
+    async def script(line: Line) -> None:
+        await line.expect(b"stats")
+        line.send(b"OK 4\r\n---\n\r\n")
+        await line.expect(b"use a", b"put 0 4294967295 9 1\r\nx", b"use default")
+        line.send(b"USING a\r\nINSERTED 7\r\nUSING default\r\n")
+        await line.expect(b"reserve-job 7", b"bury 7 0")
+        line.send(b"UNKNOWN_COMMAND\r\nNOT_FOUND\r\n")
+        await line.expect(b"delete 7")
+        line.send(b"DELETED\r\n")
+        await line.end()
+
+    async with Peer(script) as peer, client_of(peer) as client:
+        lines = [line("x", priority=0, ttr=9, state="buried")]
+        summary = await import_jobs(client, lines)
+        assert summary.done == 0
+        ((number, reason),) = summary.failures
+        assert number == 1
+        assert "use a newer beanstalkd" in reason
+
+
 async def test_a_server_that_goes_in_the_middle_leaves_what_it_did_not_answer_unknown(
     tmp_path: Path,
 ) -> None:
