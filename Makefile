@@ -28,7 +28,7 @@ types: .venv/ready
 WORKERS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
 PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-unit: .venv/ready beanstalkd prometheus chromium databases
+unit: .venv/ready beanstalkd tmux prometheus chromium databases
 	$(PYTEST)
 
 # The long tests, SOAK times as long as in make test: make soak SOAK=1000
@@ -58,14 +58,15 @@ bench: .venv/ready beanstalkd databases
 	touch $@
 
 # Tests that need one of these are skipped, and say so, where it is missing and may not be
-# installed: a real server, a Prometheus with its tool, a browser, and database servers. Of the
-# latter only the programs are used: the tests start their own, in temporary folders.
+# installed: a real server, a terminal, a Prometheus with its tool, a browser, and database
+# servers. Of the latter only the programs are used: the tests start their own, in temporary
+# folders.
 install = { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && \
   { $(APT) $(1) || { apt-get update --quiet && $(APT) $(1); }; } >/dev/null; } || \
   echo '$(1) is not installed, and could not be: continuing without it' >&2
 APT = DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet
 
-beanstalkd prometheus chromium:
+beanstalkd tmux prometheus chromium:
 	@command -v $@ >/dev/null || $(call install,$@)
 
 databases:

@@ -26,6 +26,11 @@ CLOSE_TIMEOUT = 0.5
 """Seconds that the end of the last subscription waits for a server that does not answer."""
 
 
+CONNECT_SHARE = 0.9
+"""The part of the timeout after which the reason why there is no connection is told, instead of
+that the server took too long."""
+
+
 class Sampler:
     """Take a snapshot of a server at intervals, and hand each one to all subscribers.
 
@@ -189,9 +194,20 @@ class Sampler:
         return self._progression.down(error, now, began, time.monotonic() - began)
 
     async def _read(self, client: Client) -> Reading:
-        await client.connect()  # at once, where there is a connection
+        await self._connected(client)
         before = () if self.latest_up is None else self.latest_up.tubes
         return await read(client, self.tubes, self.heads, before)
+
+    async def _connected(self, client: Client) -> None:
+        """Wait for a connection, and raise ConnectionLost shortly before the time is over."""
+        connecting = client.connect()
+        try:
+            if not (await asyncio.wait([connecting], timeout=CONNECT_SHARE * self.timeout))[0]:
+                await client.stats()  # fails at once, and says why there is no connection
+            else:
+                connecting.result()
+        finally:
+            connecting.cancel()
 
     def _publish(self, snapshot: Snapshot) -> None:
         self.latest = snapshot

@@ -9,7 +9,7 @@ from .description import Described, Option, describe
 ENVIRONMENT = {
     "BEANSTALKD_URL": "The URL of the server, unless an option names it.",
     "BEANSTALKT_*": "The options of work, such as BEANSTALKT_MAX_ATTEMPTS.",
-    "NO_COLOR": "If it is set to anything, JSON on a terminal has no colours.",
+    "NO_COLOR": "If it is set to anything, JSON on a terminal and top have no colours.",
 }
 """What each variable of the environment does."""
 

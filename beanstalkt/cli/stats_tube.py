@@ -16,9 +16,9 @@ from .converters import count, positive_seconds, tube
 from .formats import add_json_lines, emit_value
 from .output import emit
 from .stdio import say
+from .tube_options import add_tube_options
 from .tube_table import (
     COLUMNS,
-    SORTABLE,
     as_dict,
     headline,
     shortened,
@@ -185,16 +185,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
         help="show the table again and again, with rates; write --watch=5 for every 5 seconds "
         f"({WATCH_INTERVAL:g})",
     )
-    parser.add_argument(
-        "--sort", choices=SORTABLE, default="name", help="the column to sort by (%(default)s)"
-    )
-    parser.add_argument("--reverse", action="store_true", help="sort the other way round")
-    parser.add_argument(
-        "--filter",
-        action="append",
-        metavar="PATTERN",
-        help="show only tubes whose name matches; may be repeated",
-    )
+    add_tube_options(parser, "name")
     parser.add_argument("--limit", type=count, metavar="NUMBER", help="show so many tubes at most")
     parser.add_argument("--age", action="store_true", help="show the age of the next ready job")
     add_json_lines(parser)

@@ -16,6 +16,9 @@ Value = float | str | None
 LONGEST_TEXT = 14
 """Characters to which a name and notes are cut before other columns are left out."""
 
+SHORTEST_NAME = 8
+"""Characters to which a name is cut when no more columns can be left out."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -173,9 +176,7 @@ def table(
     chosen = list(columns)
     if width is not None:
         chosen = fit(columns, lengths, width)
-        rest = sum(lengths[column.key] + 1 for column in chosen) - 1 - width
-        if rest > 0:
-            lengths["name"] = max(lengths["name"] - rest, min(lengths["name"], 8))
+        _shorten_texts(lengths, sum(lengths[column.key] + 1 for column in chosen) - 1 - width)
     rows = [[column.title for column in chosen]]
     rows += [[cells[column.key][place] for column in chosen] for place in range(len(tubes))]
     return [_line(row, chosen, lengths, width) for row in rows]
@@ -195,6 +196,15 @@ def fit(columns: Sequence[Column], lengths: dict[str, int], width: int) -> list[
             gone.add(key)
             needed -= lengths[key] + 1
     return [column for column in columns if column.key not in gone]
+
+
+def _shorten_texts(lengths: dict[str, int], excess: int) -> None:
+    """Make names and notes shorter by `excess` characters, if they can be."""
+    for key, least in (("name", LONGEST_TEXT), ("notes", LONGEST_TEXT), ("name", SHORTEST_NAME)):
+        if key in lengths:
+            less = max(min(excess, lengths[key] - least), 0)
+            lengths[key] -= less
+            excess -= less
 
 
 def shortened(name: str, width: int) -> str:
@@ -224,7 +234,7 @@ def _line(
 def headline(snapshot: Snapshot) -> str:
     """Say in a line what is known of the server as a whole."""
     if not snapshot.up:
-        return f"{text(snapshot.server)} is not available: {text(snapshot.error)}"
+        return f"{text(snapshot.server)} is not available: {reason(snapshot)}"
     stats, rates = snapshot.stats, snapshot.rates
     parts = [*map(str, snapshot.badges), _tube_count(snapshot)]
     if snapshot.restarted:
@@ -237,6 +247,11 @@ def headline(snapshot: Snapshot) -> str:
         f"{whole(stats.get('current-workers', 0))} workers",
     ]
     return f"{text(snapshot.server)}: {', '.join(parts)}"
+
+
+def reason(snapshot: Snapshot) -> str:
+    """Say why the server is not available, without naming it."""
+    return text((snapshot.error or "").replace(f" to {snapshot.server}", ""))
 
 
 def _tube_count(snapshot: Snapshot) -> str:

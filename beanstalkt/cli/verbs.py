@@ -34,6 +34,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "pause": "pause a tube: none of its jobs can be reserved for a while",
     },
     "stats_tube": {"stats-tube": "print the statistics of a tube, or a table of all tubes"},
+    "top": {"top": "show a server live in the terminal: rates, states, workers"},
     "transfer": {
         "export": "print jobs as lines, from which they can be imported again",
         "import": "put the jobs of an export, with all that they had",

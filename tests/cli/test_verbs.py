@@ -39,5 +39,5 @@ def test_the_verbs_do_not_import_what_they_do_not_use(words: list[str]) -> None:
     modules = set(done.stderr.split())
     used = [group for group in GROUPS if words[0] in GROUPS[group]]
     assert [group for group in GROUPS if f"beanstalkt.cli.{group}" in modules] == used
-    assert not modules & {"tqdm", "importlib.metadata", "beanstalkt.worker", "aiohttp"}
+    assert not modules & {"tqdm", "textual", "importlib.metadata", "beanstalkt.worker", "aiohttp"}
     assert ("beanstalkt.server" in modules) == (words[0] == "serve")
