@@ -13,6 +13,7 @@ from . import (
     functions,  # noqa: F401 - declares figures
     http_jobs,  # noqa: F401 - declares figures
     idle,  # noqa: F401 - declares figures
+    outbox,  # noqa: F401 - declares figures
     peers,
     pool,  # noqa: F401 - declares figures
     transfer,  # noqa: F401 - declares figures

@@ -21,7 +21,7 @@ ERROR_LENGTH = 1000
 """Characters of an error that are stored."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, as `QueuedJob`
 class Settled:
     """What became of a row that was claimed.
 
@@ -67,13 +67,19 @@ class Outbox:
         with self.database.transaction() as connection:
             return self._take_back(connection, statements.take_back_own, reason)
 
-    def claim(self, limit: int, *, expired: bool = False) -> list[QueuedJob]:
+    def claim(
+        self, limit: int, *, expired: bool = False, held: Sequence[int] | None = None
+    ) -> list[QueuedJob]:
         """Claim new rows, and return them, the oldest first.
 
         :param limit: rows to claim at most
         :param expired: whether to take back claims that have lasted too long before that
+        :param held: after a claim whose answer was lost: the rows that this relay knows it has
+            claimed. Others that it has claimed are new again
         """
         with self.database.transaction() as connection:
+            if held is not None:
+                self._forget(connection, held)
             if expired:
                 reason = "a relay claimed this row, and did not say what became of it in time"
                 self._take_back(connection, statements.take_back_expired, reason)
@@ -97,6 +103,10 @@ class Outbox:
             ids = as_rows({"id": row.id} for row in rows)
             connection.execute(statements.claim_selected(dialect), values | {"rows": ids})
         return rows
+
+    def _forget(self, connection: Connection, held: Sequence[int]) -> None:
+        values = {"name": self._name, "rows": as_rows({"id": row_id} for row_id in held)}
+        connection.execute(statements.forget_claims(self.database.dialect), values)
 
     def _settle(self, connection: Connection, settled: Sequence[Settled]) -> int:
         dialect = self.database.dialect

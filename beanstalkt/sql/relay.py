@@ -92,6 +92,7 @@ class Relay:
         self._stopped_at: float | None = None
         self._woken = asyncio.Event()
         self._next_expired = 0.0
+        self._held: tuple[int, ...] = ()  # rows that are being put and marked
         self._ahead: asyncio.Future[tuple[list[QueuedJob], float]] | None = None
         self._reports: dict[str, float] = {}  # when the next message about a trouble is due
         #: how many rows went to each state
@@ -167,10 +168,12 @@ class Relay:
         Meanwhile the next rows are claimed, if there are likely to be any. They are not put before
         these are marked: so a kill doubles these at most.
         """
+        self._held = tuple(row.id for row in rows)
         if len(rows) == self._limit:
             self._ahead = asyncio.ensure_future(self._claim())
         batch = await self._put(rows, claimed)
         await self._settle(batch.settled)
+        self._held = ()
         if batch.refusal is not None and self._ahead is not None:
             (rows, _), self._ahead = await self._ahead, None
             reason = str(batch.refusal)
@@ -192,7 +195,16 @@ class Relay:
         expired = now >= self._next_expired
         if expired:
             self._next_expired = now + self._timing.expired_interval
-        return await self._database(self._outbox.claim, self._limit, expired=expired), now
+        attempts = 0
+
+        def claim() -> list[QueuedJob]:
+            nonlocal attempts
+            attempts += 1
+            # The database may have carried out an attempt of which no answer came.
+            held = None if attempts == 1 else self._held
+            return self._outbox.claim(self._limit, expired=expired, held=held)
+
+        return await self._database(claim), now
 
     async def _settle(self, settled: Sequence[Settled]) -> None:
         """Write what became of rows."""

@@ -19,7 +19,10 @@ PAYLOAD_MARGIN = 1
 """Seconds that another job may be held longer than its work may take: for settling it."""
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: to make a frozen one takes several times as long, and hundreds are made at a time.
+
+
+@dataclass(slots=True)
 class QueuedJob:
     """A row that was claimed.
 
@@ -43,7 +46,7 @@ class QueuedJob:
     delay: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Put:
     """A job that is to be put for a row.
 

@@ -213,3 +213,13 @@ def take_back_own(dialect: Dialect) -> TextClause:
 def take_back_expired(dialect: Dialect) -> TextClause:
     """Return the statement that ends the claims that have lasted too long."""
     return take_back(dialect, f"claimed_until < {dialect.now}")
+
+
+@cache
+def forget_claims(dialect: Dialect) -> TextClause:
+    """Return the statement that ends the claims of a relay, except those of some rows."""
+    return text(
+        "UPDATE queued_job SET state = 'new', claimed_by = NULL, claimed_until = NULL "
+        "WHERE state = 'claimed' AND claimed_by = :name "
+        f"AND id NOT IN (SELECT m.id FROM {dialect.source({'id': BIGINT})})"
+    )

@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing
+from typing import Any
 
 import pytest
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -205,7 +206,7 @@ async def test_it_stops_in_time_while_the_database_hangs(
     hangs, thawed = threading.Event(), threading.Event()
 
     class Frozen(Outbox):
-        def claim(self, limit: int, *, expired: bool = False) -> list[QueuedJob]:
+        def claim(self, *arguments: Any, **options: Any) -> list[QueuedJob]:
             hangs.set()
             thawed.wait(20)
             return []

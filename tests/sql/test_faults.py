@@ -1,0 +1,188 @@
+"""What may go wrong around a relay, for real: kills, restarts, freezes, clocks, deadlocks."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import random
+import sys
+import threading
+import time
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from beanstalkt import Client
+from beanstalkt.sql.database import Database, is_temporary
+from beanstalkt.sql.dialect import SQLITE
+from beanstalkt.sql.outbox import Outbox
+from beanstalkt.worker.outbox_id import unwrap
+
+from ..support.beanstalkd import Beanstalkd
+from ..support.clients import client_of
+from ..support.databases import DatabaseServer, SQLite
+from ..support.outbox import events, insert_many, relay_of, row, states
+from ..support.soak import FACTOR
+from ..support.waiting import until
+
+ROOT = Path(__file__).parent.parent.parent
+
+ROWS = 400
+"""Rows that a relay puts between two kills at the most."""
+
+KILLS = 5 * FACTOR
+BATCH = 20
+
+
+async def row_ids(client: Client) -> Counter[int]:
+    """How often the row of each ready job is there; every job names one."""
+    await client.watch("t")
+    found: Counter[int] = Counter()
+    async for job in client.jobs(timeout=0):
+        row_id = unwrap(job.body)[0]
+        assert row_id is not None
+        found[row_id] += 1
+        await job.delete()
+    return found
+
+
+@pytest.mark.soak
+@pytest.mark.gen_test(timeout=60 + 5 * KILLS)
+async def test_a_relay_that_is_killed_loses_no_row_and_doubles_one_batch_at_most(
+    database: Database, url: str, beanstalkd: Beanstalkd
+) -> None:
+    insert_many(database, KILLS * ROWS)
+    seed = str(random.random())
+    arguments = [url, beanstalkd.url, str(BATCH), str(KILLS), seed]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.support.killed_relay", *arguments, cwd=ROOT
+    )
+    try:
+        assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert states(database) == {"sent": KILLS * ROWS}
+    async with client_of(beanstalkd) as client:
+        found = await row_ids(client)
+    assert len(found) == KILLS * ROWS, "rows were lost"
+    doubles = found.total() - len(found)
+    assert doubles <= KILLS * BATCH, f"seed {seed}"
+    # Twice in the server, once in the table: the history says so.
+    logged = Counter(event["job_id"] for event in events(database) if event["event"] == "sent")
+    assert set(logged) == set(found)
+
+
+# PyMySQL leaves its socket to the garbage collector when it cannot connect.
+@pytest.mark.filterwarnings("ignore:unclosed <socket")
+async def test_a_database_that_is_killed_in_the_middle_loses_nothing(
+    database: Database, database_server: DatabaseServer | SQLite, beanstalkd: Beanstalkd
+) -> None:
+    if isinstance(database_server, SQLite):
+        pytest.skip("there is no server to kill")
+    insert_many(database, 2000)
+    database.close()
+    async with client_of(beanstalkd) as client:
+        relay = relay_of(database, client, batch=10)
+        task = asyncio.create_task(relay.run())
+        for count in (50, 400):
+            await until(lambda: relay.counts["sent"] >= count)  # noqa: B023
+            database_server.stop(9)
+            await asyncio.sleep(0.1)
+            database_server.start()
+        await until(lambda: relay.counts["sent"] >= 2000)
+        relay.stop()
+        await task
+        found = await row_ids(client)
+    assert states(database) == {"sent": 2000}
+    assert len(found) == found.total() == 2000, "lost, or put twice without a kill of the relay"
+    gc.collect()
+
+
+async def test_a_claim_whose_answer_was_lost_is_not_left_behind(
+    database: Database, beanstalkd: Beanstalkd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    insert_many(database, 30)
+    claim, lost = Outbox.claim, 0
+
+    def lose(outbox: Outbox, *arguments: object, **options: object) -> object:
+        nonlocal lost
+        rows = claim(outbox, *arguments, **options)  # type: ignore[arg-type]
+        lost += 1
+        if lost in (1, 4):
+            raise DBAPIError("COMMIT", {}, Exception("gone"), connection_invalidated=True)
+        return rows
+
+    monkeypatch.setattr(Outbox, "claim", lose)
+    async with client_of(beanstalkd) as client:
+        await relay_of(database, client, batch=10, burst=True).run()
+        found = await row_ids(client)
+    assert len(found) == found.total() == 30
+    assert states(database) == {"sent": 30}
+
+
+async def test_rows_that_a_frozen_server_may_have_are_in_doubt(
+    database: Database, beanstalkd: Beanstalkd
+) -> None:
+    insert_many(database, 3)
+    async with client_of(beanstalkd, response_timeout=0.3) as client:
+        relay = relay_of(database, client, on_doubt="park", burst=True)
+        beanstalkd.freeze()
+        try:
+            task = asyncio.create_task(relay.run())
+            await until(lambda: states(database)["in doubt"] == 3)
+        finally:
+            beanstalkd.thaw()
+        await task
+        assert "not known whether" in row(database, 1)["last_error"]
+        assert (await row_ids(client)).keys() <= {1, 2, 3}  # the server had them, or not
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_a_wrong_clock_of_this_machine_changes_nothing(
+    database: Database, beanstalkd: Beanstalkd, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    if database.dialect is SQLITE:
+        pytest.skip("its clock is that of this machine")
+    right = time.time
+    monkeypatch.setattr(time, "time", lambda: right() + 3600 * hours)
+    later = database.dialect.later("1800")
+    with database.transaction() as connection:
+        connection.exec_driver_sql(
+            f"INSERT INTO queued_job (payload, tube, not_before) VALUES ('x', 't', {later})"
+        )
+    insert_many(database, 1)
+    assert len(Outbox(database, "other").claim(1)) == 1
+    async with client_of(beanstalkd) as client:
+        await relay_of(database, client, burst=True).run()
+        assert states(database) == {"claimed": 1, "sent": 1}  # the other claim has not expired
+        assert await row_ids(client) == {2: 1}
+    assert row(database, 2)["sent_at"] is not None
+
+
+async def test_the_loser_of_a_deadlock_may_try_again(database: Database, url: str) -> None:
+    if database.dialect is SQLITE:
+        pytest.skip("there is one writer at a time")
+    insert_many(database, 2)
+    both = threading.Barrier(2)
+    lost: list[BaseException] = []
+
+    def lock(first: int, second: int) -> None:
+        update = text("UPDATE queued_job SET body = 'x' WHERE id = :id")
+        with closing(Database(url)) as own:
+            try:
+                with own.transaction() as connection:
+                    connection.execute(update, {"id": first})
+                    both.wait(20)
+                    connection.execute(update, {"id": second})
+            except DBAPIError as error:
+                lost.append(error)
+
+    await asyncio.gather(asyncio.to_thread(lock, 1, 2), asyncio.to_thread(lock, 2, 1))
+    (error,) = lost
+    assert is_temporary(error)
