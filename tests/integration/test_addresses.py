@@ -6,7 +6,6 @@ import asyncio
 import os
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 
 from beanstalkt import Client, ConnectionLost, TimedOut
 
+from ..support import program
 from ..support.beanstalkd import EXECUTABLE
 from ..support.embedded import AnyServer
 from ..support.leftovers import nothing_left
@@ -27,13 +27,11 @@ def start(kind: str, *, path: str = "", port: int = 0) -> subprocess.Popen[bytes
     """A real server or the embedded one, on a unix socket or on a port of ::1."""
     if kind == "embedded":
         where = ["--unix", path] if path else ["--host", "::1", "--port", str(port)]
-        command = [sys.executable, "-m", "beanstalkt.cmd", "serve", *where]
-    elif EXECUTABLE is None:
+        return program.start(*program.COMMAND_LINE, "serve", *where, stdin=subprocess.DEVNULL)
+    if EXECUTABLE is None:
         pytest.skip("beanstalkd is not installed")
-    else:
-        where = ["-l", f"unix:{path}"] if path else ["-l", "::1", "-p", str(port)]
-        command = [EXECUTABLE, *where]
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    where = ["-l", f"unix:{path}"] if path else ["-l", "::1", "-p", str(port)]
+    return subprocess.Popen([EXECUTABLE, *where], stdin=subprocess.DEVNULL)
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

@@ -27,6 +27,7 @@ from beanstalkt import cmd
 
 from ..support.beanstalkd import HOST, free_port
 from ..support.embedded import AnyServer
+from ..support.program import COMMAND_LINE, start
 
 TIMEOUT = 30
 """Seconds after which a program is considered to hang."""
@@ -81,9 +82,9 @@ def spawn() -> Iterator[Spawn]:
     started: list[subprocess.Popen[bytes]] = []
 
     def spawn(port: int, *words: str, **kwargs: Any) -> subprocess.Popen[bytes]:
-        program = kwargs.pop("program", [sys.executable, "-m", "beanstalkt.cmd"])
-        process = subprocess.Popen(
-            [*program, "-H", HOST, "-P", str(port), *words],
+        program = kwargs.pop("program", COMMAND_LINE)
+        process = start(
+            *[*program, "-H", HOST, "-P", str(port), *words],
             **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **kwargs},
         )
         started.append(process)
@@ -282,8 +283,7 @@ def test_no_verb_leaves_a_job_or_a_connection_behind(run: Run, server: AnyServer
 
 
 def test_serve_runs_a_server(spawn: Spawn) -> None:
-    command = [sys.executable, "-m", "beanstalkt.cmd", "serve", "--port", "0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE) as server:
+    with start(*COMMAND_LINE, "serve", "--port", "0", stderr=subprocess.PIPE) as server:
         try:
             assert server.stderr
             found = re.search(rb"//[^:]+:(\d+)", server.stderr.readline())
@@ -314,7 +314,7 @@ def test_a_body_that_is_far_too_big_is_refused(server: AnyServer, spawn: Spawn) 
 
 
 def test_put_says_so_when_standard_input_is_closed(server: AnyServer, spawn: Spawn) -> None:
-    process = spawn(server.port, "put", "-", preexec_fn=lambda: os.close(0))
+    process = spawn(server.port, "put", "-", closed=(0,))
     result = finish(process)
     assert result.status == 2
     assert "cannot read standard input" in result.err
@@ -379,7 +379,7 @@ def test_many_lines_take_no_more_memory_than_one(
     for lines in (1, 200_000):
         file.write_bytes(b"%0199d\n" % 7 * lines)
         words = ["put", "--lines", str(file)]
-        result = finish(spawn(server.port, *words, program=[sys.executable, "-c", program]))
+        result = finish(spawn(server.port, *words, program=["-c", program]))
         assert result.status == 0
         assert result.out.count("\n") == lines
         used.append(int(result.err))
@@ -434,12 +434,12 @@ def test_the_bar_does_without_a_size(
     os.mkfifo(pipe)
     words = ["put", "--lines", str(pipe)]
 
-    def start(stderr: int) -> subprocess.Popen[bytes]:
+    def put_piped(stderr: int) -> subprocess.Popen[bytes]:
         process = spawn(server.port, *words, stderr=stderr)
         pipe.write_bytes(Path(jobs).read_bytes())
         return process
 
-    assert "600B" in on_terminal(start)
+    assert "600B" in on_terminal(put_piped)
 
 
 def test_put_lines_does_without_a_bar(server: AnyServer, spawn: Spawn, jobs: str) -> None:
@@ -447,7 +447,7 @@ def test_put_lines_does_without_a_bar(server: AnyServer, spawn: Spawn, jobs: str
         "import sys; sys.modules['tqdm'] = None\n"
         "from beanstalkt import cmd; sys.exit(cmd.main(sys.argv[1:]))"
     )
-    without = {"program": [sys.executable, "-c", program]}
+    without = {"program": ["-c", program]}
     words = ["put", "--lines", jobs]
     written = on_terminal(lambda stderr: spawn(server.port, *words, stderr=stderr, **without))
     assert written == ""
@@ -481,7 +481,7 @@ def test_a_job_that_could_not_be_shown_is_not_deleted(
         result = finish(spawn(server.port, *words, stdout=full))
     assert result.status == 1
     assert result.err == "beanstalkt: standard output: No space left on device\n"
-    result = finish(spawn(server.port, *words, preexec_fn=lambda: os.close(1)))
+    result = finish(spawn(server.port, *words, closed=(1,)))
     assert result.status == 1
     assert result.err == "beanstalkt: standard output: Bad file descriptor\n"
     wait_until(lambda: counter(server, "current-jobs-ready") == 1)
@@ -597,8 +597,8 @@ def test_no_job_in_time_is_said_by_the_server(run: Run) -> None:
 
 def test_a_port_without_tls_is_told(peer: socket.socket, spawn: Spawn) -> None:
     url = f"beanstalks://{HOST}:{peer.getsockname()[1]}"
-    program = [sys.executable, "-m", "beanstalkt.cmd", "--server", url, "--connect-timeout", "1"]
-    process = subprocess.Popen([*program, "stats"], stdout=-1, stderr=-1)
+    words = ["--server", url, "--connect-timeout", "1", "stats"]
+    process = start(*COMMAND_LINE, *words, stdout=-1, stderr=-1)
     with process:
         result = finish(process)
     assert result.status == 69

@@ -6,32 +6,33 @@ import fcntl
 import json
 import os
 import pty
+import re
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
+from ..support import program
 from ..support.beanstalkd import Beanstalkd, free_port
 
 TIMEOUT = 30.0
 """Seconds after which a program is considered to hang."""
 
 CLOSED = ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"]
-"""The words that make a shell close each stream, and all of them."""
+"""What closes each stream, and all of them, as a shell has it."""
 
 Result = tuple[int, bytes, bytes]
 
 
 def beanstalkt(server: Beanstalkd | None, *words: str, redirect: str = "") -> Result:
-    """Run the command line from a shell that redirects; return its exit status and output."""
+    """Run the command line with redirected streams; return its exit status and output."""
     return ended(start(server, *words, redirect=redirect))
 
 
@@ -42,13 +43,18 @@ def start(
     stderr: int = subprocess.PIPE,
 ) -> subprocess.Popen[bytes]:
     where = [] if server is None else ["--server", server.url]
-    shell = ["sh", "-c", f'exec "$@" {redirect}', "sh"]
-    return subprocess.Popen(
-        [*shell, sys.executable, "-m", "beanstalkt.cmd", *where, *words],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-    )
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": stderr}
+    closed: list[int] = []
+    with ExitStack() as files:
+        for number, target in re.findall(r"([012])[<>](&-|/\S+)", redirect):
+            if target == "&-":
+                closed.append(int(number))
+            else:
+                name = ("stdin", "stdout", "stderr")[int(number)]
+                streams[name] = files.enter_context(open(target, "wb")).fileno()
+        return program.start(
+            *program.COMMAND_LINE, *where, *words, closed=tuple(closed), **streams
+        )
 
 
 def ended(process: subprocess.Popen[bytes]) -> Result:

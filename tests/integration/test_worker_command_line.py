@@ -22,6 +22,7 @@ import pytest
 
 from ..support.beanstalkd import Beanstalkd, free_port
 from ..support.processes import gone
+from ..support.program import COMMAND_LINE, start
 from ..support.waiting import block_until
 
 PATIENCE = 20.0
@@ -34,8 +35,8 @@ class Work:
         self, server: Beanstalkd | None, *arguments: str, stderr: int | IO[bytes] | None = None
     ) -> None:
         where = () if server is None else ("--server", server.url)
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "beanstalkt.cmd", *where, "work", *arguments],
+        self.process = start(
+            *[*COMMAND_LINE, *where, "work", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE if stderr is None else stderr,

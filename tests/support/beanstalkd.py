@@ -36,7 +36,7 @@ class Beanstalkd:
         return f"beanstalk://{self.host}:{self.port}"
 
     def start(self) -> None:
-        self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL)
+        self.process = self.launch()
         deadline = time.monotonic() + 10
         while True:
             try:
@@ -47,9 +47,10 @@ class Beanstalkd:
                 assert time.monotonic() < deadline, "beanstalkd does not answer"
                 time.sleep(0.005)
 
-    def command(self) -> list[str]:
+    def launch(self) -> subprocess.Popen[bytes]:
         assert self.executable is not None
-        return [self.executable, "-l", self.host, "-p", str(self.port), *self.options]
+        where = ["-l", self.host, "-p", str(self.port)]
+        return subprocess.Popen([self.executable, *where, *self.options], stdin=subprocess.DEVNULL)
 
     def stop(self, signum: int = signal.SIGTERM) -> None:
         """End the process, whatever state it is in; does nothing when it has ended."""

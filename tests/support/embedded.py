@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import signal
 import socket
+import subprocess
 import sys
 import threading
 
 from beanstalkt.testing import EmbeddedServer
 
+from . import program
 from .beanstalkd import Beanstalkd
 from .ports import free_port
 
@@ -65,9 +67,11 @@ class Apart(Beanstalkd):
 
     executable = sys.executable
 
-    def command(self) -> list[str]:
-        serve = [sys.executable, "-m", "beanstalkt.cmd", "serve"]
-        return [*serve, "--host", self.host, "--port", str(self.port), *self.options]
+    def launch(self) -> subprocess.Popen[bytes]:
+        where = ["--host", self.host, "--port", str(self.port)]
+        return program.start(
+            *program.COMMAND_LINE, "serve", *where, *self.options, stdin=subprocess.DEVNULL
+        )
 
 
 AnyServer = Beanstalkd | Embedded

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from .program import helpers
 from .waiting import until
 
 
@@ -30,7 +31,7 @@ async def until_gone(pid: int) -> None:
 def children() -> list[int]:
     """Return the children of this thread's process that it has not waited for."""
     pids = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    return [int(pid) for pid in pids]
+    return [int(pid) for pid in pids if int(pid) not in helpers()]
 
 
 def no_child_left() -> None:

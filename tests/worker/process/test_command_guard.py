@@ -18,7 +18,7 @@ from beanstalkt.worker.process.command_guard import guarded
 
 from ...support.commands import shell
 from ...support.leftovers import descriptors
-from ...support.processes import gone, until_gone, until_written
+from ...support.processes import gone, no_child_left, until_gone, until_written
 from ...support.work import make_work
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has it")
@@ -31,8 +31,7 @@ def nothing_left() -> Iterator[None]:
     yield
     assert len(descriptors()) <= before
     assert not command_guard._shared
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    no_child_left()
 
 
 PROGRAM = """

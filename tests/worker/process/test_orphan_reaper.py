@@ -17,7 +17,7 @@ from beanstalkt.worker.process.child_watcher import ChildWatcher, watched
 from beanstalkt.worker.process.command_process import CommandProcess
 from beanstalkt.worker.process.orphan_reaper import OrphanReaper, adopts_orphans, reap_orphans
 
-from ...support.processes import until_written
+from ...support.processes import children, until_written
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has subreapers")
 
@@ -34,18 +34,13 @@ def subreaper() -> Iterator[None]:
     assert prctl(SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
     yield
     prctl(SET_CHILD_SUBREAPER, 0, 0, 0, 0)
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    assert not children()
 
 
 async def command(script: str) -> None:
     """Run a command as the runner does."""
     process = CommandProcess(["/bin/sh", "-c", script], b"", os.environb, ChildWatcher())
     assert await process.wait() == 0
-
-
-def children() -> list[int]:
-    return orphan_reaper._children()
 
 
 async def until_none() -> None:
@@ -101,12 +96,7 @@ async def test_without_a_list_of_children_the_first_are_taken(
     with reap_orphans(lambda: False, SOON), monkeypatch.context() as patch:
         patch.setattr(orphan_reaper, "_children", list)
         await command("setsid true & setsid true & setsid sleep 0.1 &")
-        while True:
-            try:
-                os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            except ChildProcessError:
-                break
-            await asyncio.sleep(0.01)
+        await until_none()
 
 
 @pytest.mark.parametrize("session", [False, True])

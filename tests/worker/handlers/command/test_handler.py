@@ -32,7 +32,7 @@ from beanstalkt.worker.process.command_process import CommandProcess
 
 from ....support.commands import python, shell
 from ....support.leftovers import descriptors
-from ....support.processes import until_gone, until_written
+from ....support.processes import no_child_left, until_gone, until_written
 from ....support.work import make_work
 
 WHERE = "beanstalk://localhost:11300"
@@ -44,8 +44,7 @@ def nothing_left() -> Iterator[None]:
     before = len(descriptors())
     yield
     assert len(descriptors()) <= before
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    no_child_left()
 
 
 # --- exit statuses ---------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from beanstalkt.worker.handlers.function.handler import FunctionHandler, table_s
 from beanstalkt.worker.policy.outcome import Kind, Outcome
 
 from ....support import functions
-from ....support.processes import gone, until_gone, until_written
+from ....support.processes import gone, no_child_left, until_gone, until_written
 from ....support.work import make_work
 
 TABLE = "tests.support.functions:TABLE"
@@ -36,8 +36,7 @@ def nothing_left() -> Iterator[None]:
     before = len(os.listdir("/proc/self/fd"))
     yield
     assert len(os.listdir("/proc/self/fd")) <= before
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    no_child_left()
 
 
 @asynccontextmanager
