@@ -188,7 +188,17 @@ async def each(command: Callable[[int], Awaitable[None]], ids: list[int]) -> int
 
 VERBS = {
     "clear": Verb(connected(clear), _add_clear_arguments, _check_clear, epilog=CLEAR_EPILOG),
-    "delete": Verb(connected(delete), _add_delete_arguments, _check_delete, epilog=DELETE_EPILOG),
-    "kick": Verb(connected(kick), _add_kick_arguments, _check_kick, epilog=KICK_EPILOG),
-    "kick-job": Verb(connected(kick_job), add_ids),
+    "delete": Verb(
+        connected(delete, several=lambda options: bool(options.ids)),
+        _add_delete_arguments,
+        _check_delete,
+        epilog=DELETE_EPILOG,
+    ),
+    "kick": Verb(
+        connected(kick, several=lambda options: not (options.all or options.chosen)),
+        _add_kick_arguments,
+        _check_kick,
+        epilog=KICK_EPILOG,
+    ),
+    "kick-job": Verb(connected(kick_job, several=True), add_ids),
 }

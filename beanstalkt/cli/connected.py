@@ -7,10 +7,12 @@ import logging
 import os
 from argparse import Namespace
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from ..client.client import Client
 from ..errors import BeanstalkException, ConnectionLost, InvalidArgument
 from ..protocol.address import Address
+from ..protocol.servers import names_one, parse_servers
 from .exit_status import DONE, exit_status_of
 from .stdio import say
 
@@ -18,14 +20,19 @@ Command = Callable[[Client, Namespace], Awaitable[int | None]]
 """Carry out a verb over a connected client; return the exit status, or None for 0."""
 
 
-def connected(command: Command) -> Callable[[Namespace], int]:
+def connected(
+    command: Command, several: bool | Callable[[Namespace], bool] = False
+) -> Callable[[Namespace], int]:
     """Return a function of the options that runs `command` over a connection of its own.
 
     The function returns the exit status, and prints the message of a BeanstalkException.
+
+    :param several: whether the verb can do with several servers; then `command` may get a pool
     """
 
     async def connect_and_run(options: Namespace) -> int:
-        async with client_of(options) as client:
+        allowed = several(options) if callable(several) else several
+        async with pool_or_client_of(options) if allowed else client_of(options) as client:
             return await command(client, options) or DONE
 
     def run(options: Namespace) -> int:
@@ -44,17 +51,63 @@ def connected(command: Command) -> Callable[[Namespace], int]:
 def client_of(options: Namespace) -> Client:
     """Make a client for the server that the options or the environment name.
 
-    Raises InvalidArgument if BEANSTALKD_URL is not the URL of a server.
+    Raises InvalidArgument if BEANSTALKD_URL is not the URL of a server, and if several are named.
     """
-    url = options.server
-    if url is None:
-        # Scripts set the variable to nothing in order to unset it.
-        url = os.environ.get("BEANSTALKD_URL") or str(Address())
-        try:
-            Address.parse(url)
-        except InvalidArgument as error:
-            raise InvalidArgument(f"BEANSTALKD_URL: {error}") from None
-    return another_client(options, url)
+    servers = servers_of_options(options)
+    if names_one(servers):
+        return another_client(options, servers)
+    first = parse_servers(servers)[0]
+    raise InvalidArgument(
+        f"{options.verb} works with one server at a time, without a name: give it alone, such as "
+        f"--server {first.url}"
+    )
+
+
+def pool_or_client_of(options: Namespace) -> Any:
+    """Make a client if one server is named, and a pool if several are.
+
+    Raises what `client_of` does, and InvalidArgument for ids of jobs of the other kind.
+    """
+    servers = servers_of_options(options)
+    if names_one(servers):
+        check_ids(options)
+        return another_client(options, servers)
+    from ..pool.pool import Pool  # not for those who talk to one server
+
+    return Pool(
+        servers,
+        connect_timeout=options.connect_timeout,
+        response_timeout=options.response_timeout,
+    )
+
+
+def servers_of_options(options: Namespace) -> str:
+    """Return the URL of the server that the options or the environment name, or a list of them.
+
+    Raises InvalidArgument if BEANSTALKD_URL is neither.
+    """
+    if options.server is not None:
+        return str(options.server)
+    # Scripts set the variable to nothing in order to unset it.
+    text = os.environ.get("BEANSTALKD_URL") or str(Address())
+    try:
+        if names_one(text):
+            Address.parse(text)
+        else:
+            parse_servers(text)
+    except InvalidArgument as error:
+        raise InvalidArgument(f"BEANSTALKD_URL: {error}") from None
+    return text
+
+
+def check_ids(options: Namespace) -> None:
+    """Raise InvalidArgument for the id of a job that names a server, where there is but one."""
+    for job_id in (getattr(options, "id", None), *(getattr(options, "ids", None) or ())):
+        if isinstance(job_id, str):
+            raise InvalidArgument(
+                f"{job_id} is the id of a job of one of several servers: name that one, "
+                f"--server {job_id.rpartition('/')[0]}=URL"
+            )
 
 
 def another_client(options: Namespace, url: str) -> Client:

@@ -9,8 +9,9 @@ from typing import TypeVar
 
 from ..errors import InvalidArgument
 from ..protocol.address import Address
-from ..protocol.arguments import TUBE, Number, parse_whole
+from ..protocol.arguments import JOB_ID, TUBE, Number, parse_whole
 from ..protocol.durations import parse_duration, parse_whole_seconds
+from ..protocol.servers import Server, names_one, parse_job_id
 
 T = TypeVar("T")
 
@@ -59,6 +60,24 @@ def tube(text: str) -> str:
 def url(text: str) -> str:
     """Return `text` if it is the URL of a server."""
     Address.parse(text)
+    return text
+
+
+@converter
+def server(text: str) -> str:
+    """Return `text` if it is the URL of a server, or a name and its URL; without spaces."""
+    found = Server.parse(text)
+    if names_one(text):
+        return str(found.address) if text.split() != [text] else text
+    return str(found)
+
+
+@converter
+def job_id(text: str) -> int | str:
+    """Return `text` as a number, or unchanged if it is the id of a job of several servers."""
+    if "/" not in text:
+        return JOB_ID.parse(text)
+    parse_job_id(text)
     return text
 
 

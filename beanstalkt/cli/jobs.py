@@ -124,10 +124,10 @@ def _add_peek_tube_arguments(parser: ArgumentParser) -> None:
 
 
 VERBS = {
-    "put": Verb(connected(put), _add_put_arguments, _check_put, epilog=PUT_EPILOG),
+    "put": Verb(connected(put, several=True), _add_put_arguments, _check_put, epilog=PUT_EPILOG),
     **RESERVE_VERBS,
-    "peek": Verb(connected(peek), _add_peek_arguments),
-    "peek-ready": Verb(connected(peek_ready), _add_peek_tube_arguments),
-    "peek-delayed": Verb(connected(peek_delayed), _add_peek_tube_arguments),
-    "peek-buried": Verb(connected(peek_buried), _add_peek_tube_arguments),
+    "peek": Verb(connected(peek, several=True), _add_peek_arguments),
+    "peek-ready": Verb(connected(peek_ready, several=True), _add_peek_tube_arguments),
+    "peek-delayed": Verb(connected(peek_delayed, several=True), _add_peek_tube_arguments),
+    "peek-buried": Verb(connected(peek_buried, several=True), _add_peek_tube_arguments),
 }

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from ..protocol import arguments
 from . import server_options
-from .converters import number, tube
+from .converters import job_id, tube
 from .exit_status import USAGE
 from .verbs import ALIASES, GROUPS, load
 
@@ -19,7 +19,9 @@ EPILOG = """\
 Print the help of a verb with, for example: beanstalkt put -h
 The options that name the server may be given before or after the verb. Without
 them, BEANSTALKD_URL in the environment names it; without that, the server is
-localhost:11300.
+localhost:11300. Several servers, --server a=URL --server b=URL or a list of
+them in BEANSTALKD_URL, are a pool: put, reserve, peek, delete, kick, stats and
+work use all of them, and the id of a job is a/17.
 
 Jobs and statistics are printed as JSON, with --json-lines on one line each. A body
 that is not UTF-8 is printed in base64, with "encoding": "base64"; --raw prints the
@@ -168,13 +170,9 @@ def add_tube(parser: argparse.ArgumentParser) -> None:
 
 def add_id(parser: argparse.ArgumentParser) -> None:
     """Add ``ID``, the id of one job."""
-    parser.add_argument(
-        "id", type=number(arguments.JOB_ID), metavar="ID", help="the id of the job"
-    )
+    parser.add_argument("id", type=job_id, metavar="ID", help="the id of the job")
 
 
 def add_ids(parser: argparse.ArgumentParser, nargs: str = "+") -> None:
     """Add ``ID...``, the ids of one or more jobs; or of any number, with ``*`` for `nargs`."""
-    parser.add_argument(
-        "ids", type=number(arguments.JOB_ID), metavar="ID", nargs=nargs, help="the id of a job"
-    )
+    parser.add_argument("ids", type=job_id, metavar="ID", nargs=nargs, help="the id of a job")

@@ -7,7 +7,8 @@ from functools import partial
 
 from ..errors import InvalidArgument
 from ..protocol.address import DEFAULT_PORT, Address
-from .converters import port, positive_seconds, seconds, url
+from ..protocol.servers import parse_servers
+from .converters import port, positive_seconds, seconds, server
 
 CONNECT_TIMEOUT = 3.0
 """Seconds to try to connect, unless ``--connect-timeout`` is given."""
@@ -15,6 +16,27 @@ CONNECT_TIMEOUT = 3.0
 
 RESPONSE_TIMEOUT = 5.0
 """Seconds that the server may take for a reply, unless ``--timeout`` is given."""
+
+
+class AddServer(argparse.Action):
+    """Add one more server to the list of those given before or after the verb."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        """Add the server; refuse one whose name another one has."""
+        before = getattr(namespace, self.dest, None)
+        servers = values if before is None else f"{before} {values}"
+        if before is not None:
+            try:
+                parse_servers(str(servers))
+            except InvalidArgument as error:
+                parser.error(str(error))
+        setattr(namespace, self.dest, servers)
 
 
 def add_to(parser: argparse.ArgumentParser, *, reply_timeout: bool = True) -> None:
@@ -27,9 +49,11 @@ def add_to(parser: argparse.ArgumentParser, *, reply_timeout: bool = True) -> No
     add = partial(group.add_argument, default=argparse.SUPPRESS)
     add(
         "--server",
-        type=url,
+        type=server,
+        action=AddServer,
         metavar="URL",
-        help="beanstalk://host:port, beanstalks://host:port (TLS) or unix:///path",
+        help="beanstalk://host:port, beanstalks://host:port (TLS) or unix:///path; NAME=URL, "
+        "given several times, for several servers",
     )
     add(
         "-H", "--host", dest="server_host", metavar="HOST", help="host name or address (localhost)"
@@ -95,7 +119,7 @@ def refuse_mistaken(parser: argparse.ArgumentParser) -> None:
 
 
 def check(parser: argparse.ArgumentParser, options: argparse.Namespace, *, connects: bool) -> None:
-    """Make one URL of the options, in ``options.server``; refuse options that contradict it.
+    """Make one URL, or a list, of the options, in ``options.server``; refuse contradictions.
 
     `connects` is whether the verb connects to a server. If not, all of the options are refused.
     """

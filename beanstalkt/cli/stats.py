@@ -53,8 +53,8 @@ def _add_pause_arguments(parser: ArgumentParser) -> None:
 
 
 VERBS = {
-    "stats": Verb(connected(stats), add_json_lines),
-    "stats-job": Verb(connected(stats_job), _add_stats_job_arguments),
-    "list-tubes": Verb(connected(list_tubes), add_json_lines),
-    "pause": Verb(connected(pause), _add_pause_arguments),
+    "stats": Verb(connected(stats, several=True), add_json_lines),
+    "stats-job": Verb(connected(stats_job, several=True), _add_stats_job_arguments),
+    "list-tubes": Verb(connected(list_tubes, several=True), add_json_lines),
+    "pause": Verb(connected(pause, several=True), _add_pause_arguments),
 }

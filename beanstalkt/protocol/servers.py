@@ -71,6 +71,13 @@ def name_of(address: Address) -> str:
     return f"{host}:{address.port}"
 
 
+def names_one(text: str) -> bool:
+    """Return whether a text is meant as the URL of one server, without a name or a weight."""
+    first, equals, _ = text.partition("=")
+    several = any(separator in text.strip() for separator in (",", " ", "\n", "\t"))
+    return not several and (not equals or ("://" in first and "?weight" not in first))
+
+
 def parse_servers(text: str) -> tuple[Server, ...]:
     """Read a list of servers with spaces or commas in between. Raises InvalidArgument."""
     return servers_of(text.replace(",", " ").split())
