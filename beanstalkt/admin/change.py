@@ -20,7 +20,7 @@ from .selection import Selection
 BATCH = 256
 """Jobs that are changed in one go."""
 
-HEAD_COST = 8
+HEAD_COST = 20
 """How many ids can be looked at in the time that it takes to find the next job of a tube and
 change it."""
 
@@ -141,10 +141,10 @@ class Change:
             if batch and not self._stopped:
                 await self._start(work, scan.bulk, batch)
         finally:
-            await self._finish()
-            summary.limited = summary.done == self._limit and not scan.complete
             summary.range, summary.looked_at = scan.range, scan.looked_at
             summary.vanished += scan.vanished
+            await self._finish()
+            summary.limited = summary.done == self._limit and not scan.complete
 
     def _looked_for(self) -> Selection:
         """Return the selection of the scan, which has to find those that are to be told of."""
@@ -246,25 +246,37 @@ class Change:
         bulk = Bulk(self._client)
         counts = [each async for each in self._counts()]
         total = sum(number for _, _, number in counts)
-        done = 0
         try:
             for tube, state, number in counts:
-                # No more than there were: workers may bury again what was kicked.
-                for _ in range(number):
-                    if self._stopped:
-                        return
-                    if self._limit is not None and self._summary.done >= self._limit:
-                        self._summary.limited = True
-                        return
-                    job_id = await self._head(tube, state)
-                    if job_id is None:
-                        break
-                    await self._start(work, bulk, [unread(job_id, tube, state)])
-                    await self._wait_for_less_than(1)
-                    done += 1
-                    self._tell(done, total)
+                await self._change_heads_of(work, bulk, (tube, state), number, total)
         finally:
             await self._finish()
+
+    async def _change_heads_of(
+        self, work: Work, bulk: Bulk, where: tuple[str, State], number: int, total: int
+    ) -> None:
+        """Change the next job of a tube and state, one after another.
+
+        :param number: how many there are; no more are changed, since workers may bury again what
+            was kicked
+        """
+        summary = self._summary
+        job_id = await self._head(*where)
+        for _ in range(number):
+            if job_id is None or self._stopped:
+                return
+            if self._limit is not None and summary.done >= self._limit:
+                summary.limited = True
+                return
+            failed = summary.failed
+            await self._start(work, bulk, [unread(job_id, *where)])
+            # Once it has sent its commands, the next job can be asked for.
+            await asyncio.sleep(0)
+            job_id = await self._head(*where)
+            await self._wait_for_less_than(1)
+            if summary.failed > failed:
+                return  # the same job would be the next one for ever
+            self._tell(summary.done, total)
 
     async def _head(self, tube: str, state: State) -> int | None:
         peek = getattr(self._client, f"peek_{state}")

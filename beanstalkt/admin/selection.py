@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import cast
 
 from ..errors import InvalidArgument
-from ..protocol.arguments import JOB_ID, MAX_JOB_ID, MAX_NUMBER, PRIORITY, TUBE
+from ..protocol.arguments import JOB_ID, MAX_JOB_ID, MAX_NUMBER, PRIORITY, TUBE, check_body
 from .record import STATES, JobRecord, State
 
 
@@ -104,21 +105,21 @@ def select(
 
     Raises InvalidArgument.
     """
-    names = frozenset([tubes] if isinstance(tubes, str) else tubes)
+    names = _set("tubes", tubes)
     for name in names:
         TUBE.check(name)
-    chosen = frozenset([states] if isinstance(states, str) else states)
+    chosen = _set("states", states)
     if not chosen <= set(STATES):
         wrong = ", ".join(sorted(map(repr, chosen - set(STATES))))
         raise InvalidArgument(f"a job has no state {wrong}: there are {', '.join(STATES)}")
     selection = Selection(
         names,
-        chosen,
+        cast("frozenset[State]", chosen),
         PRIORITY.check(min_priority),
         PRIORITY.check(max_priority),
         _seconds("min_age", min_age),
         float("inf") if max_age is None else _seconds("max_age", max_age),
-        text.encode() if isinstance(text, str) else text,
+        None if text is None else check_body(text),
         _compiled(pattern),
         max(1, JOB_ID.check(since_id)),
         None if until_id is None else JOB_ID.check(until_id),
@@ -129,6 +130,15 @@ def select(
     return selection
 
 
+def _set(what: str, given: str | Iterable[str]) -> frozenset[str]:
+    try:
+        return frozenset([given] if isinstance(given, str) else given)
+    except TypeError:
+        raise InvalidArgument(
+            f"{what} must be a str or an iterable of str, not {type(given).__name__}"
+        ) from None
+
+
 def _seconds(name: str, value: float) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
         raise InvalidArgument(f"{name} must be a number of seconds, 0 or more, not {value!r}")
@@ -136,11 +146,18 @@ def _seconds(name: str, value: float) -> float:
 
 
 def _compiled(pattern: str | bytes | re.Pattern[bytes] | None) -> re.Pattern[bytes] | None:
-    if pattern is None or isinstance(pattern, re.Pattern):
+    if pattern is None:
+        return None
+    source = pattern.pattern if isinstance(pattern, re.Pattern) else pattern
+    if not isinstance(source, (str, bytes)):
+        raise InvalidArgument(f"a pattern must be a str or bytes, not {type(source).__name__}")
+    if isinstance(pattern, re.Pattern):
+        if isinstance(source, str):
+            raise InvalidArgument("a compiled pattern must be one of bytes: bodies are bytes")
         return pattern
     try:
-        return re.compile(pattern.encode() if isinstance(pattern, str) else pattern)
-    except re.error as error:
+        return re.compile(source.encode() if isinstance(source, str) else source)
+    except (re.error, OverflowError, RecursionError) as error:
         raise InvalidArgument(f"{pattern!r:.80} is no regular expression: {error}") from None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -77,6 +78,12 @@ def test_a_record_without_a_body_is_none_of_those_that_the_body_decides() -> Non
         ({"min_age": float("nan")}, "min_age"),
         ({"min_age": 2, "max_age": 1}, "above"),
         ({"pattern": "("}, "regular expression"),
+        ({"pattern": re.compile("x")}, "one of bytes"),
+        ({"pattern": 5}, "must be a str or bytes"),
+        ({"text": 5}, "bytes-like or a str"),
+        ({"tubes": 5}, "tubes must be a str"),
+        ({"tubes": [5]}, "a tube name must be a str"),
+        ({"states": [["ready"]]}, "states must be a str"),
         ({"since_id": True}, "job id"),
         ({"since_id": 3, "until_id": 2}, "above"),
     ],
