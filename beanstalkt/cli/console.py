@@ -6,15 +6,15 @@ import argparse
 import asyncio
 import logging
 import os
-import signal
 from pathlib import Path
 
 from ..console import Console, Settings
+from ..console.context import Metrics
 from ..console.settings import DEFAULT_PORT
 from ..errors import InvalidArgument
-from ..protocol.address import Address
 from .converters import positive_seconds
 from .exit_status import DONE, REFUSED, USAGE
+from .serving import add_servers, ended, named, servers_of
 from .stdio import say
 from .verbs import Verb
 
@@ -39,16 +39,8 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the verb to its parser."""
+    add_servers(parser)
     add = parser.add_argument
-    add(
-        "--server",
-        dest="servers",
-        action="append",
-        default=[],
-        metavar="[NAME=]URL",
-        help="a server to show, and what to call it; may be repeated (BEANSTALKD_URL, or "
-        "localhost:11300)",
-    )
     add(
         "--runner",
         dest="runners",
@@ -101,9 +93,8 @@ def _settings(options: argparse.Namespace) -> Settings:
     """Return the settings. Raises InvalidArgument, and OSError for a file."""
     if not 0 <= options.port < 2**16:
         raise InvalidArgument(f"the port must be from 0 to 65535, not {options.port}")
-    servers = options.servers or [os.environ.get("BEANSTALKD_URL") or str(Address())]
     return Settings(
-        _named(servers, "server"),
+        servers_of(options.servers),
         host=options.listen,
         port=options.port,
         password=_secret(options.password_file, "BEANSTALKT_CONSOLE_PASSWORD"),
@@ -111,24 +102,11 @@ def _settings(options: argparse.Namespace) -> Settings:
         allowed_hosts=tuple(options.allow_host),
         read_only=options.read_only,
         interval=options.interval,
-        runners=_named(options.runners, "runner"),
+        runners=named(options.runners, "runner"),
         action_log=options.action_log,
         certificate=options.certificate,
         key=options.key,
     )
-
-
-def _named(given: list[str], kind: str) -> dict[str, str]:
-    """Return URLs by name; what has none is called after its place."""
-    found: dict[str, str] = {}
-    for number, text in enumerate(given, 1):
-        name, equals, address = text.partition("=")
-        if not equals or "/" in name:
-            name, address = (kind if len(given) == 1 else f"{kind}-{number}"), text
-        if name in found:
-            raise InvalidArgument(f"two are called {name!r}: give each --{kind} a name of its own")
-        found[name] = address
-    return found
 
 
 def _secret(path: str | None, variable: str) -> str | None:
@@ -139,8 +117,17 @@ def _secret(path: str | None, variable: str) -> str | None:
     return lines[0].strip() if lines else ""
 
 
+def _metrics() -> Metrics | None:
+    """Return what makes the metrics of snapshots; None if the library for it is not installed."""
+    try:
+        from ..metrics.servers import text_of
+    except ModuleNotFoundError:
+        return None
+    return text_of
+
+
 async def _console(settings: Settings) -> int:
-    shown = Console(settings)
+    shown = Console(settings, metrics=_metrics())
     try:
         shown.start()
     except InvalidArgument as error:
@@ -151,12 +138,10 @@ async def _console(settings: Settings) -> int:
             raise
         say(f"cannot listen on {settings.host}:{settings.port}: {error}")
         return REFUSED
-    ended = asyncio.Event()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(signum, ended.set)
+    over = ended()
     say(f"the console is at {shown.url}")
     try:
-        await ended.wait()
+        await over.wait()
     finally:
         await shown.stop()
     return DONE

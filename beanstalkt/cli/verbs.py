@@ -43,6 +43,7 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "work": {"work": "reserve jobs and run a handler for each"},
     "outbox": {"outbox": "put jobs that a program has inserted into a database, and more"},
+    "metrics": {"metrics": "print or serve the metrics of servers, for Prometheus"},
     "console": {"console": "show servers in a browser, and act on their jobs"},
     "shell": {
         "completion": "print the completion script for bash, zsh or fish",

@@ -16,6 +16,7 @@ from .import_handler import ImportHandler
 from .jobs import BodyHandler, ExportHandler, JobHandler, JobsHandler
 from .live import LiveHandler, StateHandler
 from .login import LoginHandler, LogoutHandler, SessionHandler
+from .metrics import HealthHandler, MetricsHandler
 
 STATIC = Path(__file__).parent / "static"
 
@@ -47,6 +48,8 @@ class ConsoleApplication(Application):
         super().__init__(
             [
                 *((path, handler, shared) for path, handler in API.items()),
+                (r"/metrics", MetricsHandler, shared),
+                (r"/healthz", HealthHandler, shared),
                 (r"/static/(.*)", StaticFiles, {"path": str(STATIC)}),
                 # Every other path is the page's own: its script shows what the path names.
                 (r"/(?!api/).*", Page, {"path": str(STATIC / "index.html")}),

@@ -12,7 +12,7 @@ from ..errors import InvalidArgument
 from .action_log import ActionLog
 from .actions import Actions
 from .application import ConsoleApplication
-from .context import Context
+from .context import Context, Metrics
 from .gate import Gate
 from .hub import Hub
 from .runners import Runners
@@ -33,10 +33,12 @@ class Console:
     """A web console, to be started and stopped on a running loop.
 
     :param settings: what it shows, and to whom
+    :param metrics: makes what ``/metrics`` answers with; None: it has nothing there
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, metrics: Metrics | None = None) -> None:
         self._settings = settings
+        self._metrics = metrics
         self._http: HTTPServer | None = None
         self._watches: dict[str, Watch] = {}
         self._actions: Actions | None = None
@@ -111,7 +113,7 @@ class Console:
         )
         hub = Hub(self._watches, {"actions": self._actions, "runners": self._runners})
         gate = Gate(settings, cookie)
-        return Context(settings, gate, cookie, self._watches, hub, self._actions)
+        return Context(settings, gate, cookie, self._watches, hub, self._actions, self._metrics)
 
     def _tls(self) -> ssl.SSLContext | None:
         if self._settings.certificate is None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from ..admin import Snapshot
 from .actions import Actions
 from .gate import Gate
 from .hub import Hub
 from .settings import Settings
 from .watch import Watch
+
+Metrics = Callable[[Mapping[str, Snapshot | None]], str]
+"""Makes text for Prometheus of the latest snapshot of each server, by its name."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,7 @@ class Context:
     :ivar watches: the servers, by name
     :ivar hub: tells pages what has changed
     :ivar actions: what is being done
+    :ivar metrics: makes text for Prometheus; None: there is none
     """
 
     settings: Settings
@@ -30,3 +35,4 @@ class Context:
     watches: Mapping[str, Watch]
     hub: Hub
     actions: Actions
+    metrics: Metrics | None

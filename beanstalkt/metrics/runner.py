@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.metadata import version
 
-from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -63,16 +63,19 @@ class RunnerMetrics:
     def __init__(self, host: str, port: int) -> None:
         #: to be an observer of the runner
         self.counts = RunnerCounts()
-        registry = CollectorRegistry()
-        registry.register(RunnerCollector(self.counts))
-        ProcessCollector(registry=registry)
+        self._registry = CollectorRegistry()
+        self._registry.register(RunnerCollector(self.counts))
+        ProcessCollector(registry=self._registry)
         self._health = Health(self.counts)
         self._sockets = bind_sockets(port, host)
         #: the port that was bound
         self.port: int = self._sockets[0].getsockname()[1]
         self._web = MetricsServer(
-            registry, check=self._health.problems, status=partial(status_of, self.counts)
+            self._render, check=self._health.problems, status=partial(status_of, self.counts)
         )
+
+    async def _render(self) -> str:
+        return generate_latest(self._registry).decode()
 
     async def __aenter__(self) -> None:
         self._web.serve(self._sockets)

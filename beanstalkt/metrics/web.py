@@ -7,8 +7,6 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
 from tornado.httpserver import HTTPServer
 from tornado.web import Application, RequestHandler
 
@@ -16,25 +14,30 @@ Check = Callable[[], Awaitable[list[str]]]
 """Returns what is wrong; an empty list: nothing."""
 
 
-class MetricsServer:
-    """An HTTP server for the metrics of a registry.
+Render = Callable[[], Awaitable[str]]
+"""Returns the metrics as text."""
 
-    :param registry: what ``/metrics`` answers with
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+"""The format of the metrics."""
+
+
+class MetricsServer:
+    """An HTTP server for metrics.
+
+    :param render: what ``/metrics`` answers with
     :param check: what ``/healthz`` asks; None: it always answers that all is well
     :param status: makes the JSON of ``/status``; None: there is no such page
-    :param before: is awaited before each answer to ``/metrics``
     """
 
     def __init__(
         self,
-        registry: CollectorRegistry,
+        render: Render,
         *,
         check: Check | None = None,
         status: Callable[[], dict[str, Any]] | None = None,
-        before: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         routes: list[Any] = [
-            ("/metrics", _Metrics, {"registry": registry, "before": before}),
+            ("/metrics", _Metrics, {"render": render}),
             ("/healthz", _Healthz, {"check": check}),
         ]
         if status is not None:
@@ -52,24 +55,14 @@ class MetricsServer:
         await self._http.close_all_connections()
 
 
-async def answer_metrics(handler: RequestHandler, registry: CollectorRegistry) -> None:
-    """Answer a request with the metrics of a registry, in the format that it asks for."""
-    encoder, kind = choose_encoder(handler.request.headers.get("Accept", ""))
-    handler.set_header("Content-Type", kind)
-    handler.finish(encoder(registry))
-
-
 class _Metrics(RequestHandler):
-    def initialize(
-        self, registry: CollectorRegistry, before: Callable[[], Awaitable[None]] | None
-    ) -> None:
-        self._registry = registry
-        self._before = before
+    def initialize(self, render: Render) -> None:
+        self._render = render
 
     async def get(self) -> None:
-        if self._before is not None:
-            await self._before()
-        await answer_metrics(self, self._registry)
+        text = await self._render()
+        self.set_header("Content-Type", CONTENT_TYPE)
+        self.finish(text)
 
 
 class _Healthz(RequestHandler):

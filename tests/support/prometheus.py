@@ -43,7 +43,7 @@ class Prometheus:
 
 @contextmanager
 def scraping(targets: Mapping[str, int], directory: Path) -> Iterator[Prometheus]:
-    """A Prometheus that scrapes each port every half second; skips without the program."""
+    """A Prometheus that scrapes each port every two seconds; skips without the program."""
     if PROMETHEUS is None:
         pytest.skip("prometheus is not installed (Debian's package prometheus)")
     port = free_port()
@@ -52,7 +52,7 @@ def scraping(targets: Mapping[str, int], directory: Path) -> Iterator[Prometheus
         {"job_name": name, "static_configs": [{"targets": [f"127.0.0.1:{each}"]}]}
         for name, each in targets.items()
     ]
-    times = {"scrape_interval": "500ms", "scrape_timeout": "400ms"}
+    times = {"scrape_interval": "2s", "scrape_timeout": "2s"}
     config.write_text(json.dumps({"global": times, "scrape_configs": jobs}))
     process = subprocess.Popen(
         [
