@@ -11,7 +11,15 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: .venv/ready
 	$(BIN)/python demo.py
 
-test: lint types unit
+# The checks run beside the tests. What they print comes in one piece once they have ended, and at
+# the end once more if they failed.
+test: .venv/ready
+	@mkdir -p build
+	@{ $(MAKE) --no-print-directory lint types >build/checks.log 2>&1; status=$$?; \
+	  cat build/checks.log; exit $$status; } & checks=$$!; \
+	$(MAKE) --no-print-directory unit; unit=$$?; \
+	wait $$checks || { cat build/checks.log; echo 'make test: lint or types failed' >&2; exit 1; }; \
+	exit $$unit
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -286,18 +286,17 @@ def unpacked(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
 PYTEST = (sys.executable, "-m", "pytest", "-q", "-o", "addopts=-p no:asyncio")
 
 
-def test_the_unpacked_tests_can_be_collected(unpacked: Path) -> None:
-    """They find the package beside them, not the one that is installed here."""
+def test_the_unpacked_tests_find_the_package_beside_them(unpacked: Path) -> None:
+    """Not the one that is installed here."""
     code = "import beanstalkt; print(beanstalkt.__file__)"
     assert Path(checked(sys.executable, "-c", code, cwd=unpacked).strip()).is_relative_to(unpacked)
-    out = checked(*PYTEST, "--collect-only", cwd=unpacked)
-    collected = set(re.findall(r"^(\S+\.py)(?:::|: \d)", out, re.MULTILINE))
-    assert collected == {
-        file.relative_to(unpacked).as_posix() for file in unpacked.glob("tests/**/test_*.py")
-    }
 
 
 def test_the_unpacked_tests_pass(unpacked: Path) -> None:
-    """Run some of the fast ones, and those that read the sample configuration and the demo."""
+    """Run some of the fast ones, and those that read the sample configuration and the demo.
+
+    All of them are run by ``make release-check``. That they are all there, with what they import,
+    is shown by the comparison with the files of the repository.
+    """
     names = ("test_errors.py", "test_job.py", "test_demo.py", "worker/test_contrib.py")
     assert " passed" in checked(*PYTEST, *(f"tests/{name}" for name in names), cwd=unpacked)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import os
 import socket
 import sys
 from pathlib import Path
 
 import pytest
 
+from .support import program
 from .support.ports import HOST, RESERVED, free_port
 
 TESTS = Path(__file__).parent
@@ -60,3 +62,44 @@ def test_helpers_are_imported_from_support_alone() -> None:
         name = str(file.relative_to(TESTS))
         others = {module for module in imported(file) if module.split("/")[0] != "support"}
         assert not others, f"{name} imports {others}"
+
+
+# --- programs ---------------------------------------------------------------------------------
+
+PROGRAMS = {
+    "status": "import sys; sys.exit(7)",
+    "message": "import sys; sys.exit('no such thing')",
+    "error": "raise ValueError('nothing')",
+    "interrupt": "raise KeyboardInterrupt",
+    "streams": "import sys; print(sys.argv, sys.stdin is None); print('told', file=sys.stderr)",
+    "place": "import os; print(os.getcwd(), os.environ['PLACE'])",
+    "descriptors": "import os; print(sorted(os.listdir('/proc/self/fd')))",
+    "full": "print('x', file=open('/dev/full', 'w'))",
+    "exit": "import atexit; atexit.register(print, 'at the end')",
+    "session": "import os; print(os.getsid(0) == os.getpid(), os.getppid())",
+    "signals": "import signal; print(*map(signal.getsignal, (2, 10, 13, 15, 17)))",
+    "input": "import sys; print(sys.stdin.read(), sys.stdout.encoding, sys.stdout.errors)",
+}
+
+
+CLOSED = [("streams", (0,)), ("input", (0,)), ("exit", (1, 2))]
+
+
+@pytest.mark.parametrize(("name", "closed"), [*((name, ()) for name in PROGRAMS), *CLOSED])
+def test_a_forked_program_does_what_any_other_does(
+    name: str, closed: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def result() -> list[object]:
+        done = program.run(
+            *["-c", PROGRAMS[name], "a", "b"],
+            closed=closed,
+            cwd=tmp_path,
+            env={**os.environ, "PLACE": "here"},
+            start_new_session=name == "session",
+        )
+        last = done.stderr.splitlines()[-1:]  # of a traceback
+        return [done.returncode, done.stdout, last]
+
+    forked = result()
+    monkeypatch.setenv("REAL_PROCESSES", "yes")
+    assert forked == result()

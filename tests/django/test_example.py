@@ -6,11 +6,11 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
@@ -19,9 +19,23 @@ import pytest
 
 from beanstalkt.blocking import Client
 
+from ..support import program
 from ..support.beanstalkd import Beanstalkd, free_port
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "django"
+
+DJANGO = (
+    "django.contrib.auth.hashers",
+    "django.core.management.commands.check",
+    "django.core.servers.basehttp",
+    "django.db.backends.sqlite3.base",
+    "django.db.models",
+    "django.http",
+    "django.urls",
+    "beanstalkt.cli.work",
+)
+"""What a project imports that can be imported before its settings are known."""
+
 PATIENCE = 60
 """Seconds; what takes longer does not come."""
 
@@ -29,11 +43,11 @@ PATIENCE = 60
 class Project:
     """The project with a database of its own."""
 
-    def __init__(self, server: Beanstalkd, folder: Path) -> None:
-        self.server = server
+    def __init__(self, url: str, folder: Path) -> None:
+        self.url = url
         self.environment = {
             **os.environ,
-            "BEANSTALKD_URL": server.url,
+            "BEANSTALKD_URL": url,
             "DATABASE": str(folder / "db.sqlite3"),
             "PYTHONDONTWRITEBYTECODE": "1",
         }
@@ -41,24 +55,23 @@ class Project:
 
     def run(self, *words: str, status: int = 0, **environment: str) -> str:
         """Run a command of manage.py to its end; return what it printed."""
-        done = subprocess.run(
-            [sys.executable, "manage.py", *words],
+        done = program.run(
+            *["manage.py", *words],
+            imports=DJANGO,
             cwd=EXAMPLE,
             env={**self.environment, **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
             timeout=PATIENCE,
         )
-        assert done.returncode == status, done.stdout
-        return done.stdout
+        assert done.returncode == status, done.stdout.decode()
+        return done.stdout.decode()
 
     @contextmanager
     def running(self, *words: str) -> Iterator[subprocess.Popen[bytes]]:
         """Run a command of manage.py until the end of the block."""
-        process = subprocess.Popen(
-            [sys.executable, "manage.py", *words],
+        process = program.start(
+            *["manage.py", *words],
+            imports=DJANGO,
             cwd=EXAMPLE,
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -86,11 +99,18 @@ class Project:
                 time.sleep(0.02)
 
 
+@pytest.fixture(scope="module")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a new database, made once, which every test copies."""
+    folder = tmp_path_factory.mktemp("migrated")
+    Project("beanstalk://localhost:1", folder).run("migrate")
+    return folder
+
+
 @pytest.fixture
-def project(beanstalkd: Beanstalkd, tmp_path: Path) -> Project:
-    project = Project(beanstalkd, tmp_path)
-    project.run("migrate")
-    return project
+def project(beanstalkd: Beanstalkd, migrated: Path, tmp_path: Path) -> Project:
+    copytree(migrated, tmp_path, dirs_exist_ok=True)
+    return Project(beanstalkd.url, tmp_path)
 
 
 def test_from_the_view_to_the_worker(project: Project, tmp_path: Path) -> None:
@@ -108,7 +128,7 @@ def test_from_the_view_to_the_worker(project: Project, tmp_path: Path) -> None:
             assert worker.poll() is None
             assert time.monotonic() < deadline
         assert report.read_text() == "1 members"
-        with Client.from_url(project.server.url) as client:
+        with Client.from_url(project.url) as client:
             stats = client.stats()
             while stats["current-jobs-reserved"]:  # the last one is being deleted
                 assert time.monotonic() < deadline
@@ -122,7 +142,7 @@ def test_from_the_view_to_the_worker(project: Project, tmp_path: Path) -> None:
 
 
 def put(project: Project, function: str, *args: str, **kwargs: Any) -> None:
-    with Client.from_url(project.server.url) as client:
+    with Client.from_url(project.url) as client:
         body = json.dumps({"function": function, "args": args, "kwargs": kwargs})
         client.put(body, tube="members")
 
@@ -148,7 +168,7 @@ def test_a_task_that_fails_is_buried(project: Project) -> None:
     told = project.run("beanstalkt_work", "--burst")
     assert "DoesNotExist" in told
     assert "state=FAILED" in told
-    with Client.from_url(project.server.url) as client:
+    with Client.from_url(project.url) as client:
         assert client.stats_tube("members")["current-jobs-buried"] == 1
 
 

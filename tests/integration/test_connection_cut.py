@@ -17,6 +17,7 @@ from beanstalkt import BeanstalkException, Client, ConnectionLost, Job, Reservat
 from ..support.beanstalkd import Beanstalkd
 from ..support.both import InThread, Kind
 from ..support.clients import client_of
+from ..support.embedded import Apart
 from ..support.leftovers import nothing_left
 from ..support.proxy import Proxy
 from ..support.waiting import until
@@ -169,10 +170,24 @@ async def converse(
 
 @pytest.mark.parametrize("direction", ["up", "down"])
 async def test_a_conversation_cut_at_every_byte(
-    kind: Kind, apart: Beanstalkd, direction: Direction
+    kind: Kind, beanstalkd: Beanstalkd, direction: Direction
 ) -> None:
-    with witness_of(apart) as witness:
-        async with nothing_left(), Proxy(apart.host, apart.port) as proxy:
+    await converse_cut(kind, beanstalkd, direction)
+
+
+async def test_commands_to_the_embedded_server_cut_at_every_byte() -> None:
+    """Only what it is sent may be cut anywhere: of replies it is told no more than their loss."""
+    server = Apart()
+    server.start()
+    try:
+        await converse_cut(Client, server, "up")
+    finally:
+        server.stop()
+
+
+async def converse_cut(kind: Kind, server: Beanstalkd, direction: Direction) -> None:
+    with witness_of(server) as witness:
+        async with nothing_left(), Proxy(server.host, server.port) as proxy:
             size = await converse(kind, proxy, witness, "cut-whole", None)
             assert 200 < size[direction] < 2000
             for position in range(size[direction]):
@@ -183,9 +198,9 @@ async def test_a_conversation_cut_at_every_byte(
 
 @pytest.mark.parametrize("direction", ["up", "down"])
 async def test_use_watch_and_ignore_cut_at_every_byte(
-    kind: Kind, apart: Beanstalkd, direction: Direction
+    kind: Kind, beanstalkd: Beanstalkd, direction: Direction
 ) -> None:
-    async with nothing_left(), Proxy(apart.host, apart.port) as proxy:
+    async with nothing_left(), Proxy(beanstalkd.host, beanstalkd.port) as proxy:
         for position in range(75):
             cut(proxy, direction, position)
             async with client_of(proxy, kind, reconnect_delay=0.002) as client:
@@ -213,16 +228,16 @@ async def test_use_watch_and_ignore_cut_at_every_byte(
 
 @pytest.mark.parametrize("direction", ["up", "down"])
 async def test_the_replay_cut_at_every_byte(
-    kind: Kind, apart: Beanstalkd, direction: Direction
+    kind: Kind, beanstalkd: Beanstalkd, direction: Direction
 ) -> None:
     said = b"use used\r\nwatch watched\r\nignore default\r\n"
     heard = b"USING used\r\nWATCHING 2\r\nWATCHING 1\r\n"
     calls: list[str] = []
-    with witness_of(apart) as witness:
+    with witness_of(beanstalkd) as witness:
         witness.ask(b"use watched")
         async with (
             nothing_left(),
-            Proxy(apart.host, apart.port) as proxy,
+            Proxy(beanstalkd.host, beanstalkd.port) as proxy,
             client_of(proxy, kind, reconnect_delay=0.002) as client,
         ):
             client.set_reconnect_callback(lambda: calls.append(client.using))

@@ -48,7 +48,7 @@ def test_random_sequences_get_the_replies_of_a_real_server(
     real: Beanstalkd, embedded: Embedded, version: str
 ) -> None:
     @settings(
-        max_examples=500 * FACTOR,
+        max_examples=200 * FACTOR,
         deadline=None,
         suppress_health_check=list(HealthCheck),
         print_blob=True,

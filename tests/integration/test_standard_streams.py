@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,7 +44,11 @@ def start(
     stderr: int = subprocess.PIPE,
 ) -> subprocess.Popen[bytes]:
     where = [] if server is None else ["--server", server.url]
-    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": stderr}
+    streams: dict[str, Any] = {
+        "stdin": subprocess.DEVNULL,
+        "stdout": subprocess.PIPE,
+        "stderr": stderr,
+    }
     closed: list[int] = []
     with ExitStack() as files:
         for number, target in re.findall(r"([012])[<>](&-|/\S+)", redirect):
@@ -229,8 +234,14 @@ def web() -> Iterator[tuple[str, list[bytes]]]:
             thread.join()
 
 
-@pytest.mark.parametrize("how", ["--burst", "--max-jobs=3", "SIGTERM"])
-@pytest.mark.parametrize("redirect", CLOSED)
+@pytest.mark.parametrize(
+    ("redirect", "how"),
+    [
+        *((redirect, "--burst") for redirect in CLOSED),
+        (CLOSED[-1], "--max-jobs=3"),
+        (CLOSED[-1], "SIGTERM"),
+    ],
+)
 def test_the_runner_without_a_stream(
     beanstalkd: Beanstalkd, redirect: str, how: str, tmp_path: Path
 ) -> None:

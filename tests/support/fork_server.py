@@ -1,8 +1,9 @@
 """A process that has imported what the programs of tests import, and forks one for each request.
 
-It is run by `program`, as ``python -m tests.support.fork_server DESCRIPTOR``; the descriptor is a
-socket. A request is a pickled `Request` with the three standard streams of the program; the
-reply is the process id. It ends when the other end of the socket is closed.
+It is run by `program`, as ``python -m tests.support.fork_server DESCRIPTOR MODULE…``: the
+descriptor is that of a socket, and the modules are what it imports. A request is a pickled
+`Request` with the three standard streams of the program; the reply is the process id. It ends
+when the other end of the socket is closed.
 """
 
 from __future__ import annotations
@@ -24,17 +25,10 @@ from typing import Any, BinaryIO, TextIO, cast
 
 LENGTH = struct.Struct("!I")
 
-PRELOADED = (
-    "shutil",
-    "tornado.platform.asyncio",
-    "beanstalkt.blocking",
-    "beanstalkt.server",
-    "beanstalkt.cli.program",
-    "beanstalkt.cli.jobs",
-    "beanstalkt.cli.serve",
-    "beanstalkt.cli.work",
+# As the interpreter has chosen them for the locale, which a forked program has as well.
+OWN_ENCODING, OWN_ERRORS = (
+    ("utf-8", "strict") if sys.stdin is None else (sys.stdin.encoding, sys.stdin.errors)
 )
-"""What is imported once, with all that it imports. The module that is run itself is not."""
 
 
 @dataclass(frozen=True)
@@ -128,8 +122,8 @@ def stream(number: int, mode: str, name: str) -> TextIO | None:
         buffer = io.BufferedReader(raw) if mode == "r" else io.BufferedWriter(raw)
     text = io.TextIOWrapper(
         cast(BinaryIO, buffer),
-        encoding=sys.getfilesystemencoding(),
-        errors="backslashreplace" if number == 2 else "strict",
+        encoding=OWN_ENCODING,
+        errors="backslashreplace" if number == 2 else OWN_ERRORS,
         newline=None if mode == "r" else "\n",
         line_buffering=number == 2 or raw.isatty(),
         write_through=unbuffered,
@@ -163,7 +157,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     sock = socket.socket(fileno=int(sys.argv[1]))
     sock.set_inheritable(False)
-    for name in PRELOADED:
+    for name in sys.argv[2:]:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     # Neither the garbage collections of the programs nor those at their end look at all this.

@@ -28,6 +28,18 @@ ROOT = Path(__file__).parent.parent.parent
 
 COMMAND_LINE = ("-m", "beanstalkt.cmd")
 
+COMMANDS = (
+    "shutil",
+    "tornado.platform.asyncio",
+    "beanstalkt.blocking",
+    "beanstalkt.server",
+    "beanstalkt.cli.program",
+    "beanstalkt.cli.jobs",
+    "beanstalkt.cli.serve",
+    "beanstalkt.cli.work",
+)
+"""What the verbs of the command line import."""
+
 Popen = subprocess.Popen[bytes]
 
 OF_THE_INTERPRETER = ("PYTHON", "LC_", "LANG")
@@ -40,24 +52,34 @@ SET_CHILD_SUBREAPER, GET_CHILD_SUBREAPER = 36, 37
 """The options of prctl about the adoption of orphans among the descendants of a process."""
 
 
-def start(*words: str | Path, closed: tuple[int, ...] = (), **options: Any) -> Popen:
+def start(
+    *words: str | Path,
+    closed: tuple[int, ...] = (),
+    imports: tuple[str, ...] = COMMANDS,
+    **options: Any,
+) -> Popen:
     """Start ``python WORDS``, with the options of `subprocess.Popen`.
 
-    The standard streams whose numbers are `closed` are closed in it.
+    The standard streams whose numbers are `closed` are closed in it. `imports` are the modules
+    that it is likely to import.
     """
     arguments = [str(word) for word in words]
     if may_fork(arguments, options):
-        return Forked(arguments, closed, options)
+        return Forked(arguments, closed, imports, options)
     shell = [] if not closed else ["sh", "-c", f'exec "$@" {closing(closed)}', "sh"]
     return subprocess.Popen([*shell, sys.executable, *arguments], **options)
 
 
 def run(
-    *words: str | Path, closed: tuple[int, ...] = (), timeout: float = 30, **options: Any
+    *words: str | Path,
+    closed: tuple[int, ...] = (),
+    imports: tuple[str, ...] = COMMANDS,
+    timeout: float = 30,
+    **options: Any,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run ``python WORDS`` to its end; its input is empty and its output kept by default."""
     options = {"stdin": subprocess.DEVNULL, "stdout": -1, "stderr": -1, **options}
-    with start(*words, closed=closed, **options) as process:
+    with start(*words, closed=closed, imports=imports, **options) as process:
         try:
             out, err = process.communicate(timeout=timeout)
         finally:
@@ -96,7 +118,14 @@ def settings(environment: Any) -> dict[str, str]:
 class Forked(Popen):
     """A program that is forked off the fork server, and is a child of this process."""
 
-    def __init__(self, words: list[str], closed: tuple[int, ...], options: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        words: list[str],
+        closed: tuple[int, ...],
+        imports: tuple[str, ...],
+        options: dict[str, Any],
+    ) -> None:
+        self._server = fork_server_of(imports)
         self._request = fork_server.Request(
             tuple(words),
             str(options.pop("cwd", None) or Path.cwd()),
@@ -111,16 +140,17 @@ class Forked(Popen):
         pipes = arguments[10:16]  # of the child and of us, for each stream
         child = (pipes[0], pipes[3], pipes[5])
         streams = [number if given < 0 else given for number, given in enumerate(child)]
-        self.pid = _server.fork(self._request, streams)
+        self.pid = self._server.fork(self._request, streams)
         of_popen: Any = self
         of_popen._child_created = True
         of_popen._close_pipe_fds(*pipes)
 
 
 class ForkServer:
-    """The process that forks the programs; it is started with the first of them."""
+    """The process that forks programs; it is started with the first of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, imports: tuple[str, ...]) -> None:
+        self._imports = imports
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._lock = threading.Lock()
@@ -143,7 +173,7 @@ class ForkServer:
         descriptor = theirs.fileno()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", fork_server.__name__, str(descriptor)],
+                [sys.executable, "-m", fork_server.__name__, str(descriptor), *self._imports],
                 cwd=ROOT,
                 pass_fds=[descriptor],
                 stdin=subprocess.DEVNULL,
@@ -170,9 +200,14 @@ def adopting_orphans() -> Iterator[None]:
         assert prctl(SET_CHILD_SUBREAPER, before.value, 0, 0, 0) == 0
 
 
-_server = ForkServer()
+_servers: dict[tuple[str, ...], ForkServer] = {}
+
+
+def fork_server_of(imports: tuple[str, ...]) -> ForkServer:
+    """Return the server of this process that has these imports."""
+    return _servers.setdefault(imports, ForkServer(imports))
 
 
 def helpers() -> set[int]:
     """Return the processes that are not of a test."""
-    return set() if _server.pid is None else {_server.pid}
+    return {server.pid for server in _servers.values() if server.pid is not None}
