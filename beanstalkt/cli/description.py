@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from .parser import Parser, VerbParser, build
 
@@ -88,14 +88,37 @@ def _described(parser: Parser, names: list[str], summary: str) -> Described:
 def _options(parser: Parser) -> Iterator[Option]:
     formatter = parser._get_formatter()
     for action in parser._actions:
-        if action.help == argparse.SUPPRESS or isinstance(action, argparse._SubParsersAction):
-            continue
-        metavar = None
-        if action.nargs != 0:
-            metavar = str(action.metavar or action.dest.upper().removeprefix("SET_"))
-        yield Option(
-            tuple(action.option_strings),
-            metavar,
-            tuple(map(str, action.choices or ())),
-            formatter._expand_help(action) if action.help else "",
-        )
+        if isinstance(action, argparse._SubParsersAction):
+            if not isinstance(parser, VerbParser):
+                continue  # the verbs of the program, which are described one by one
+            yield Option((), str(action.metavar), tuple(action.choices), "what to do")
+            yield from _options_of_actions(action.choices)
+        elif action.help != argparse.SUPPRESS:
+            metavar = None
+            if action.nargs != 0:
+                metavar = str(action.metavar or action.dest.upper().removeprefix("SET_"))
+            yield Option(
+                tuple(action.option_strings),
+                metavar,
+                tuple(map(str, action.choices or ())),
+                formatter._expand_help(action) if action.help else "",
+            )
+
+
+def _options_of_actions(actions: Mapping[str, Parser]) -> Iterator[Option]:
+    """Yield the options of a verb's actions, each once.
+
+    The help says which action an option is of, unless it is the same for several.
+    """
+    found: dict[tuple[str, ...], dict[Option, list[str]]] = {}
+    for name, parser in actions.items():
+        for option in _options(parser):
+            if option.flags != ("-h", "--help"):
+                key = option.flags or (str(option.metavar),)
+                found.setdefault(key, {}).setdefault(option, []).append(name)
+    for meanings in found.values():
+        texts = [
+            option.help if len(names) > 1 else f"{names[0]}: {option.help}"
+            for option, names in meanings.items()
+        ]
+        yield replace(next(iter(meanings)), help="; ".join(texts))

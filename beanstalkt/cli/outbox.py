@@ -7,19 +7,21 @@ import asyncio
 import hashlib
 import logging
 import os
-import re
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from typing import Any
 
 from ..client.client import Client
 from ..errors import BeanstalkException, InvalidArgument
+from ..pool.pool import Pool
 from ..protocol.address import Address
 from ..protocol.arguments import JOB_ID, Number
+from ..protocol.servers import Server, servers_of
 from . import confirm
-from .converters import number, seconds, tube
+from .converters import converter, number, seconds, tube
 from .exit_status import DONE, NO_SERVER, REFUSED, exit_status_of
 from .output import emit, emit_json
 from .parser import Parser
@@ -57,7 +59,6 @@ _RESPONSE_TIMEOUT = 15.0
 """Seconds for a reply of the server: far less than a claim lasts."""
 
 _BATCH = Number("batch", 500)
-_NAME = re.compile(r"([A-Za-z0-9._-]{1,100})=(.+)")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -103,9 +104,10 @@ def _add_relay(parser: argparse.ArgumentParser) -> None:
         "--server",
         dest="servers",
         action="append",
-        type=_server,
+        type=converter(Server.parse),
         metavar="[NAME=]URL",
-        help="a beanstalkd; NAME is what the table calls it (the URL)",
+        help="a beanstalkd; NAME is what the table calls it (its host and port). May be repeated: "
+        "jobs go to each in turn, and a server that is away, full or drains is left out",
     )
     parser.add_argument(
         "--tube",
@@ -153,7 +155,7 @@ def _add_resend(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--state",
         action="append",
-        choices=("sent", "failed", "in doubt", "done"),
+        choices=("sent", "failed", "in-doubt", "done"),
         dest="states",
         help="rows in this state (sent); may be repeated",
     )
@@ -184,17 +186,6 @@ def _add_clean(parser: argparse.ArgumentParser) -> None:
     confirm.add_to(parser)
 
 
-def _server(text: str) -> tuple[str, str]:
-    """Return the name and the URL of a server."""
-    named = _NAME.fullmatch(text)
-    name, url = named.groups() if named else (None, text)
-    try:
-        address = str(Address.parse(url))
-    except InvalidArgument as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    return name or address, url
-
-
 def _relay_name(text: str) -> str:
     if not 0 < len(text) <= 200 or not text.isprintable():
         raise argparse.ArgumentTypeError("a name has 1 to 200 printable characters")
@@ -207,9 +198,11 @@ def check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
         parser.error("outbox schema: give KIND or --database")
     if options.action == "relay":
         if not options.servers:
-            options.servers = [_server(os.environ.get("BEANSTALKD_URL") or str(Address()))]
-        if len(options.servers) > 1:
-            parser.error("outbox relay: one --server only; run a relay for each")
+            options.servers = [_default_server(parser)]
+        try:
+            options.servers = servers_of(options.servers)
+        except InvalidArgument as error:
+            parser.error(f"outbox relay: {error}")
         options.name = options.name or socket.gethostname()[:200]
         if options.batch < 1:
             parser.error("outbox relay: --batch must be at least 1")
@@ -219,6 +212,13 @@ def check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
         confirm.check(parser, options)
     if options.action == "clean":
         confirm.check(parser, options)
+
+
+def _default_server(parser: argparse.ArgumentParser) -> Server:
+    try:
+        return Server.parse(os.environ.get("BEANSTALKD_URL") or str(Address()))
+    except InvalidArgument as error:
+        parser.error(f"BEANSTALKD_URL: {error}")
 
 
 # --- the actions -----------------------------------------------------------------------------
@@ -279,7 +279,7 @@ def _resend(options: argparse.Namespace) -> int:
                 database,
                 server=options.server_name,
                 server_run=options.server_run,
-                states=options.states or ("sent",),
+                states=[state.replace("-", " ") for state in options.states or ("sent",)],
                 ids=options.ids,
                 dry_run=dry_run,
             )
@@ -326,21 +326,29 @@ def _carry_out(
 
 def _relay(options: argparse.Namespace) -> int:
     _log_to_stderr()
-    ((name, url),) = options.servers
     with _database(options) as database, _only_one(options.name, database):
         outbox = Outbox(database, options.name, doubtful_state(options.on_doubt))
-        return asyncio.run(_run_relay(options, outbox, name, url))
+        return asyncio.run(_run_relay(options, outbox))
 
 
-async def _run_relay(options: argparse.Namespace, outbox: Outbox, name: str, url: str) -> int:
-    timeout = CONNECT_TIMEOUT
-    async with Client.from_url(
-        url, connect_timeout=timeout, response_timeout=_RESPONSE_TIMEOUT, max_reconnect_delay=10.0
-    ) as client:
+def _client_of(servers: Sequence[Server]) -> Client | Pool:
+    options: dict[str, Any] = {
+        "connect_timeout": CONNECT_TIMEOUT,
+        "response_timeout": _RESPONSE_TIMEOUT,
+        "max_reconnect_delay": 10.0,
+    }
+    if len(servers) > 1:
+        return Pool(servers, **options)
+    return Client.from_url(servers[0].url, **options)
+
+
+async def _run_relay(options: argparse.Namespace, outbox: Outbox) -> int:
+    names = ", ".join(server.name for server in options.servers)
+    async with _client_of(options.servers) as client:
         relay = Relay(
             outbox,
             client,
-            name,
+            options.servers[0].name,
             tube=options.default_tube,
             plain=options.plain,
             batch=options.batch,
@@ -351,7 +359,7 @@ async def _run_relay(options: argparse.Namespace, outbox: Outbox, name: str, url
         loop = asyncio.get_running_loop()
         for number_ in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number_, relay.stop)
-        say(f"relaying from {outbox.database.shown} to {name}, as {options.name}")
+        say(f"relaying from {outbox.database.shown} to {names}, as {options.name}")
         try:
             await relay.run()
         except TimeoutError as error:

@@ -26,7 +26,7 @@ BACK_OFF = (Draining, OutOfMemory, InternalError)
 
 
 class Server(Protocol):
-    """The verbs that the relay uses, as `beanstalkt.Client` has them."""
+    """The verbs that the relay uses, as `beanstalkt.Client` and `beanstalkt.Pool` have them."""
 
     def put(
         self, body: bytes, priority: int, delay: int, ttr: int, *, tube: str | None
@@ -58,10 +58,10 @@ class Batch:
 
 
 class Putter:
-    """Puts batches of jobs into one server.
+    """Puts batches of jobs into a server, or into several.
 
-    :param server: a connected client
-    :param name: what the database calls the server
+    :param server: a connected client, or a pool
+    :param name: what the database calls the server; a pool names its servers itself
     :param doubtful: the state of rows of which it is not known whether they were put
     """
 
@@ -72,7 +72,7 @@ class Putter:
         self._max_size: int | None = None  # of a body, once the server has told it
         self._batch = Batch()
         self._token = ""
-        self._run: str | None = None
+        self._runs: dict[str, str | None] = {}  # the id of each server, by its name
 
     async def put(self, puts: Sequence[Put]) -> Batch:
         """Put jobs, and return what became of their rows, each exactly once."""
@@ -80,15 +80,16 @@ class Putter:
         self._token = uuid.uuid4().hex[:20]
         fitting = [each for each in puts if self._fits(each)]
         # Asked for on the same connection, before the puts: job ids begin anew with each run.
-        stats = asyncio.ensure_future(self._server.stats())
+        members = self._members()
+        stats = [asyncio.ensure_future(member.stats()) for member in members.values()]
         groups = _grouped(fitting)
         calls = [
             self._server.put_many((each.body for each in group), *numbers, tube=tube)
             for (tube, *numbers), group in groups.items()
         ]
-        found = await asyncio.gather(stats, *calls, return_exceptions=True)
-        self._read(found[0])
-        for group, result in zip(groups.values(), found[1:], strict=True):
+        found = await asyncio.gather(*stats, *calls, return_exceptions=True)
+        self._read(dict(zip(members, found, strict=False)))
+        for group, result in zip(groups.values(), found[len(members) :], strict=True):
             await self._settle(group, result)
         return batch
 
@@ -98,11 +99,20 @@ class Putter:
         self._fail(put, f"the body is {len(put.body)} bytes, the server takes {self._max_size}")
         return False
 
-    def _read(self, stats: Any) -> None:
-        self._run = None
-        if not isinstance(stats, BaseException):
-            self._run = stats.get("id")
-            self._max_size = stats.get("max-job-size")
+    def _members(self) -> dict[str, Server]:
+        """Return the servers that can be asked now, by their names."""
+        clients: Mapping[str, Server] | None = getattr(self._server, "clients", None)
+        if clients is None:
+            return {self._name: self._server}
+        return {name: client for name, client in clients.items() if not client.closed()}
+
+    def _read(self, stats: Mapping[str, Any]) -> None:
+        """Take the run and the limit of each server from its statistics."""
+        known = {name: each for name, each in stats.items() if not isinstance(each, BaseException)}
+        self._runs = {name: each.get("id") for name, each in known.items()}
+        # With several servers, a body that only some of them take is tried.
+        limits = [each["max-job-size"] for each in known.values() if "max-job-size" in each]
+        self._max_size = max(limits, default=self._max_size)
 
     async def _settle(self, group: Sequence[Put], result: Any) -> None:
         if not isinstance(result, BaseException):
@@ -162,7 +172,7 @@ class Putter:
         if isinstance(job_id, str):  # of several servers: "name/123"
             name, _, number = job_id.rpartition("/")
         number = None if number is None else int(number)
-        self._add(put, "sent", note, name, self._run, number)
+        self._add(put, "sent", note, name, self._runs.get(name), number)
 
     def _fail(self, put: Put, error: str) -> None:
         self._add(put, "failed", error)

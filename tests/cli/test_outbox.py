@@ -67,6 +67,23 @@ def test_the_relay_puts_what_is_there(
     assert [(each["server"], each["rows"]) for each in status["sent"]] == [("one", 3)]
 
 
+def test_the_relay_puts_into_several_servers(
+    database: Database, url: str, beanstalkd: Beanstalkd, capsys: pytest.CaptureFixture[str]
+) -> None:
+    insert_many(database, 200)
+    other = Beanstalkd()
+    other.start()
+    try:
+        servers = ("--server", f"one={beanstalkd.url}", "--server", f"two={other.url}")
+        words = ("--database", url, *servers, "--burst", "--batch", "100")
+        assert "rows: 200 sent" in said(capsys, "relay", *words)
+        status = json.loads(said(capsys, "status", "--database", url))
+        assert {each["server"] for each in status["sent"]} == {"one", "two"}
+        assert len({each["server_run"] for each in status["sent"]} - {None}) == 2
+    finally:
+        other.stop()
+
+
 def test_the_database_may_be_in_the_environment(
     database: Database,
     url: str,
@@ -92,7 +109,7 @@ def test_resend_makes_rows_new_again_that_a_lost_server_had(
     assert states(database) == {"sent": 2, "done": 1, "new": 1}
     doubtful = insert(database, url="x", state="in doubt")
     assert "0 rows" in said(capsys, "resend", "--database", url, "--id", str(doubtful), "--yes")
-    parked = ("--id", str(doubtful), "--state", "in doubt", "--yes")
+    parked = ("--id", str(doubtful), "--state", "in-doubt", "--yes")
     assert "1 rows" in said(capsys, "resend", "--database", url, *parked)
 
 
@@ -126,7 +143,11 @@ def test_clean_deletes_what_is_old_in_batches(
         (["status", "--database", "sqlite:////no/such/folder/x.db"], 69, "the database: unable"),
         (["relay", "--database", "mysql://h:1/x", "--name", ""], 2, "1 to 200"),
         (["relay", "--database", "postgresql://127.0.0.1:1/x"], 69, "the database: "),
-        (["relay", "--database", "x", *["--server", "unix:///a"] * 2], 2, "one --server only"),
+        (
+            ["relay", "--database", "x", *["--server", "unix:///a"] * 2],
+            2,
+            "two servers are called",
+        ),
         (["relay", "--database", "x", "--server", "http://x"], 2, "--server"),
         (["relay", "--database", "x", "--batch", "0"], 2, "at least 1"),
         (["schema"], 2, "KIND or --database"),

@@ -192,12 +192,20 @@ async def test_without_its_statistics_a_server_has_no_run() -> None:
 
 async def test_an_id_of_several_servers_names_the_server() -> None:
     class Pool(ScriptedServer):
+        @property
+        def clients(self) -> dict[str, ScriptedServer]:
+            east = ScriptedServer()
+            east.run = {"id": "eastern run"}
+            away = ScriptedServer()
+            away.closed = lambda: True  # type: ignore[method-assign]
+            return {"west": self, "east": east, "away": away}
+
         async def put_many(self, *arguments: Any, **options: Any) -> Any:
             ids = await super().put_many(*arguments, **options)
             return [f"east/{job_id}" for job_id in ids]
 
     found = await states(Pool(), b"a")
-    assert (found[1].server, found[1].job) == ("east", 1)
+    assert (found[1].server, found[1].server_run, found[1].job) == ("east", "eastern run", 1)
 
 
 async def test_a_defect_is_not_hidden() -> None:
