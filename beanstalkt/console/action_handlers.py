@@ -54,7 +54,7 @@ class ActionsHandler(ServerHandler):
         if "to_tube" in given:
             TUBE.check(given["to_tube"])
         if "to_server" in given:
-            self.watch(given["to_server"])
+            self.watch(str(given["to_server"]))
         return given
 
 

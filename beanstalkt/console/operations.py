@@ -61,6 +61,27 @@ async def _clear(client: Client, action: Action, targets: Targets) -> None:
     await admin.clear(client, targets.selection, **_common(action, targets))
 
 
+async def _move(client: Client, action: Action, targets: Targets) -> None:
+    await admin.move(client, targets.selection, **_destination(action, targets))
+
+
+async def _copy(client: Client, action: Action, targets: Targets) -> None:
+    await admin.copy(client, targets.selection, **_destination(action, targets))
+
+
+def _destination(action: Action, targets: Targets) -> dict[str, Any]:
+    """Return the arguments that say where jobs go to."""
+    tube = action.options.get("to_tube")
+    if action.dry_run and tube is None:
+        tube = _ELSEWHERE
+    to = targets.to if "to_server" in action.options else None
+    return {"to": to, "tube": tube, "on_error": "skip", **_common(action, targets)}
+
+
+_ELSEWHERE = "beanstalkt.elsewhere"
+"""Some other tube: jobs are counted before anybody has said where they are to go."""
+
+
 async def _pause(client: Client, action: Action, targets: Targets) -> None:
     (tube,) = targets.selection.tubes
     seconds = action.options["seconds"] if action.verb == "pause" else 0
@@ -92,6 +113,8 @@ OPERATIONS: Mapping[str, Operation] = {
     "bury": Operation(_bury),
     "delete": Operation(_delete),
     "clear": Operation(_clear),
+    "move": Operation(_move, options=frozenset({"to_tube", "to_server"})),
+    "copy": Operation(_copy, options=frozenset({"to_tube", "to_server"})),
     "pause": Operation(_pause, on_jobs=False, options=frozenset({"seconds"})),
     "resume": Operation(_pause, on_jobs=False),
     "import": Operation(_import, on_jobs=False, uploads=True),

@@ -102,6 +102,29 @@ def test_an_action_on_all_that_match(
     expect(dialog).to_have_count(0)
 
 
+@pytest.mark.parametrize(("verb", "left"), [("Move", (0, 0, 0)), ("Copy", (2, 1, 1))])
+def test_jobs_go_to_another_tube(
+    place: Place, open_page: OpenPage, verb: str, left: tuple[int, ...]
+) -> None:
+    target = f"{verb}.target"
+    page = open_page(place.url + TUBE_PATH)
+    expect(page.get_by_role("button", name=f"{verb}…")).to_be_visible()
+    tab_to(page, f"{verb}…")
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_role("status")).to_contain_text("4 jobs will be")
+    expect(dialog.get_by_label("To the tube")).to_be_focused()
+    page.keyboard.press("Control+A")
+    page.keyboard.type(target)
+    shoot(page, f"dialog-{verb.lower()}")
+    assert serious(page) == []
+    page.keyboard.press("Enter")
+    expect(dialog.get_by_role("status")).to_contain_text("4 jobs")
+    expect(dialog.get_by_role("button", name="Close")).to_be_focused()
+    assert states(place, target) == (2, 1, 1)
+    assert states(place) == left
+
+
 def test_a_tube_is_paused_and_resumed(place: Place, open_page: OpenPage) -> None:
     page = open_page(place.url + TUBE_PATH)
     expect(page.get_by_role("button", name="Pause…")).to_be_visible()

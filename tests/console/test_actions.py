@@ -11,7 +11,7 @@ import pytest
 from beanstalkt import Client
 from tests.support.clients import client_of
 from tests.support.console import PASSWORD, Visitor, visited
-from tests.support.embedded import AnyServer
+from tests.support.embedded import AnyServer, Embedded
 from tests.support.waiting import until_awaited
 
 
@@ -72,6 +72,38 @@ async def test_an_action_is_counted_first_and_then_done(server: AnyServer) -> No
             assert (done["state"], done["summary"]["done"]) == ("done", number), verb
             assert await counts(client, "mail") == after, verb
         assert tried["summary"]["skipped"] == {"reserved by a worker": 1}
+
+
+async def test_jobs_are_moved_and_copied_also_to_another_server(server: AnyServer) -> None:
+    other = Embedded()
+    other.start()
+    async with (
+        client_of(server) as client,
+        client_of(other) as there,
+        visited({"main": server.url, "other": other.url}) as visitor,
+    ):
+        await fill(client)
+        await visitor.arrive()
+        for verb, target, options, number in (
+            ("copy", {"tube": "mail", "state": ["buried"]}, {"to_tube": "kept"}, 2),
+            ("move", {"tube": "mail"}, {"to_tube": "mail", "to_server": "other"}, 5),
+        ):
+            tried = await act(visitor, verb, target, dry_run=True)
+            assert tried["summary"]["done"] == number
+            done = await act(visitor, verb, target, options=options)
+            assert (done["state"], done["summary"]["done"]) == ("done", number), done
+        assert await counts(client, "kept") == (0, 0, 0, 2)
+        assert await counts(client, "mail") == (0, 1, 0, 0)
+        assert await counts(there, "mail") == (2, 0, 1, 2)
+        assert "beanstalkt.elsewhere" not in await client.list_tubes()
+        same = await act(visitor, "move", {"tube": "kept"}, options={"to_tube": "kept"})
+        assert same["state"] == "failed"
+        assert await counts(client, "kept") == (0, 0, 0, 2)
+        for wrong in ({"to_server": "none"}, {"to_tube": 5}, {"to_server": ["main"]}):
+            body = {"verb": "move", "filter": {}, "options": wrong}
+            response = await visitor.ask("/api/servers/main/actions", "POST", body=body)
+            assert response.code in (400, 404)
+    other.stop()
 
 
 async def test_a_tube_is_paused_and_resumed(server: AnyServer) -> None:
