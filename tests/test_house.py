@@ -29,6 +29,7 @@ CORE = {
     "worker.held_job",
     "worker.prefetch",
     "worker.burst",
+    "worker.pool_slot",
     "worker.tube_slots",
     "worker.tube_scan",
     "worker.signals",
@@ -73,7 +74,7 @@ RULES: dict[str, set[str]] = {
     "server": {"server", "errors", "protocol"},
     "dispatch": GROUND | {"dispatch", "client"},
     # The core of the runner knows no handler but the base of all, no log, and no configuration.
-    "worker": GROUND | CORE | {"client", "worker.handlers.base"},
+    "worker": GROUND | CORE | {"client", "pool", "worker.handlers.base"},
     # Puts a runner together for a program: settings, the one handler, and the usual observers.
     "worker.worker": GROUND
     | CORE

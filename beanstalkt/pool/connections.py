@@ -20,6 +20,7 @@ from ..errors import (
 )
 from ..job import Job
 from ..protocol.arguments import DEFAULT_TUBE
+from ..protocol.commands import WATCH
 from ..protocol.servers import Server, servers_of
 from .job import PoolJob
 from .member import Member
@@ -56,6 +57,7 @@ class PoolConnections:
         may_double: bool = False,
         connect_timeout: float | None = None,
         ssl_options: ssl.SSLContext | None = None,
+        watching: Iterable[str] = (DEFAULT_TUBE,),
         **options: Any,
     ) -> None:
         unknown = options.keys() - {
@@ -67,7 +69,13 @@ class PoolConnections:
         self._connect_timeout = check_connect_timeout(connect_timeout)
         self._options = {**options, "ssl_options": ssl_options}
         self._using = DEFAULT_TUBE
-        self._watching = {DEFAULT_TUBE: True}
+        if isinstance(watching, str):
+            raise InvalidArgument("watching must be a list of names of tubes, not one name")
+        self._watching = dict.fromkeys(watching, True)
+        for name in self._watching:
+            WATCH.encode(name)
+        if not self._watching:
+            raise InvalidArgument("a pool must watch one tube at least")
         self._on_reconnect: Callback | None = None
         self._membership = Membership(
             servers_of(servers),
@@ -81,8 +89,10 @@ class PoolConnections:
         self._once = False  # a server has been usable since connect()
         self._check: asyncio.TimerHandle | None = None  # of the servers that leave
         self._closing: Future[None] | None = None
-        #: called with a client of a server, in turn, when it has another connection than before
+        #: called with a client of a server when it has another connection than before
         self.on_new_connection: Callable[[Client], object] | None = None
+        #: returns whether a client is still needed, though its server is to leave
+        self.is_needed: Callable[[Client], bool] | None = None
 
     def __repr__(self) -> str:
         servers = " ".join(str(server) for server in self.servers)
@@ -110,9 +120,22 @@ class PoolConnections:
         return MappingProxyType({member.server.name: member.client for member in members})
 
     @property
+    def connections(self) -> int:
+        """How many connections there are, to all servers together."""
+        membership, reserving = self._membership, self._reserving
+        clients = [member.client for member in (*membership.members, *membership.leaving)]
+        if reserving is not None:
+            clients += reserving.clients
+        return sum(client.connection is not None for client in clients)
+
+    @property
     def late(self) -> int:
         """How many jobs were given back because nobody waited for them any more."""
         return 0 if self._reserving is None else self._reserving.late
+
+    def url_of(self, name: str) -> str:
+        """Return the URL of the server with this name, also of one that leaves."""
+        return self._membership.named(name).server.url
 
     def server_of(self, key: Key) -> str:
         """Return the name of the server where jobs with this key belong."""
@@ -142,7 +165,7 @@ class PoolConnections:
         if reserving is None:
             return
         for member in list(membership.leaving):
-            if not member.outstanding and not reserving.busy(member):
+            if not member.outstanding and not reserving.busy(member, self.is_needed):
                 membership.leaving.remove(member)
                 reserving.forget(member)
         if membership.leaving:

@@ -56,6 +56,11 @@ class PoolJob(Job):
             )
         return self._inner
 
+    @property
+    def client(self) -> Any:
+        """Return the client of its server whose connection holds it."""
+        return self.inner._client
+
     def __reduce__(self) -> tuple[type[Job], tuple[Any, bytes]]:
         # A connection cannot be pickled; the id and the body can.
         return PoolJob, (self.id, self.body)

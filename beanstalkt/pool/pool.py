@@ -74,6 +74,7 @@ class Pool(PoolConnections):
     :param may_double: put again what one server may have taken before its connection was lost
     :param connect_timeout: seconds that :meth:`connect` waits for any server; None: for ever
     :param ssl_options: for the servers whose URL says TLS; None: the system's authorities
+    :param watching: the tubes that reserves take from, to begin with
     :param options: ``reconnect_delay``, ``max_reconnect_delay``, ``response_timeout`` and
         ``timing``, as of :class:`~beanstalkt.Client`
 

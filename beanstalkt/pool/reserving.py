@@ -152,11 +152,19 @@ class Reserving:
         if self._waiting:
             self._arm()
 
-    def busy(self, member: Member) -> bool:
-        """Return whether jobs of this server are held, on any of its connections."""
+    def busy(self, member: Member, is_needed: Callable[[Client], bool] | None = None) -> bool:
+        """Return whether jobs of this server are held, on any of its connections.
+
+        :param is_needed: returns whether somebody still needs a client
+        """
+        scouts = self._scouts.get(member, ())
+        if is_needed is not None and any(
+            is_needed(client) for client in (member.client, *(scout.client for scout in scouts))
+        ):
+            return True
         connection = member.client.connection
         held = connection is not None and bool(connection.jobs)
-        return held or any(not scout.free for scout in self._scouts.get(member, ()))
+        return held or any(not scout.free for scout in scouts)
 
     def forget(self, member: Member) -> None:
         """Close all connections to a server for good."""

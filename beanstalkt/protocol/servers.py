@@ -113,6 +113,16 @@ def servers_of(given: str | Mapping[str, str] | Iterable[str | Server]) -> tuple
     return tuple(found)
 
 
+def as_text(given: str | Mapping[str, str] | Iterable[str | Server]) -> str:
+    """Return the URL of the one server that is given, or the list of several.
+
+    Raises InvalidArgument.
+    """
+    if isinstance(given, str) and names_one(given):
+        return str(Address.parse(given))
+    return " ".join(str(server) for server in servers_of(given))
+
+
 def parse_job_id(text: str) -> tuple[str, int]:
     """Return the name of the server and the number in an id like ``a/17``.
 

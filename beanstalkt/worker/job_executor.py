@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from ..client.client import Client
 from ..client.timers import LazyTimer
 from ..errors import ConnectionLost, NotFound
 from ..job import Job
+from ..pool.pool import Pool
 from ..protocol.stats import StatsJob
 from .attempt import Attempt
 from .blocking import BlockingReports
@@ -58,6 +60,7 @@ class JobExecutor:
     :param slot: number of the slot among those of the tube, from 1
     :param accepts: returns whether the slot may run one more job, and counts that job
     :param reserves_next: returns whether the slot would reserve the next job at once
+    :param pool: that the jobs come from; None: they come from the one server
     """
 
     def __init__(
@@ -70,8 +73,9 @@ class JobExecutor:
         *,
         accepts: Callable[[], bool],
         reserves_next: Callable[[], bool],
+        pool: Pool | None = None,
     ) -> None:
-        self.prefetch = Prefetch()
+        self.prefetch = Prefetch(pool)
         #: whether the task that awaited `run` was cancelled while a handler ran
         self.cancelled = False
         self._loop = asyncio.get_running_loop()
@@ -100,6 +104,12 @@ class JobExecutor:
         )
 
     # --- control ---
+
+    def move_to(self, server: str) -> None:
+        """Run the next job, which this server (URL) has."""
+        if server != self._server:
+            self._server = server
+            self._held_job_context = replace(self._held_job_context, server=server)
 
     def stop(self) -> None:
         """Stop the handler and release its job, now and of every later job."""

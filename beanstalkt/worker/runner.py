@@ -10,6 +10,8 @@ from fnmatch import fnmatchcase
 
 from ..client.client import Client
 from ..errors import ConnectionLost
+from ..pool.pool import Pool
+from ..protocol.servers import names_one
 from .blocking import BlockingReports
 from .burst import Burst
 from .config.settings import EVERY_TUBE, ConfigError, Settings, TubeSettings
@@ -34,7 +36,7 @@ from .held_job import HeldJob
 from .observers import Observers
 from .slot import Slot
 from .timing import WorkerTiming
-from .tube_scan import TubeScan
+from .tube_scan import TubeScan, client_for
 from .tube_slots import TubeSlots
 
 
@@ -92,7 +94,7 @@ class Runner:
         self._discovered: set[str] = set()  # tubes that only EVERY_TUBE has brought
         self._scan: TubeScan | None = None  # while every tube is wanted
         self._kill_timer: asyncio.TimerHandle | None = None
-        self._first_client: Client | None = None  # while the server is looked for
+        self._first_client: Client | Pool | None = None  # while the server is looked for
         self._over: asyncio.Event | None = None  # no slot is left, and none will be started
 
     # --- called by the slots ---
@@ -231,7 +233,7 @@ class Runner:
 
     async def _find_server(self) -> None:
         """Connect once, and list the tubes if every tube is wanted."""
-        client = Client.from_url(self.server, connect_timeout=self._connect_timeout)
+        client = client_for(self.server, connect_timeout=self._connect_timeout)
         self._first_client = client
         try:
             await client.connect()
@@ -268,17 +270,21 @@ class Runner:
 
     def _apply(self, settings: Settings, handlers: dict[str, Handler]) -> None:
         """Start and retire slots until they are those that the settings say."""
-        moved = settings.server != self.server
+        moved = changed = settings.server != self.server
+        if changed and not names_one(self.server) and not names_one(settings.server):
+            moved = False  # the slots stay, and what they have running
         self._settings = settings
         self.server = settings.server
         wanted = self._wanted_tubes()
         for name, slots in list(self._tubes.items()):
             if moved or wanted.get(name) != slots.settings:
                 self._retire(name)
+            elif changed:
+                slots.set_servers(settings.server)
         for name, tube in wanted.items():
             if name not in self._tubes:
                 self._start(tube, handlers.get(name))
-        self._set_scan(moved)
+        self._set_scan(changed)
         if self.burst is not None and not wanted:
             self._go_to(Stage.DRAINING)
 
@@ -332,9 +338,9 @@ class Runner:
     def _every_tube(self) -> TubeSettings | None:
         return next((tube for tube in self._settings.tubes if tube.tube == EVERY_TUBE), None)
 
-    def _set_scan(self, moved: bool) -> None:
+    def _set_scan(self, changed: bool) -> None:
         wanted = self._every_tube() is not None
-        if self._scan is not None and (moved or not wanted):
+        if self._scan is not None and (changed or not wanted):
             self._scan.cancel()
             self._scan = None
         if self._scan is None and wanted:
@@ -345,7 +351,7 @@ class Runner:
     def _discovered_watchers(self) -> dict[str, int]:
         """Return the tubes that were discovered, with their numbers of connections."""
         discovered = self._discovered & self._tubes.keys()
-        return {name: len(self._tubes[name].slots) for name in discovered}
+        return {name: self._tubes[name].connections for name in discovered}
 
     def _adopt(self, names: list[str], unused: set[str]) -> None:
         """Start slots for tubes that are new, and retire those of tubes that are not used."""

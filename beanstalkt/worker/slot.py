@@ -8,6 +8,7 @@ import contextlib
 from ..client.client import Client
 from ..errors import ConnectionLost, DeadlineSoon, TimedOut
 from ..job import Job
+from ..pool.pool import Pool
 from ..protocol.arguments import DEFAULT_TUBE
 from .config.settings import TubeSettings
 from .events import HandlerUnavailable
@@ -21,6 +22,7 @@ class Slot:
 
     :param server: URL of the server, which stays the same when the runner moves to another one
     :param number: of the slot among those of the tube, from 1
+    :param pool: that its jobs come from; None: from the one server
     """
 
     def __init__(
@@ -30,6 +32,7 @@ class Slot:
         number: int,
         settings: TubeSettings,
         handler: Handler,
+        pool: Pool | None = None,
     ) -> None:
         self.server = server
         self.tube = settings.tube
@@ -49,6 +52,7 @@ class Slot:
             handler,
             accepts=self._accepts,
             reserves_next=self._reserves_next,
+            pool=pool,
         )
         self._client: Client | None = None
         self._ending = False
@@ -166,26 +170,31 @@ class Slot:
             while not (self._ending or self._paused):
                 job = await self._reserve(client)
                 if job is not None:
-                    self._idle = False
-                    try:
-                        outcome = await self._jobs.run(client, job)
-                        if outcome is not None and outcome.kind is Kind.NOT_STARTED:
-                            await self._back_off()
-                    finally:
-                        self._idle = True
-                    if self._jobs.cancelled:
-                        raise asyncio.CancelledError
+                    await self._run_job(client, job)
         finally:
             self._jobs.prefetch.cancel()
             await client.close()
             self._client = None
+
+    async def _run_job(self, client: Client, job: Job) -> None:
+        """Run a job that was just reserved on this client."""
+        self._idle = False
+        try:
+            outcome = await self._jobs.run(client, job)
+            if outcome is not None and outcome.kind is Kind.NOT_STARTED:
+                await self._back_off()
+        finally:
+            self._idle = True
+        if self._jobs.cancelled:
+            raise asyncio.CancelledError
 
     async def _reserve(self, client: Client) -> Job | None:
         """Return the next job, or None when the caller is to check whether to go on."""
         burst = self._burst
         try:
             if burst is None:
-                return await self._jobs.prefetch.next(client)
+                job: Job = await self._jobs.prefetch.next(client)
+                return job
             mark = burst.begin_check()
             try:
                 job = await client.reserve(0)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from ..client.client import Client
+from ..pool.pool import Pool
+from ..protocol.servers import names_one
 from .events import Event, TubeScanFailed
 from .timing import WorkerTiming
 
@@ -19,10 +22,15 @@ _IN_USE = (
 """Statistics of a tube, of which one at least is not 0 if the tube is in use."""
 
 
+def client_for(server: str, **options: Any) -> Client | Pool:
+    """Make a client of the server at a URL, or a pool of a list of several."""
+    return Client.from_url(server, **options) if names_one(server) else Pool(server, **options)
+
+
 class TubeScan:
     """Lists the tubes of a server at intervals, since a server announces no new tube.
 
-    :param server: URL
+    :param server: URL; or a list of several servers
     :param watchers: returns the tubes that may be unused, each with the number of connections
         of this runner that watch it
     :param on_tubes: called after each scan with all tubes, and with those of `watchers` that only
@@ -55,7 +63,7 @@ class TubeScan:
         self._task.cancel()
 
     async def _run(self) -> None:
-        client = Client.from_url(
+        client = client_for(
             self._server,
             connect_timeout=None,
             max_reconnect_delay=self._timing.max_reconnect_delay,
@@ -71,7 +79,7 @@ class TubeScan:
         finally:
             await client.close()
 
-    async def _scan(self, client: Client) -> None:
+    async def _scan(self, client: Client | Pool) -> None:
         names = await client.list_tubes()
         unused: set[str] = set()
         for name, watching in list(self._watchers().items()):

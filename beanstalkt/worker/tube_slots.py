@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from ..client.client import Client
+from ..pool.pool import Pool
+from ..protocol.servers import names_one
 from .config.settings import TubeSettings
 from .events import HandlerNotClosed, SlotRestarted
 from .handlers.base import Handler
 from .job_executor import SlotContext
+from .pool_slot import PoolSlot
 from .slot import Slot
+from .timing import WorkerTiming
 
 Task = asyncio.Task[None]
 
@@ -21,7 +26,7 @@ attempt."""
 class TubeSlots:
     """Runs all slots of one tube from now on, until each was told to end and has.
 
-    :param server: URL
+    :param server: URL; or a list of several servers
     :param after: tasks of the slots that these replace: slot n waits until the old one has
         ended, so that there are never more jobs under way than workers
     """
@@ -39,8 +44,11 @@ class TubeSlots:
         self.settings = settings
         self.handler = handler
         handler.publish_event = context.publish
+        self._pool = None if names_one(server) else self._make_pool(context.timing)
         self.slots = [
             Slot(context, server, number, settings, handler)
+            if self._pool is None
+            else PoolSlot(context, server, number, settings, handler, self._pool)
             for number in range(1, settings.workers + 1)
         ]
         self._context = context
@@ -52,6 +60,42 @@ class TubeSlots:
         ]
         #: done when every slot has ended, and the handler is closed
         self.ended = loop.create_task(self._close())
+
+    # --- several servers ---
+
+    def _make_pool(self, timing: WorkerTiming) -> Pool:
+        """Make the pool that all slots of the tube share."""
+        pool = Pool(
+            self.server,
+            watching=[self.tube],
+            max_reconnect_delay=timing.max_reconnect_delay,
+        )
+        pool.on_new_connection = self._reconnected
+        pool.is_needed = self._holds
+        return pool
+
+    def _pool_slots(self) -> list[PoolSlot]:
+        return [slot for slot in self.slots if isinstance(slot, PoolSlot)]
+
+    def _reconnected(self, client: Client) -> None:
+        for slot in self._pool_slots():
+            slot.reconnected(client)
+
+    def _holds(self, client: Client) -> bool:
+        return any(slot.holder is client for slot in self._pool_slots())
+
+    def set_servers(self, servers: str) -> None:
+        """Take jobs from these servers from now on; those that run are finished where they are."""
+        if self._pool is not None:
+            self.server = servers
+            self._pool.set_servers(servers)
+
+    @property
+    def connections(self) -> int:
+        """How many connections watch the tube."""
+        return len(self.slots) if self._pool is None else self._pool.connections
+
+    # --- their tasks ---
 
     async def _run(self, slot: Slot, before: Task | None) -> None:
         """Run a slot until it was told to end, and start it again if it ends by anything else."""
@@ -90,6 +134,8 @@ class TubeSlots:
                 # The program cancels all its tasks. The slots need their handler until they end.
                 left = {task for task in left if not task.done()}
         try:
+            if self._pool is not None:
+                await self._pool.close()
             await self.handler.close()
         except GeneratorExit:
             raise

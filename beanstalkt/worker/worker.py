@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 from ..errors import InvalidArgument
-from ..protocol.address import Address
 from ..protocol.arguments import MAX_NUMBER
+from ..protocol.servers import as_text
 from .config import values
 from .config.settings import Settings, TubeSettings
 from .events import Observer
@@ -51,7 +51,7 @@ class Worker:
     buries it, and any other exception is an unknown fail. The function is cancelled when its time
     limit has passed, which is `timeout`, or else the job's ttr.
 
-    :param server: URL
+    :param server: URL; or several servers, as :class:`~beanstalkt.Pool` takes them
     :param concurrency: jobs at the same time, each with a connection of its own
     :param burst: end when no job is ready
     :param max_jobs: end after that many jobs; None: no limit
@@ -78,7 +78,7 @@ class Worker:
 
     def __init__(
         self,
-        server: str,
+        server: str | Mapping[str, str] | Iterable[str],
         tube: str,
         handler: Function,
         *,
@@ -126,7 +126,7 @@ class Worker:
             ),
         )
         self._runner = Runner(
-            Settings(str(Address.parse(server)), (settings,)),
+            Settings(as_text(server), (settings,)),
             burst=burst,
             max_jobs=max_jobs,
             connect_timeout=connect_timeout,

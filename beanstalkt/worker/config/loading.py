@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...protocol.address import DEFAULT_PORT, Address
+from ...protocol.servers import as_text, parse_servers
 from ..handlers.base import CannotStart, Handler, Option
 from ..handlers.registry import HandlerError, load_handlers
 from ..policy.decision import Action
@@ -49,6 +50,11 @@ def load(
         except HandlerError as error:
             raise ConfigError([str(error)]) from error
     return _Loader(flags, without_job(environ), handlers, check).load()
+
+
+def _list_of(text: str) -> str:
+    """Return a list of servers as it is written without line ends; raise InvalidArgument."""
+    return " ".join(str(server) for server in parse_servers(text))
 
 
 class _Loader:
@@ -91,24 +97,24 @@ class _Loader:
     # --- the server ---
 
     def _server(self) -> tuple[str, str]:
-        """Return the URL of the server, and what has named it."""
+        """Return the URL of the server, or a list of several, and what has named them."""
         layer = self.file.connection
         ignored = next((f" (not {text.place})" for text in layer.values()), "")
         if self.flags.server is not None:
             return self.flags.server, "the command line" + ignored
         if url := self.environ.get("BEANSTALKD_URL"):
-            address = self.problems.parse(Address.parse, SourceText(url, "BEANSTALKD_URL"))
-            return str(address), "BEANSTALKD_URL" + ignored
+            servers = self.problems.parse(as_text, SourceText(url, "BEANSTALKD_URL"))
+            return str(servers), "BEANSTALKD_URL" + ignored
         place = next((text.place for text in layer.values()), "")
         return self._server_of_file(layer), place
 
     def _server_of_file(self, layer: Layer) -> str:
-        """Return the URL of the server that the file names, or of the default one."""
-        if "server" in layer:
-            for key in ("host", "port"):
-                if key in layer:
-                    self.problems.add(layer[key].place, "server says it already")
-            return str(self.problems.parse(Address.parse, layer["server"]))
+        """Return the server, or the servers, that the file names, or the default one."""
+        for name, read in (("servers", _list_of), ("server", Address.parse)):
+            if name in layer:
+                for key in layer.keys() - {name, "servers"}:
+                    self.problems.add(layer[key].place, f"{name} says it already")
+                return str(self.problems.parse(read, layer[name]))
         port: int | None = None
         if "port" in layer:
             port = self.problems.parse(values.whole(1, 65535), layer["port"])

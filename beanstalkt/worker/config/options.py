@@ -130,7 +130,7 @@ RESERVED = frozenset(
         *("--tube", "--all-tubes", "--exclude", "--config", "--check", "--help"),
         *("--server", "--host", "--port", "--connect-timeout"),
         # Keys and sections of the file.
-        *("exclude", "server", "host", "port", "[connection]", "[DEFAULT]"),
+        *("exclude", "server", "servers", "host", "port", "[connection]", "[DEFAULT]"),
         # BEANSTALKT_JOB_ID says that the runner was started by the command of a job.
         *("job_id", "--job-id"),
     }

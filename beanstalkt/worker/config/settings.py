@@ -76,7 +76,7 @@ class TubeSettings:
 class Settings:
     """Settings of a runner.
 
-    :ivar server: URL
+    :ivar server: URL; or a list of several servers, ``NAME=URL`` each
     :ivar run: values of the options that the file does not have, such as ``burst``
     :ivar server_place: what has named the server, such as a flag or a line of the file; empty if
         it is the default

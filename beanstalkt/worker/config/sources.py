@@ -126,7 +126,7 @@ class ConfigFile:
         kind, colon, tube = (part.strip() for part in section.name.partition(":"))
         if section.name == "connection":
             self.connection = layer
-            self._check_keys(layer, {"server", "host", "port"})
+            self._check_keys(layer, {"server", "servers", "host", "port"})
         elif section.name == "DEFAULT":
             self.defaults = layer
             self._check_keys(layer, self._options)
