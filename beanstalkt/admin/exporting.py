@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from ..client.client import Client
 from .portable import encode
@@ -18,7 +18,7 @@ async def export_jobs(
     limit: int | None = None,
     summary: Summary | None = None,
     progress: OnProgress | None = None,
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """Yield the JSON line of each job of a selection, with its line end, in the order of the ids.
 
     No job is moved or reserved. A line has the id, tube, state, priority, ttr and body of the job

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
 from contextlib import ExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from ..client.client import Client
 from ..errors import BeanstalkException, ConnectionLost, InvalidArgument, UnexpectedResponse
@@ -19,6 +19,8 @@ from .progress import OnError, OnProgress, Progress, Summary, check_on_error
 from .resuming import Line, Resumption
 from .scan import PROGRESS_INTERVAL
 from .target import Placing, Target
+
+T = TypeVar("T")
 
 BATCH = 256
 """Jobs that are put in one go at the most."""
@@ -46,7 +48,8 @@ async def import_jobs(
     A buried job is buried again, without a moment at which a worker could reserve it. A job that
     was reserved is put as a ready one. At most 512 jobs are under way at a time.
 
-    :param lines: what `export_jobs` yields, or the lines of a file of that; empty ones are skipped
+    :param lines: what `export_jobs` yields, or the lines of a file of that; empty ones are
+        skipped. An asynchronous generator is closed at the end.
     :param tube: puts all jobs into this tube
     :param on_error: what to do after a line that is wrong, or that the server refuses: ``"stop"``
         when what is under way has been answered, or ``"skip"`` it
@@ -72,16 +75,27 @@ async def import_jobs(
     )
     async with importing as importer:
         if isinstance(lines, AsyncIterable):
-            async for line in lines:
-                await importer.take(line)
-                if importer.stopped:
-                    break
+            async with closing(aiter(lines)) as iterator:
+                async for line in iterator:
+                    await importer.take(line)
+                    if importer.stopped:
+                        break
         else:
             for line in lines:
                 await importer.take(line)
                 if importer.stopped:
                     break
     return importer.summary
+
+
+@asynccontextmanager
+async def closing(lines: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]:
+    """Close an asynchronous iterator at the end of the ``with`` if it is a generator."""
+    try:
+        yield lines
+    finally:
+        if isinstance(lines, AsyncGenerator):
+            await lines.aclose()
 
 
 @asynccontextmanager

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterable, Callable, Coroutine
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 from functools import partial
 from typing import IO, Any, get_args
@@ -95,25 +95,32 @@ async def export(client: Client, options: Namespace) -> int:
     """Print the lines of the jobs of the selection."""
 
     async def run(summary: Summary, progress: OnProgress | None) -> None:
-        pieces: list[bytes] = []
-        size, written = 0, time.monotonic()
-        try:
-            async for line in export_jobs(
-                client, options.selection, limit=options.limit, summary=summary, progress=progress
-            ):
-                pieces.append(line)
-                size += len(line)
-                if size >= WRITE_SIZE or time.monotonic() - written >= WRITE_INTERVAL:
-                    data, pieces, size = b"".join(pieces), [], 0
-                    with beside_progress():
-                        emit_bytes(data)
-                    written = time.monotonic()
-        finally:
-            if pieces:
-                with beside_progress():
-                    emit_bytes(b"".join(pieces))
+        exporting = export_jobs(
+            client, options.selection, limit=options.limit, summary=summary, progress=progress
+        )
+        async with aclosing(exporting) as lines:
+            await write_lines(lines)
 
     return await carry_out(run, counts=False)
+
+
+async def write_lines(lines: AsyncIterable[bytes]) -> None:
+    """Write lines to standard output, many at a time but none of them late."""
+    pieces: list[bytes] = []
+    size, written = 0, time.monotonic()
+    try:
+        async for line in lines:
+            pieces.append(line)
+            size += len(line)
+            if size >= WRITE_SIZE or time.monotonic() - written >= WRITE_INTERVAL:
+                data, pieces, size = b"".join(pieces), [], 0
+                with beside_progress():
+                    emit_bytes(data)
+                written = time.monotonic()
+    finally:
+        if pieces:
+            with beside_progress():
+                emit_bytes(b"".join(pieces))
 
 
 def _add_export_arguments(parser: ArgumentParser) -> None:

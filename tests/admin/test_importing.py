@@ -18,14 +18,11 @@ from beanstalkt.admin import Progress, Summary, export_jobs, import_jobs, select
 from beanstalkt.admin import importing as module
 
 from ..support.beanstalkd import Beanstalkd
-from ..support.clients import client_of
+from ..support.clients import client_of, drained
 from ..support.embedded import AnyServer, Embedded
 from ..support.peer import Line, Peer
 from ..support.population import KINDS, Kind, empty, kind, populate, population, same
 from ..support.waiting import until
-
-PROBE = b"put 0 0 1 0\r\n\r\n"
-"""A put into the tube default, to ask whether the server drains."""
 
 
 def line(body: str = "x", **fields: Any) -> str:
@@ -160,8 +157,7 @@ async def test_a_server_that_drains_in_the_middle(
         async def lines() -> AsyncIterator[str]:
             for number in range(1, 101):
                 if number == 51:
-                    server.signal(signal.SIGUSR1)
-                    await until(lambda: server.ask(PROBE) == b"DRAINING\r\n")
+                    await drained(server)
                 yield line(str(number))
 
         summary = await import_jobs(client, lines(), on_error=on_error, resume=tmp_path / "j")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -18,7 +17,7 @@ from beanstalkt.admin import Summary, copy, move, select
 from beanstalkt.admin import moving as module
 
 from ..support.beanstalkd import EXECUTABLE, Beanstalkd
-from ..support.clients import client_of, nothing_reserved
+from ..support.clients import client_of, drained, nothing_reserved
 from ..support.embedded import AnyServer, Embedded
 from ..support.peer import Line, Peer
 from ..support.population import KINDS, Kind, empty, kind, populate, population, same
@@ -143,8 +142,7 @@ async def test_what_the_target_refuses_stays_as_it_was(
 ) -> None:
     monkeypatch.setattr(module, "BATCH", 2)
     kinds = EVERY * 2
-    other.signal(signal.SIGUSR1)
-    await until(lambda: other.ask(b"put 0 0 1 0\r\n\r\n") == b"DRAINING\r\n")
+    await drained(other)
     async with client_of(server) as source, client_of(other) as target:
         await populate(source, kinds)
         summary = await move(source, select("a"), to=target, on_error=on_error)

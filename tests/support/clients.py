@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from beanstalkt import Client
 
-from .waiting import soon, until_awaited
+from .embedded import AnyServer
+from .waiting import soon, until, until_awaited
 
 RECONNECT_DELAY = 0.02
 """Seconds between a loss and the next attempt; short, because tests wait for it."""
@@ -54,6 +56,22 @@ async def priority_is_kept(server: HasAddress, job_id: int, priority: int) -> No
         job = await soon(fresh.reserve(0))
         assert job.id == job_id
         assert (await job.stats())["pri"] == priority
+
+
+async def drained(server: AnyServer) -> None:
+    """Have a server take no more jobs; return when it does not.
+
+    It may get some into the tube default until then.
+    """
+
+    def drains() -> bool:
+        try:
+            return server.ask(b"put 0 0 1 0\r\n\r\n") == b"DRAINING\r\n"
+        except ConnectionResetError:  # beanstalkd may drop a connection when a signal comes
+            return False
+
+    server.signal(signal.SIGUSR1)
+    await until(drains, "the server drains")
 
 
 def every_verb(client: Client) -> list[Callable[[], Awaitable[Any]]]:
