@@ -44,7 +44,7 @@ def idle(address: Address, jobs: int, watch: Stopwatch) -> None:
             before = cpu(runner.pid)
             time.sleep(TIME)
             watch.seconds, watch.cpu = TIME, cpu(runner.pid) - before
-            watch.memory = resident(runner.pid)
+            watch.memory = resident(Path(f"/proc/{runner.pid}"), "VmRSS")
         finally:
             runner.terminate()
 
@@ -55,9 +55,12 @@ def cpu(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def resident(pid: int) -> float:
-    """Return the resident memory of a process, in megabytes."""
-    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+def resident(process: Path, key: str) -> float:
+    """Return the resident memory of a process, in megabytes.
+
+    :param key: ``VmRSS`` for what it has now, ``VmHWM`` for the most that it has had
+    """
+    found = re.search(rf"{key}:\s+(\d+) kB", (process / "status").read_text())
     assert found
     return int(found[1]) * 1024 / 1e6
 

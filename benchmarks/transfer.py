@@ -5,12 +5,14 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import beanstalkt
 from beanstalkt import admin
 
 from .bare import NAP, PUT, check, load, pipeline
-from .registry import Address, Stopwatch, at_least, measure, rate
+from .idle import resident
+from .registry import Address, Stopwatch, at_least, at_most, measure, rate
 from .servers import empty
 
 SHARE = 1.25
@@ -39,6 +41,16 @@ def connected(*addresses: Address) -> Iterator[list[socket.socket]]:
         yield [stack.enter_context(socket.create_connection(each)) for each in addresses]
 
 
+@contextmanager
+def memory(watch: Stopwatch) -> Iterator[None]:
+    """Measure by how many megabytes the resident memory of this process grows at the most."""
+    process = Path("/proc/self")
+    (process / "clear_refs").write_text("5")  # begin to look for the highest anew
+    before = resident(process, "VmRSS")
+    yield
+    watch.memory = resident(process, "VmHWM") - before
+
+
 @measure(EXPORT, "bare sockets: stats-job, peek, put", commands=3, share=SHARE)
 def bare_export(address: Address, jobs: int, watch: Stopwatch) -> None:
     """Read the jobs of one server, and put as many into another one."""
@@ -57,7 +69,7 @@ async def export_import(address: Address, jobs: int, watch: Stopwatch) -> None:
     load(address, jobs)
     with empty() as other:
         async with beanstalkt.Client(*address) as source, beanstalkt.Client(*other) as target:
-            with watch:
+            with memory(watch), watch:
                 lines = admin.export_jobs(source, admin.select())
                 summary = await admin.import_jobs(target, lines)
     assert summary.done == jobs
@@ -84,7 +96,7 @@ async def move(address: Address, jobs: int, watch: Stopwatch) -> None:
     load(address, jobs)
     with empty() as other:
         async with beanstalkt.Client(*address) as source, beanstalkt.Client(*other) as target:
-            with watch:
+            with memory(watch), watch:
                 summary = await admin.move(source, admin.select(), to=target)
     assert summary.done == jobs
 
@@ -93,5 +105,15 @@ at_least(
     0.4,
     "export + import, against bare sockets that read and put",
     rate(export_import, bare_export),
+)
+at_most(
+    30.0,
+    "MB more than an idle client, while jobs are exported and imported",
+    lambda samples: samples[export_import].memory,
+)
+at_most(
+    30.0,
+    "MB more than an idle client, while jobs are moved",
+    lambda samples: samples[move].memory,
 )
 at_least(0.5, "move to another server, against the three bare commands", rate(move, bare_move))
