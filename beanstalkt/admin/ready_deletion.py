@@ -16,7 +16,8 @@ from typing import Any
 
 from ..client.bulk import Bulk, raise_lost, sibling
 from ..client.client import Client
-from ..errors import NotFound
+from ..errors import ConnectionLost, NotFound
+from ..protocol.arguments import DEFAULT_TUBE
 from ..protocol.commands import DELETE, RESERVE_WITH_TIMEOUT
 from .change import count_results
 from .progress import OnProgress, Progress, Summary
@@ -27,6 +28,9 @@ from .selection import Selection
 RESERVES = 128
 """Jobs that are reserved in one go; twice as many are held at the most. The more a connection
 holds, the slower the server carries out each command."""
+
+CONNECT_TIMEOUT = 5.0
+"""Seconds to try to connect once more to a server that is there."""
 
 RESERVE_NOW = replace(RESERVE_WITH_TIMEOUT, read=lambda words, data: int(words[1]))
 """The command reserve-with-timeout, with the id of the job for its result."""
@@ -98,18 +102,22 @@ class ReadyDeletion:
             return 0
 
     async def _run(self, ready: dict[str, int]) -> None:
-        client = sibling(self._client)
+        client = sibling(self._client, CONNECT_TIMEOUT)
         try:
-            await client.connect()
-            watched = "default"
-            for tube, number in ready.items():
-                if number and tube != watched:
-                    await client.watch(tube)
-                    await client.ignore(watched)
-                    watched = tube
-                await self._delete(Bulk(client), tube, number)
+            bulk = await _connected(client)
+            if bulk is not None:
+                await self._delete_all(client, bulk, ready)
         finally:
             await client.close()
+
+    async def _delete_all(self, client: Client, bulk: Bulk, ready: dict[str, int]) -> None:
+        watched = DEFAULT_TUBE
+        for tube, number in ready.items():
+            if number and tube != watched:
+                await client.watch(tube)
+                await client.ignore(watched)
+                watched = tube
+            await self._delete(bulk, tube, number)
 
     async def _delete(self, bulk: Bulk, tube: str, number: int) -> None:
         """Reserve and delete jobs of the one tube that the connection watches."""
@@ -166,3 +174,18 @@ class ReadyDeletion:
             done = self._summary.done
             total = done if at_end else self._total
             self._progress(Progress("jobs", done, total, now - self._began, done))
+
+
+async def _connected(client: Client) -> Bulk | None:
+    """Connect; return the connection, or None if the server takes no other one.
+
+    The ready jobs are found in another way then.
+    """
+    try:
+        await client.connect()
+        bulk = Bulk(client)
+        # A server without free descriptors accepts a connection, and never answers.
+        await client.watch(DEFAULT_TUBE)
+    except ConnectionLost:
+        return None
+    return bulk

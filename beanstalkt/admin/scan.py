@@ -11,7 +11,7 @@ from typing import Any
 
 from ..client.bulk import MISSING, Bulk, raise_lost
 from ..client.client import Client
-from ..errors import BeanstalkException, InvalidArgument
+from ..errors import BeanstalkException, InvalidArgument, UnexpectedResponse
 from ..protocol.commands import PEEK, STATS_JOB
 from ..protocol.results import parsed
 from .extent import Extent
@@ -213,11 +213,16 @@ class Scan:
         tubes = self._selection.tubes
         matches = self._selection.matches_stats
         chosen = self._wanted if self._needs_bodies else self._found
-        for record in found:
+        for job_id, record in zip(ids, found, strict=True):
             if record is MISSING:
                 continue
             if isinstance(record, BeanstalkException):
                 raise record
+            if record.id != job_id:  # what comes next may be to delete it
+                raise UnexpectedResponse(
+                    f"the server sent the statistics of job {record.id} for those of job {job_id}",
+                    command="stats-job",
+                )
             if record.state == INCOMPLETE:
                 self.incomplete.append(record.id)
                 continue

@@ -120,10 +120,12 @@ def report(summary: Summary, *, counts: bool = True) -> int:
 
     :param counts: whether to print the number
     """
-    if counts:
-        emit(str(summary.done))
-    for line in lines(summary):
-        say(line)
+    try:
+        if counts:
+            emit(str(summary.done))
+    finally:  # what was done is told also where standard output cannot be written
+        for line in lines(summary):
+            say(line)
     if summary.interrupted:
         return INTERRUPTED
     return DONE if summary.ok else REFUSED

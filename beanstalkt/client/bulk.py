@@ -84,17 +84,21 @@ def raise_lost(results: Sequence[object]) -> None:
                 raise each
 
 
-def sibling(client: Client) -> Client:
+def sibling(client: Client, connect_timeout: float) -> Client:
     """Return a client of the same server, with the same options, that is not connected yet.
 
     It uses and watches the tube default, whatever the other one does.
+
+    :param connect_timeout: seconds, where the other one's is not shorter
     """
+    if client._connect_timeout is not None:
+        connect_timeout = min(connect_timeout, client._connect_timeout)
     reconnector = client._reconnector
     timing, address = reconnector._timing, client.address
     return Client(
         address.host,
         address.port,
-        client._connect_timeout,
+        connect_timeout,
         unix_path=address.path,
         ssl_options=reconnector._ssl_options,
         reconnect_delay=timing.reconnect_delay,

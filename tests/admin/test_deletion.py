@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
-from beanstalkt import Client, ConnectionLost, InvalidArgument, NotFound
+from beanstalkt import Client, ConnectionLost, InvalidArgument, NotFound, UnexpectedResponse
 from beanstalkt.admin import Progress, Summary, clear, delete, select
 from beanstalkt.admin import change as change_module
+from beanstalkt.server import Server
 
 from ..support.beanstalkd import Beanstalkd
 from ..support.clients import client_of
 from ..support.embedded import AnyServer
+from ..support.peer import Line, Peer
+from ..support.ports import free_port
 from ..support.waiting import until
 
 
@@ -294,6 +298,49 @@ async def test_a_server_that_is_silent_ends_it_in_time(apart: Beanstalkd) -> Non
             await clearing
         assert summary.unknown
         apart.thaw()
+
+
+async def test_a_server_that_takes_no_other_connection_is_cleared_as_well(
+    server: AnyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def elsewhere(client: Client, connect_timeout: float) -> Client:
+        return Client("127.0.0.1", free_port(), 0.05)
+
+    monkeypatch.setattr("beanstalkt.admin.ready_deletion.sibling", elsewhere)
+    async with client_of(server) as client:
+        await client.put_many([b"x"] * 30)
+        summary = await clear(client, select("default"))
+        assert (summary.done, summary.range) == (30, (1, 30))
+
+
+async def test_the_other_connection_goes_where_the_first_one_goes(tmp_path: Path) -> None:
+    server = Server()
+    server.listen_unix(str(tmp_path / "socket"))
+    try:
+        async with Client.from_url(server.url, connect_timeout=10) as client:
+            await client.put_many([b"x"] * 30, tube="a")
+            summary = await clear(client, select("a"))
+            assert (summary.done, summary.range) == (30, None)
+    finally:
+        server.stop()
+
+
+async def test_the_statistics_of_another_job_delete_nothing() -> None:
+    async def script(line: Line) -> None:
+        await line.expect(b"stats")
+        counts = b"---\ncmd-put: 2\nbinlog-current-index: 0\ncurrent-jobs-ready: 2\n"
+        line.send(b"OK %d\r\n%b\r\n" % (len(counts), counts))
+        await line.expect(b"stats-job 1", b"stats-job 2")
+        keys = ("pri", "age", "delay", "ttr", "time-left", "reserves", "timeouts", "releases")
+        numbers = "".join(f"{key}: 0\n" for key in (*keys, "buries", "kicks"))
+        data = f"---\nid: 2\ntube: t\nstate: ready\n{numbers}".encode()
+        line.send(b"OK %d\r\n%b\r\n" % (len(data), data) * 2)
+        await line.end()
+        assert not [each for each in line.commands if each.startswith(b"delete")]
+
+    async with Peer(script) as peer, client_of(peer) as client:
+        with pytest.raises(UnexpectedResponse, match="job 2 for those of job 1"):
+            await delete(client, select(text=""))
 
 
 async def test_progress_counts_jobs(server: AnyServer, monkeypatch: pytest.MonkeyPatch) -> None:
