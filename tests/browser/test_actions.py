@@ -13,9 +13,8 @@ from playwright.sync_api import Page, expect
 
 from beanstalkt.errors import NotFound
 
+from ..support.console_place import TUBE, TUBE_PATH, Place, serious, shoot
 from ..support.waiting import block_until
-from .conftest import TUBE, Place, shoot
-from .test_pages import TUBE_PATH, serious
 
 OpenPage = Callable[..., Page]
 JOBS_PATH = f"/server/main/jobs?tube={quote(TUBE)}"

@@ -8,13 +8,11 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from .conftest import MARKUP, TUBE, Place, a_place, fill, shoot
+from ..support.console_place import MARKUP, TUBE, TUBE_PATH, Place, a_place, fill, serious, shoot
 
 OpenPage = Callable[..., Page]
-TUBE_PATH = f"/server/main/tube/{quote(TUBE, safe='')}"
 PAGES = {
     "servers": ("/", "Servers"),
     "tubes": ("/server/main", "main"),
@@ -33,16 +31,6 @@ PAGES = {
 def first_job(place: Place) -> int:
     with place.client() as client:
         return client.peek_ready(tube=TUBE).id
-
-
-def serious(page: Page) -> list[Any]:
-    """What axe-core finds that would keep somebody from using the page."""
-    found = Axe().run(page).response["violations"]
-    return [
-        (each["id"], [node["html"][:200] for node in each["nodes"]])
-        for each in found
-        if each["impact"] in ("serious", "critical")
-    ]
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
