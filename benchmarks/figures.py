@@ -16,6 +16,7 @@ from . import (
     outbox,  # noqa: F401 - declares figures
     peers,
     pool,  # noqa: F401 - declares figures
+    sampler,  # noqa: F401 - declares figures
     transfer,  # noqa: F401 - declares figures
     worker,  # noqa: F401 - declares figures
 )

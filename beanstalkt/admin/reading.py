@@ -84,19 +84,15 @@ async def _ask_each(
     """
     found: dict[Any, T] = {}
     under_way: list[tuple[Sequence[Any], Future[list[Any]]]] = []
-    try:
-        for start in range(0, len(keys), BATCH):
-            batch = keys[start : start + BATCH]
-            with client.together():
-                futures = [ask(key) for key in batch]
-            under_way.append((batch, asyncio.gather(*futures, return_exceptions=True)))
-            if len(under_way) == 2:
-                await _take(found, *under_way.pop(0))
-        for each in under_way:
-            await _take(found, *each)
-    finally:
-        for _, answers in under_way:
-            answers.cancel()
+    for start in range(0, len(keys), BATCH):
+        batch = keys[start : start + BATCH]
+        with client.together():
+            futures = [ask(key) for key in batch]
+        under_way.append((batch, asyncio.gather(*futures, return_exceptions=True)))
+        if len(under_way) == 2:
+            await _take(found, *under_way.pop(0))
+    for each in under_way:
+        await _take(found, *each)
     return found
 
 

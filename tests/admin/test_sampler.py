@@ -168,8 +168,13 @@ async def test_a_sample_does_not_wait_for_the_interval(server: AnyServer) -> Non
     sampler = sampler_of(server, interval=3600)
     async with sampler.subscribe() as early:
         first = await soon(early.__anext__())
-        assert await soon(sampler.sample()) is not first
+        second = await soon(sampler.sample())
+        assert second is not first
         assert await soon(early.__anext__()) is sampler.latest
+        async with client_of(server) as client:  # and it is one snapshot, not one after another
+            for _ in range(20):
+                await client.stats()
+        assert sampler.latest is second
 
 
 async def test_samples_at_the_same_time_are_one(server: AnyServer) -> None:

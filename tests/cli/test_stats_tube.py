@@ -205,6 +205,8 @@ async def test_on_a_terminal_the_table_stays_in_place(
             watching = await watch(server)
             await until(lambda: len(screens(there)) > 2)
             await end(watching)
+            # Each line clears what a longer one may have left there.
+            assert shown.count(b"\r\n") == shown.count(b"\x1b[K\r\n") + shown.count(b"\x1b[J\r\n")
             for screen in screens(there):
                 assert screen[-2:] == [left_out, b""]
                 assert len(screen) == lines
