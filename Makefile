@@ -5,7 +5,7 @@ BIN := .venv/bin
 # The tests start hundreds of processes: what they import is compiled once, and not by each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint types unit soak beanstalkd prometheus chromium databases man docs bench clean
+.PHONY: demo console test lint types unit soak beanstalkd prometheus chromium databases man docs bench clean
 
 # With the beanstalkd that runs here, if one does; else with the embedded server.
 demo: .venv/ready

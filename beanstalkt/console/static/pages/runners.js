@@ -5,8 +5,10 @@ import { h, link } from "../dom.js";
 import { count, date, duration } from "../format.js";
 import { heading, scrolling } from "../parts.js";
 
+const NUMBERS = new Set(["Succeeded", "Slot", "Attempt", "Runs for"]);
+
 const table = (label, names, rows) =>
-  scrolling(label, h("table", {}, h("caption", { class: "hidden" }, label), h("thead", {}, h("tr", {}, names.map((name) => h("th", { scope: "col" }, name)))), h("tbody", {}, rows)));
+  scrolling(label, h("table", {}, h("caption", { class: "hidden" }, label), h("thead", {}, h("tr", {}, names.map((name) => h("th", { scope: "col", class: NUMBERS.has(name) ? "number" : "" }, name)))), h("tbody", {}, rows)));
 
 function finished(tube) {
   const good = tube.finished.filter(({ outcome }) => outcome === "success").reduce((sum, { jobs }) => sum + jobs, 0);

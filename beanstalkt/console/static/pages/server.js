@@ -2,7 +2,7 @@
 
 import { paths, query, session } from "../api.js";
 import { badge, button, h, link, setText, Sparkline } from "../dom.js";
-import { count, duration, rate, short } from "../format.js";
+import { count, duration, plural, rate, short } from "../format.js";
 import { crumbs, drainText, heading, scrolling, ServerNotice, STATES, Tile } from "../parts.js";
 
 const STEP = 100; // rows that are drawn at once
@@ -194,9 +194,9 @@ export function serverPage(server) {
         out.set(rate(data.server.out));
         setText(
           facts,
-          `${data.server.url} · ${count(data.server.tubes)} tubes · ${count(stats["current-connections"])} connections · ` +
-            `${count(stats["current-workers"])} workers, ${count(stats["current-waiting"])} waiting · ` +
-            `${count(stats["job-timeouts"])} timeouts · version ${stats.version} · up ${duration(stats.uptime)}`,
+          `${data.server.url} · ${plural(data.server.tubes, "tube")} · ${plural(stats["current-connections"], "connection")} · ` +
+            `${plural(stats["current-workers"], "worker")}, ${count(stats["current-waiting"])} waiting · ` +
+            `${plural(stats["job-timeouts"], "timeout")} · version ${stats.version} · up ${duration(stats.uptime)}`,
         );
       }
       draw();

@@ -2,7 +2,7 @@
 
 import { paths } from "../api.js";
 import { h, link, setText, Sparkline } from "../dom.js";
-import { count, duration, rate, short } from "../format.js";
+import { count, duration, plural, rate, short } from "../format.js";
 import { badges, heading, ServerNotice, STATES, Tile } from "../parts.js";
 
 class Card {
@@ -50,8 +50,8 @@ class Card {
     STATES.forEach((state, place) => this.tiles[place].set(short(stats[`current-jobs-${state}`])));
     setText(
       this.facts,
-      `${count(server.tubes)} tubes · ${count(stats["current-connections"])} connections · ` +
-        `${count(stats["current-workers"])} workers, ${count(stats["current-waiting"])} of them waiting · ` +
+      `${plural(server.tubes, "tube")} · ${plural(stats["current-connections"], "connection")} · ` +
+        `${plural(stats["current-workers"], "worker")}, ${count(stats["current-waiting"])} of them waiting · ` +
         `version ${stats.version} · up ${duration(stats.uptime)}`,
     );
   }
