@@ -5,7 +5,8 @@ BIN := .venv/bin
 # The tests start hundreds of processes: what they import is compiled once, and not by each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo console test lint types unit soak beanstalkd prometheus chromium databases man docs bench clean
+.PHONY: demo console test release-check lint types unit soak beanstalkd tmux prometheus chromium \
+  databases man docs bench clean
 
 # With the beanstalkd that runs here, if one does; else with the embedded server.
 demo: .venv/ready
@@ -20,6 +21,10 @@ test: .venv/ready
 	$(MAKE) --no-print-directory unit; unit=$$?; \
 	wait $$checks || { cat build/checks.log; echo 'make test: lint or types failed' >&2; exit 1; }; \
 	exit $$unit
+
+# The distributions, installed on each Python at hand, with all tests: see .ci/release-check.
+release-check: .venv/ready beanstalkd tmux prometheus chromium databases
+	PYTHONS="$(PYTHONS)" WORKERS=$(WORKERS) .ci/release-check
 
 lint: .venv/ready
 	$(BIN)/ruff check .
