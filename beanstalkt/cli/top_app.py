@@ -28,6 +28,9 @@ STYLES = {
     Style.KEYS: "reverse",
 }
 
+ALWAYS = ("interrupt", "quit_at_once", "suspend_process")
+"""The actions of the keys that are commands also while a filter is typed."""
+
 MIN_INTERVAL, MAX_INTERVAL = 0.25, 64.0
 """Seconds between two looks at the server, between which the keys + and - move."""
 
@@ -58,6 +61,7 @@ class TopApp(App[int]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+c", "interrupt", priority=True),
         Binding("ctrl+q", "quit_at_once", priority=True),
+        Binding("ctrl+z", "suspend_process", priority=True),
         Binding("q", "leave"),
         Binding("question_mark,h", "help"),
         Binding("space,p", "pause"),
@@ -176,8 +180,8 @@ class TopApp(App[int]):
     # that opens it, and those would be taken for commands.
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Let keys be text, but for Ctrl-C and Ctrl-Q, while a filter is typed."""
-        return not self._view.typing or action in ("interrupt", "quit_at_once")
+        """Let keys be text, but for Ctrl-C, Ctrl-Q and Ctrl-Z, while a filter is typed."""
+        return not self._view.typing or action in ALWAYS
 
     def action_filter(self) -> None:
         """Have what is typed be a filter."""

@@ -32,7 +32,7 @@ MAX_FILTER = 200
 HELP = """\
 top: what happens at a beanstalkd server
 
-  q, Ctrl-C      quit
+  q, Ctrl-C      quit; Ctrl-Z suspends
   ?, h           this help, and back
   space, p       pause: the screen stands still; and go on
   s, >, right    sort by the next column

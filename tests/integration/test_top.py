@@ -210,6 +210,20 @@ def test_it_restores_the_terminal_however_it_is_ended(
     assert "READY" not in terminal.screen()
 
 
+def test_it_can_be_suspended(terminal: Tmux, beanstalkd: Beanstalkd) -> None:
+    terminal.run("set -m; stty -g > before")
+    terminal.run(f"{TOP} --server {beanstalkd.url}")
+    terminal.until("TUBE", "in 0/s")
+    terminal.keys("C-z")
+    terminal.until("Stopped", without="READY")
+    block_until(lambda: terminal.state() == RESTORED)
+    terminal.run("stty -g > done; fg; echo $? > status")
+    terminal.until("TUBE", "in 0/s")
+    terminal.keys("q")
+    block_until((terminal.folder / "status").exists)
+    assert status_of(terminal) == 0
+
+
 def test_it_restores_the_terminal_when_it_fails(terminal: Tmux, beanstalkd: Beanstalkd) -> None:
     """A defect of its own must not leave a terminal that shows nothing of what is typed."""
     (terminal.folder / "fails.py").write_text(
