@@ -99,11 +99,10 @@ def claim_rows(database: Database) -> list[int]:
 
 def mark_rows(database: Database, ids: list[int]) -> None:
     """Mark a batch as sent."""
-    fields = {"state": "sent", "server": "one", "server_run": "run"}
-    rows = as_rows({"id": row_id, "job": row_id, **fields} for row_id in ids)
+    values = {"name": "bare", "state": "sent", "server": "one", "server_run": "run", "error": None}
+    rows = as_rows({"id": row_id, "job": row_id} for row_id in ids)
     with database.transaction() as connection:
-        statement = statements.settle(database.dialect)
-        connection.execute(statement, {"rows": rows, "name": "bare"})
+        connection.execute(statements.settle(database.dialect, True), values | {"rows": rows})
 
 
 def whole_relay(kind: str) -> Callable[[Address, int, Stopwatch], Any]:

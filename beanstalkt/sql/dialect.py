@@ -54,12 +54,14 @@ class Dialect(abc.ABC):
         """Return the end of an insert that skips rows whose key is there already."""
         return "ON CONFLICT DO NOTHING"
 
-    def insert_new(
-        self, table: str, columns: Sequence[str], select: str, where: str = "true"
-    ) -> str:
+    def text(self, parameter: str) -> str:
+        """Return a parameter whose type is text, where no column says so."""
+        return parameter
+
+    def insert_new(self, table: str, columns: Sequence[str], select: str) -> str:
         """Return an insert of the rows of a select, which skips those whose key is there."""
         # Without the WHERE, SQLite reads the ON that follows as the condition of a join.
-        end = f"WHERE {where} {self.skip_known(table)}"
+        end = f"WHERE true {self.skip_known(table)}"
         return f"INSERT INTO {table} ({', '.join(columns)}) {select} {end}"
 
     def update_from(self, table: str, values: Mapping[str, str], source: str, where: str) -> str:
@@ -88,6 +90,9 @@ class _PostgreSQL(Dialect):
     def source(self, columns: Mapping[str, str]) -> str:
         fields = ", ".join(f"{name} {kind}" for name, kind in columns.items())
         return f"json_to_recordset(CAST(:{ROWS} AS json)) AS m({fields})"
+
+    def text(self, parameter: str) -> str:
+        return f"CAST({parameter} AS text)"
 
 
 class _SQLite(Dialect):

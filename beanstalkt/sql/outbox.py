@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -109,25 +110,32 @@ class Outbox:
         connection.execute(statements.forget_claims(self.database.dialect), values)
 
     def _settle(self, connection: Connection, settled: Sequence[Settled]) -> int:
-        dialect = self.database.dialect
-        rows = as_rows(
-            {
-                "id": each.id,
-                "state": each.state,
-                "server": each.server,
-                "server_run": each.server_run,
-                "job": each.job,
-                "error": storable(each.error),
-                "tube": each.tube,
-                "event_id": each.event_id,
-            }
-            for each in settled
-        )
-        values = {"rows": rows, "name": self._name}
-        count = connection.execute(statements.settle(dialect), values).rowcount
-        if any(each.event_id for each in settled):
-            connection.execute(statements.log_settled(dialect), {"rows": rows})
-        return count
+        # Nearly always one group: so the rows are small, and so is what the database reads.
+        groups: dict[tuple[str | None, ...], list[Settled]] = defaultdict(list)
+        for each in settled:
+            groups[each.state, each.server, each.server_run, each.error].append(each)
+        return sum(self._settle_group(connection, group) for group in groups.values())
+
+    def _settle_group(self, connection: Connection, group: Sequence[Settled]) -> int:
+        """Write what became of rows that differ in the ids of their jobs and in tubes alone."""
+        dialect, first = self.database.dialect, group[0]
+        values = {
+            "rows": as_rows(
+                {"id": each.id, "job": each.job, "tube": each.tube, "event_id": each.event_id}
+                for each in group
+            ),
+            "state": first.state,
+            "server": first.server,
+            "server_run": first.server_run,
+            "error": storable(first.error),
+        }
+        if first.event_id is not None:
+            connection.execute(statements.log_settled(dialect), values)
+        sent = first.state == "sent"
+        if not sent:
+            del values["server"], values["server_run"]
+        done = connection.execute(statements.settle(dialect, sent), values | {"name": self._name})
+        return done.rowcount
 
     def _take_back(self, connection: Connection, statement: Any, reason: str) -> int:
         values = {"state": self._doubtful, "error": reason}

@@ -25,17 +25,8 @@ CLAIMED = (
 )
 """The columns of a claimed row; `not_before` and the seconds until then follow."""
 
-SETTLED = {
-    "id": BIGINT,
-    "state": TEXT,
-    "server": TEXT,
-    "server_run": TEXT,
-    "job": BIGINT,
-    "error": TEXT,
-    "tube": TEXT,
-    "event_id": TEXT,
-}
-"""What the relay says of a row that it had claimed."""
+SETTLED = {"id": BIGINT, "job": BIGINT, "tube": TEXT, "event_id": TEXT}
+"""What the relay says of each of the rows that became the same; `job` is the id in beanstalkd."""
 
 EVENT = {
     "event_id": TEXT,
@@ -112,46 +103,42 @@ def _columns(dialect: Dialect) -> str:
 
 
 @cache
-def settle(dialect: Dialect) -> TextClause:
+def settle(dialect: Dialect, sent: bool) -> TextClause:
     """Return the statement that ends the claims of rows that are still claimed by a relay.
 
     A row whose job has already finished keeps the state that the history has given it.
+
+    :param sent: whether their jobs were put
     """
-
-    def if_sent(value: str, column: str) -> str:
-        return f"CASE WHEN m.state = 'sent' THEN {value} ELSE q.{column} END"
-
     values = {
-        "server": if_sent("m.server", "server"),
-        "server_run": if_sent("m.server_run", "server_run"),
-        "beanstalk_job_id": if_sent("m.job", "beanstalk_job_id"),
-        "sent_at": if_sent(dialect.now, "sent_at"),
-        "sends": if_sent("q.sends + 1", "sends"),
-        "unique_key": if_sent("NULL", "unique_key"),
-        "last_error": "CASE WHEN q.state = 'claimed' THEN m.error ELSE q.last_error END",
-        "state": "CASE WHEN q.state = 'claimed' THEN m.state ELSE q.state END",
+        "last_error": "CASE WHEN q.state = 'claimed' THEN :error ELSE q.last_error END",
+        "state": "CASE WHEN q.state = 'claimed' THEN :state ELSE q.state END",
         "claimed_by": "NULL",
         "claimed_until": "NULL",
     }
-    return text(
-        dialect.update_from(
-            "queued_job",
-            values,
-            dialect.source({key: SETTLED[key] for key in list(SETTLED)[:6]}),
-            "q.id = m.id AND q.claimed_by = :name",
-        )
-    )
+    if sent:
+        values |= {
+            "server": ":server",
+            "server_run": ":server_run",
+            "beanstalk_job_id": "m.job",
+            "sent_at": dialect.now,
+            "sends": "q.sends + 1",
+            "unique_key": "NULL",
+        }
+    source = dialect.source({"id": BIGINT, "job": BIGINT})
+    where = "q.id = m.id AND q.claimed_by = :name"
+    return text(dialect.update_from("queued_job", values, source, where))
 
 
 @cache
 def log_settled(dialect: Dialect) -> TextClause:
     """Return the statement that adds what the relay did to the history."""
     select = (
-        "SELECT m.event_id, m.id, m.server, m.server_run, m.job, m.tube, m.state, m.error "
+        f"SELECT m.event_id, m.id, {dialect.text(':server')}, {dialect.text(':server_run')}, "
+        f"m.job, m.tube, {dialect.text(':state')}, {dialect.text(':error')} "
         f"FROM {dialect.source(SETTLED)}"
     )
-    columns = (*_LOGGED, "msg")
-    return text(dialect.insert_new("queued_job_log", columns, select, "m.event_id IS NOT NULL"))
+    return text(dialect.insert_new("queued_job_log", (*_LOGGED, "msg"), select))
 
 
 @cache

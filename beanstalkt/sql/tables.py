@@ -78,6 +78,7 @@ queued_job = Table(
         name="queued_job_state",
     ),
     Index("queued_job_unique_key", "unique_key", unique=True),
+    sqlite_autoincrement=True,  # an id is never used again, for jobs carry it
 )
 """The outbox: a row a job."""
 

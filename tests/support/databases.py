@@ -165,7 +165,11 @@ class DatabaseServer(ABC):
         self.socket().unlink(missing_ok=True)  # it is left after a kill
 
     def close(self) -> None:
-        """End it, and remove its files."""
+        """End it and all that it has started, and remove its files."""
+        if self.process is not None:
+            for pid in self.processes()[1:]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         self.stop(signal.SIGKILL)
         self._log.close()
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,6 +1,7 @@
 -- The outbox: a row a job, written by the program and put into beanstalkd by the relay.
 -- Times are UTC, as datetime('now') and strftime('%Y-%m-%d %H:%M:%f', 'now') write them.
 CREATE TABLE queued_job (
+    -- An id is never used again, for jobs carry it.
     id integer NOT NULL PRIMARY KEY AUTOINCREMENT,
     http_method varchar(10) NOT NULL DEFAULT 'POST',
     url text,
@@ -43,7 +44,7 @@ CREATE INDEX queued_job_claimed ON queued_job (claimed_until) WHERE state = 'cla
 -- The history: a row an event. It has no foreign key, for it also knows jobs from elsewhere, and
 -- may be kept longer, or shorter, than the jobs.
 CREATE TABLE queued_job_log (
-    id integer NOT NULL PRIMARY KEY AUTOINCREMENT,
+    id integer NOT NULL PRIMARY KEY,
     event_id varchar(64) NOT NULL,
     job_id bigint,
     server varchar(255),
