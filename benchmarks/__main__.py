@@ -111,7 +111,9 @@ def run(measure: Measure, jobs: int, servers: Servers) -> Sample:
         running = measure.run(address, jobs, watch)
         if inspect.iscoroutine(running):
             asyncio.run(running)
-    return Sample(jobs, jobs * measure.commands, watch.seconds, watch.cpu, watch.memory)
+    return Sample(
+        jobs, jobs * measure.commands, watch.seconds, watch.cpu, watch.memory, watch.counted
+    )
 
 
 @contextmanager

@@ -25,6 +25,7 @@ class Stopwatch:
         self.seconds = 0.0  # of wall-clock time
         self.cpu = 0.0  # seconds of CPU time of this process, all threads together
         self.memory = 0.0  # megabytes, for a measure of memory
+        self.counted = 0.0  # what a measure has counted for a figure
 
     def __enter__(self) -> Stopwatch:
         self._cpu = time.process_time()
@@ -75,6 +76,7 @@ class Sample:
     seconds: float
     cpu: float
     memory: float = 0.0
+    counted: float = 0.0
 
     @property
     def rate(self) -> float:

@@ -106,3 +106,9 @@ def kind(request: pytest.FixtureRequest) -> Kind:
     """The class of the client: of either kind."""
     found: Kind = request.param
     return found
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have pools wait for each of their servers at first, however busy the machine is."""
+    monkeypatch.setattr("beanstalkt.pool.connections.CONNECT_GRACE", 20.0)

@@ -323,7 +323,9 @@ class Connection:
 
     def silent(self, seconds: float) -> bool:
         """Return whether a command has waited for its reply for so long, and nothing came."""
-        return bool(self._in_flight) and self.loop.time() - self.quiet_since > seconds
+        if not self._in_flight:
+            return False
+        return self.loop.time() - self._pipeline.quiet_since > seconds
 
     @property
     def quiet_since(self) -> float:

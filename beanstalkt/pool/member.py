@@ -8,7 +8,6 @@ from time import monotonic
 from ..client.client import Client
 from ..client.connection import Connection
 from ..client.reconnecting import NOT_YET
-from ..client.requests import Request
 from ..protocol.servers import Server
 
 PATIENCE = 0.25
@@ -79,7 +78,7 @@ class Member:
     @property
     def usable(self) -> bool:
         """Whether it is connected, and has answered on that connection."""
-        return self._proof is not None and self.client.connection is self._proof
+        return self._proof is not None and not self._proof.ended
 
     @property
     def reason(self) -> str:
@@ -99,16 +98,16 @@ class Member:
     def prompt(self) -> bool:
         """Whether it is usable, and answers in time at present."""
         connection = self._proof
-        return (
-            connection is not None
-            and self.client.connection is connection
-            and not connection.silent(PATIENCE)
-        )
+        return connection is not None and not connection.ended and not connection.silent(PATIENCE)
 
     @property
     def takes_puts(self) -> bool:
         """Whether a put is to be tried on it before all those of which this is not so."""
-        return self.prompt and (not self._refuses_until or self._refuses_no_more())
+        # All in place, because it is asked for each put.
+        connection = self._proof
+        if connection is None or connection.ended or connection.silent(PATIENCE):
+            return False
+        return not self._refuses_until or self._refuses_no_more()
 
     def _refuses_no_more(self) -> bool:
         if monotonic() < self._refuses_until:
@@ -119,21 +118,6 @@ class Member:
     def refused(self) -> None:
         """Note that it takes no jobs at present."""
         self._refuses_until = monotonic() + REFUSAL_PAUSE
-
-    def send(self, request: Request, tube: str | None = None) -> None:
-        """Send a request to the server; one that cannot be sent is lost.
-
-        :param tube: what a put goes to; None: the tube in use
-        """
-        connection = self.client.connection
-        if connection is None:
-            request.lost(self.client.reason, sent=False)
-            return
-        home = self.client.tubes.asked
-        if tube is None or tube == home:
-            connection.send(request)
-        else:
-            connection.send_in_tube(request, tube, home)
 
     def reconnected(self, client: Client) -> None:
         """Tell that a client of this server has another connection than before."""

@@ -97,6 +97,11 @@ class Membership(Generic[MemberT]):
         """The servers that can be used."""
         return [member for member in self.members if member.usable]
 
+    def in_turn(self) -> MemberT | None:
+        """Return the server whose turn it is to get a job; None if it is to be left out."""
+        member = self._turns.take()
+        return member if member is not None and member.takes_puts else None
+
     def to_put_on(self, key: bytes | None, strict: bool) -> Iterator[MemberT]:
         """Yield the servers on which to try a put, in order.
 

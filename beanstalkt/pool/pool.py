@@ -124,11 +124,18 @@ class Pool(PoolConnections):
         if tube is not None:
             USE.encode(tube)
         place = None if key is None else check_key(key)
-        members = self._membership.to_put_on(place, strict)
         future = self._future(callback)
         doubles = self._may_double if may_double is None else may_double
-        request = PoolPut(payload, future, tube, members, doubles)
-        request.start(lambda: self._membership.no_server(place, strict))
+        membership = self._membership
+        others: Callable[[], Iterator[Member]] = partial(membership.to_put_on, place, strict)
+        member = membership.in_turn() if place is None else None
+        if member is None:
+            order = others()
+            member, others = next(order, None), order.__iter__
+        if member is None:
+            future.set_exception(membership.no_server(place, strict))
+        else:
+            PoolPut(payload, future, tube, others, doubles).put_on(member)
         return future
 
     def put_many(

@@ -16,45 +16,45 @@ from .membership import note
 class PoolPut(Request):
     """A put on one server; what it leaves to the next one is another request.
 
-    :param members: the servers to try, in order
+    :param tube: that the job goes to; None: the tube in use
+    :param others: returns the servers to try after this one, in order; it may be among them
     :param may_double: go on where the first server may have taken the job
+    :param error: why the servers before did not take it
     """
 
-    __slots__ = ("_error", "_may_double", "_member", "_members", "_put", "_tube")
+    __slots__ = ("_error", "_may_double", "_member", "_others", "_put", "_tube")
 
     def __init__(
         self,
         put: bytes,
         result: Any,
         tube: str | None,
-        members: Iterator[Member],
+        others: Callable[[], Iterator[Member]],
         may_double: bool,
         error: BeanstalkException | None = None,
     ) -> None:
         super().__init__(PUT, put, result)
         self._put = put  # the payload goes once it is written
         self._tube = tube
-        self._members = members
+        self._others = others
         self._may_double = may_double
-        self._error = error  # of a server before
+        self._error = error
         self._member: Member | None = None  # that it is on
 
-    def start(self, nobody: Callable[[], BeanstalkException] | None = None) -> None:
-        """Put on the first server.
-
-        :param nobody: returns the error if there is no server to try
-        """
-        member = next(self._members, None)
-        if member is None:
-            error = self._error
-            if error is None and nobody is not None:
-                error = nobody()
-            if error is not None:
-                self.result.set_exception(error)
-            return
+    def put_on(self, member: Member) -> None:
+        """Send it to a server."""
         self._member = member
         member.outstanding += 1
-        member.send(self, self._tube)
+        client = member.client
+        connection = client.connection
+        if connection is None:
+            self.lost(client.reason, sent=False)
+            return
+        home = client.tubes.asked
+        if self._tube is None or self._tube == home:
+            connection.send(self)
+        else:
+            connection.send_in_tube(self, self._tube, home)
 
     def done(self, value: Any) -> None:
         """Settle the put with the id of the job."""
@@ -62,8 +62,9 @@ class PoolPut(Request):
         if member is not None:
             self._member = None
             member.outstanding -= 1
-            if not self.result.done():
-                self.result.set_result(f"{member.server.name}/{value}")
+            result = self.result
+            if not result.done():
+                result.set_result(f"{member.server.name}/{value}")
 
     def failed(self, error: BeanstalkException) -> None:
         """Go on to the next server if the put may, else settle it with the error."""
@@ -74,10 +75,15 @@ class PoolPut(Request):
         note(error, member)
         if self.result.done():
             return
-        if may_go_on(error, self._may_double):
-            error = worse(error, self._error)
-            PoolPut(
-                self._put, self.result, self._tube, self._members, self._may_double, error
-            ).start()
-        else:
+        if not may_go_on(error, self._may_double):
             self.result.set_exception(error)
+            return
+        error = worse(error, self._error)
+        others = (other for other in self._others() if other is not member)
+        following = next(others, None)
+        if following is None:
+            self.result.set_exception(error)
+        else:
+            PoolPut(
+                self._put, self.result, self._tube, others.__iter__, self._may_double, error
+            ).put_on(following)

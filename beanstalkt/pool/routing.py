@@ -45,6 +45,9 @@ Member_co = TypeVar("Member_co", covariant=True)
 class Turns(Protocol[Member_co]):
     """What yields the members in the order in which a put is tried on them."""
 
+    def take(self) -> Member_co | None:
+        """Return the member whose turn it is; None if there is none."""
+
     def order(self) -> Iterator[Member_co]:
         """Yield each member once, the one whose turn it is first."""
 
@@ -65,12 +68,21 @@ def make_turns(strategy: str, members: Sequence[MemberT]) -> Turns[MemberT]:
 
 
 class RoundRobin(Generic[MemberT]):
-    """Yield members in turn, each as often as its weight says, evenly spread."""
+    """Take members in turn, each as often as its weight says, evenly spread."""
 
     def __init__(self, members: Sequence[MemberT]) -> None:
-        self._count = len(members)
         self._cycle: list[MemberT] = list(_spread(members))
         self._next = 0
+
+    def take(self) -> MemberT | None:
+        """Return the member whose turn it is; None if there is none."""
+        place = self._next
+        if place >= len(self._cycle):
+            if not place:
+                return None
+            place = 0
+        self._next = place + 1
+        return self._cycle[place]
 
     def order(self) -> Iterator[MemberT]:
         """Yield each member once, the one whose turn it is first."""
@@ -101,11 +113,15 @@ def _spread(members: Sequence[MemberT]) -> Iterator[MemberT]:
 
 
 class LeastOutstanding(Generic[MemberT]):
-    """Yield the members that have the fewest puts under way for their weight first."""
+    """Take the members that have the fewest puts under way for their weight first."""
 
     def __init__(self, members: Sequence[MemberT]) -> None:
         self._members = list(members)
         self._turn = 0
+
+    def take(self) -> MemberT | None:
+        """Return the least busy member; None if there is none."""
+        return next(self.order(), None)
 
     def order(self) -> Iterator[MemberT]:
         """Yield each member once, the least busy first; of several such, another one each time."""

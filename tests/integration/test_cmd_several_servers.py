@@ -16,7 +16,7 @@ Run = Callable[..., "tuple[int, str, str]"]
 
 
 @pytest.fixture
-def servers() -> Iterator[Servers]:
+def servers(patient: None) -> Iterator[Servers]:
     with several(2) as found:
         yield found
 

@@ -28,7 +28,7 @@ from ..support.waiting import soon, until, until_awaited
 
 
 @pytest.fixture
-def servers() -> Iterator[Servers]:
+def servers(patient: None) -> Iterator[Servers]:
     with several(3) as found:
         yield found
 

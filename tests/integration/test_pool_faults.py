@@ -30,7 +30,7 @@ from ..support.waiting import TIMEOUT, soon, until
 
 
 @pytest.fixture
-def servers() -> Iterator[Servers]:
+def servers(patient: None) -> Iterator[Servers]:
     with several(3) as found:
         yield found
 

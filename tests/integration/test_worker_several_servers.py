@@ -29,7 +29,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def servers() -> Iterator[Servers]:
+def servers(patient: None) -> Iterator[Servers]:
     with several(3) as found:
         yield found
 
