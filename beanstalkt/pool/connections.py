@@ -239,7 +239,8 @@ class PoolConnections:
             call(self._running(), self._on_reconnect)
         if not self._waiters:
             return
-        if again or len(self._membership.usable) == len(self._membership.members):
+        complete = len(self._membership.usable) == len(self._membership.members)
+        if complete or (again and self._grace is None):
             self._admit()
         elif self._grace is None:
             self._give_grace(self._running().time() + CONNECT_GRACE)
