@@ -42,6 +42,9 @@ class Change:
     :param batch: the number of jobs to change in one go
     :param heads: whether jobs may be found as the next ones of a tube, as is possible where each
         is gone or in another state when it was changed
+    :param at_once: the number of batches that may be under way
+    :param in_one_step: whether the change of a job sends all its commands at once, so that the
+        job is the next one of its tube no longer when they have been answered
     """
 
     def __init__(
@@ -56,6 +59,8 @@ class Change:
         progress: OnProgress | None,
         batch: int = BATCH,
         heads: bool = True,
+        at_once: int = 2,
+        in_one_step: bool = True,
     ) -> None:
         possible = frozenset(states)
         if not selection.states <= possible:
@@ -75,6 +80,8 @@ class Change:
         self._progress = progress
         self._batch = batch
         self._heads = heads
+        self._at_once = at_once
+        self._in_one_step = in_one_step
         self._stopped = False
         #: whether jobs are found as the next ones of a tube: of these only the id, the tube and
         #: the state are known
@@ -169,8 +176,8 @@ class Change:
         return self._at_limit(())
 
     async def _start(self, work: Work, bulk: Bulk, batch: Sequence[JobRecord]) -> None:
-        """Begin to change a batch; wait while two of them are under way."""
-        await self._wait_for_less_than(2)
+        """Begin to change a batch; wait while as many as may be are under way."""
+        await self._wait_for_less_than(self._at_once)
         self._started += len(batch)
         task = asyncio.get_running_loop().create_task(self._carry_out(work, bulk, batch))
         self._running.add(task)
@@ -270,10 +277,13 @@ class Change:
                 return
             failed = summary.failed
             await self._start(work, bulk, [unread(job_id, *where)])
-            # Once it has sent its commands, the next job can be asked for.
-            await asyncio.sleep(0)
-            job_id = await self._head(*where)
+            if self._in_one_step:
+                # Once it has sent its commands, the next job can be asked for.
+                await asyncio.sleep(0)
+                job_id = await self._head(*where)
             await self._wait_for_less_than(1)
+            if not self._in_one_step:
+                job_id = await self._head(*where)
             if summary.failed > failed:
                 return  # the same job would be the next one for ever
             self._tell(summary.done, total)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections import deque
@@ -119,6 +120,9 @@ async def opened(
             await importer.begin()
             yield importer
             await importer.end()
+        except asyncio.CancelledError:
+            importer.summary.interrupted = True
+            raise
         finally:
             await importer.settle()
 

@@ -31,7 +31,10 @@ from .selection import Selection
 from .target import Outcome, Target, answer
 
 BATCH = 128
-"""Jobs that are moved in one go; two times as many are under way at the most."""
+"""Jobs that are moved in one go."""
+
+AT_ONCE = 4
+"""Batches under way, each of which waits for one of the two servers most of the time."""
 
 FIRST = 16
 """Jobs that are moved first, before anything is known of the sizes of bodies."""
@@ -66,9 +69,10 @@ async def move(
     are buried if they were; they get new ids, and their age and counters begin again. Jobs that
     are reserved are left alone. Workers may go on taking jobs from the same tubes.
 
-    No job is lost, whatever ends meanwhile. At the most 256 jobs are under way at a time: when
+    No job is lost, whatever ends meanwhile. At the most 512 jobs are under way at a time: when
     the process is killed or a connection is lost, some of those may be in both places, and those
-    that were delayed for less than 30 s may be ready.
+    that were delayed for less than 30 s may be ready. The copy of a job that was about to be
+    buried shows as delayed, for 136 years, so that no worker gets it.
 
     :param to: a client of the server to move them to; None: the same server
     :param tube: the tube to move them to; None: one of the same name
@@ -93,6 +97,8 @@ async def move(
         progress=progress,
         batch=BATCH,
         heads=on_error == "stop",
+        at_once=AT_ONCE,
+        in_one_step=False,
     )
     transfer.change = change
     return await change.run(transfer.move)
@@ -126,6 +132,7 @@ async def copy(
         progress=progress,
         batch=BATCH,
         heads=False,
+        at_once=AT_ONCE,
     )
     transfer.change = change
     return await change.run(transfer.copy)

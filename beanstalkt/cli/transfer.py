@@ -68,7 +68,7 @@ jobs of the same tubes; jobs that are reserved are left alone. The number of job
 were moved is printed.
 
 Each job is put there before it is deleted here, so none is lost whatever happens. If
-the program is killed, or a connection is lost, up to 256 jobs that were under way may
+the program is killed, or a connection is lost, up to 512 jobs that were under way may
 be in both places.
 
 examples:

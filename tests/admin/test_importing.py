@@ -293,6 +293,7 @@ async def test_cancelled_it_ends_between_two_jobs(server: AnyServer, tmp_path: P
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
+        assert summary.interrupted
         found = await population(client)
         assert len(found) == summary.done
         assert {each.state for each in found} == {"buried"}

@@ -24,7 +24,7 @@ from ..support.soak import FACTOR
 from ..support.waiting import until_awaited
 
 POINTS = 100 * FACTOR
-UNDER_WAY = 2 * 4  # jobs
+UNDER_WAY = moving.AT_ONCE * 2  # jobs
 
 QUIET = [
     kind(b"q%d" % number, ("buried", "ready", "delayed")[number % 3], "quiet", number, ttr=99)
@@ -82,7 +82,7 @@ async def settled(server: Beanstalkd) -> None:
 def test_killed_at_any_line_it_loses_no_job(
     beanstalkd: Beanstalkd, other: Beanstalkd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(moving, "BATCH", 4)
+    monkeypatch.setattr(moving, "BATCH", 2)
     log = tmp_path / "log"
 
     async def run() -> None:

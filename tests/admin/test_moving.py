@@ -147,7 +147,7 @@ async def test_what_the_target_refuses_stays_as_it_was(
         await populate(source, kinds)
         summary = await move(source, select("a"), to=target, on_error=on_error)
         assert summary.done == 0
-        assert summary.failed == len(kinds) if on_error == "skip" else 2 <= summary.failed <= 6
+        assert summary.failed == len(kinds) if on_error == "skip" else 2 <= summary.failed <= 10
         assert "DRAINING" in summary.failures[0][1]
         same(await population(source, "a"), kinds)
         await nothing_reserved(source)
