@@ -12,6 +12,10 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: .venv/ready
 	$(BIN)/python demo.py
 
+# The web console over a server in memory with lively jobs.
+console: .venv/ready
+	$(BIN)/python examples/console_demo.py
+
 # The checks run beside the tests. What they print comes in one piece once they have ended, and at
 # the end once more if they failed.
 test: .venv/ready

@@ -32,11 +32,14 @@ class Interruption:
         return self._line if frame.f_code.co_filename in self.files else None
 
     def _line(self, frame: FrameType, event: str, _: object) -> Any:
-        text = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
-        if event == "line" and not text.startswith(self.but):
+        if event == "line" and not (self.but and self._is_spared(frame)):
             self.lines += 1
             if self.lines == self.at:
                 self.where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
                 sys.settrace(None)
                 raise KeyboardInterrupt
         return self._line
+
+    def _is_spared(self, frame: FrameType) -> bool:
+        text = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
+        return text.strip().startswith(self.but)
