@@ -70,8 +70,10 @@ async def stats_tube(client: Client, options: Namespace) -> None:
         snapshot = Progression(str(client.address)).up(await read(client, tubes, heads))
         print_once(snapshot, options)
         return
+    # There is a server. The sampler's own connection ends soon, also if the server is frozen then.
+    await client.close()
     sampler = Sampler(
-        client,
+        str(client.address),
         options.watch,
         timeout=options.response_timeout,
         tubes=tubes,

@@ -49,8 +49,10 @@ async def top(client: Client, options: Namespace) -> int:
     for name in ("COLUMNS", "LINES"):  # some shells export them: a size that never changes
         os.environ.pop(name, None)
 
+    # There is a server. The sampler's own connection ends soon, also if the server is frozen then.
+    await client.close()
     sampler = Sampler(
-        client,
+        str(client.address),
         options.interval,
         timeout=options.response_timeout,
         tubes=TubeFilter(options.filter or "*"),
