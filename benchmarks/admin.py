@@ -8,13 +8,8 @@ import beanstalkt
 from beanstalkt import admin
 
 from .bare import check, load, pipeline
-from .registry import Address, Stopwatch, at_least, measure, rate
-
-LINES_OF_STATS = 17
-"""LF in a reply to stats-job: the status, the line ``---``, 14 keys, and the end of the data."""
-
-LINES_OF_PEEK = 2
-"""LF in a reply to peek: the status, and the end of a body without LF."""
+from .registry import Address, Stopwatch, at_least, at_most, measure, rate
+from .transfer import LOOK_LINES, memory
 
 
 @measure("list with bodies", "bare socket, all written ahead", commands=2)
@@ -23,7 +18,7 @@ def bare_list(address: Address, jobs: int, watch: Stopwatch) -> None:
     load(address, jobs)
     commands = b"".join(b"stats-job %d\r\npeek %d\r\n" % (i, i) for i in range(1, jobs + 1))
     with socket.create_connection(address) as sock, watch:
-        pipeline(sock, commands, jobs * (LINES_OF_STATS + LINES_OF_PEEK))
+        pipeline(sock, commands, jobs * LOOK_LINES)
 
 
 @measure("list with bodies", "this client, list_jobs", commands=2)
@@ -31,7 +26,7 @@ async def list_jobs(address: Address, jobs: int, watch: Stopwatch) -> None:
     """List the jobs with their bodies."""
     load(address, jobs)
     async with beanstalkt.Client(*address) as client:
-        with watch:
+        with memory(watch), watch:
             found = 0
             async for _ in admin.list_jobs(client, admin.select("default")):
                 found += 1
@@ -55,7 +50,7 @@ async def clear(address: Address, jobs: int, watch: Stopwatch) -> None:
     """Find the jobs of the tube, in every state, and delete them."""
     load(address, jobs)
     async with beanstalkt.Client(*address) as client:
-        with watch:
+        with memory(watch), watch:
             summary = await admin.clear(client, admin.select("default"))
         if summary.done != jobs:
             raise ValueError(f"{summary.done} jobs were deleted of {jobs}")
@@ -74,3 +69,13 @@ async def clear_ready(address: Address, jobs: int, watch: Stopwatch) -> None:
 
 at_least(0.6, "list with bodies, against the bare socket", rate(list_jobs, bare_list))
 at_least(0.6, "clear a tube, against the deletes of the bare socket", rate(clear, bare_clear))
+at_most(
+    30.0,
+    "MB more than an idle client, while jobs are listed",
+    lambda samples: samples[list_jobs].memory,
+)
+at_most(
+    30.0,
+    "MB more than an idle client, while a tube is cleared",
+    lambda samples: samples[clear].memory,
+)
