@@ -14,6 +14,7 @@ from .progress import OnProgress, Summary
 from .ready_deletion import ReadyDeletion, ready_jobs_will_do
 from .record import SETTLED_STATES, JobRecord
 from .selection import Selection
+from .sole_tube import SoleTubeDeletion
 
 CLAIMS = 32
 """Buried or delayed jobs that are reserved at once in order to be deleted. They are ready if the
@@ -98,6 +99,9 @@ async def delete(
         await give_back(bulk, others)
         await _delete(bulk, [each.before for each in ours], done)
 
+    if not dry_run and certain and len(selection.tubes) == 1 and ready_jobs_will_do(selection):
+        (tube,) = selection.tubes
+        await SoleTubeDeletion(client, tube, done, limit, progress).run()
     if not dry_run and ready_jobs_will_do(selection):
         await ReadyDeletion(client, sorted(selection.tubes), done, limit, progress).run()
     return await change.run(delete_found if certain else delete_claimed)

@@ -309,8 +309,9 @@ async def test_a_server_that_takes_no_other_connection_is_cleared_as_well(
     monkeypatch.setattr("beanstalkt.admin.ready_deletion.sibling", elsewhere)
     async with client_of(server) as client:
         await client.put_many([b"x"] * 30)
+        await client.put(b"x", tube="b")
         summary = await clear(client, select("default"))
-        assert (summary.done, summary.range) == (30, (1, 30))
+        assert (summary.done, summary.range) == (30, (1, 31))
 
 
 async def test_the_other_connection_goes_where_the_first_one_goes(tmp_path: Path) -> None:
@@ -319,6 +320,7 @@ async def test_the_other_connection_goes_where_the_first_one_goes(tmp_path: Path
     try:
         async with Client.from_url(server.url, connect_timeout=10) as client:
             await client.put_many([b"x"] * 30, tube="a")
+            await client.put(b"x", tube="b")
             summary = await clear(client, select("a"))
             assert (summary.done, summary.range) == (30, None)
     finally:
