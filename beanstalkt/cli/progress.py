@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 from ..admin.progress import OnProgress, Progress, Summary
+from ..admin.record import STATES
 from ..errors import BeanstalkException
 from .exit_status import DONE, INTERRUPTED, REFUSED
 from .output import emit
@@ -158,8 +159,12 @@ def lines(summary: Summary) -> Iterator[str]:
         yield f"looked at the ids {first:,} to {last:,}; jobs put since are not among them"
 
 
+_ORDER: dict[str, int] = {state: place for place, state in enumerate(STATES)}
+
+
 def counted_jobs(summary: Summary) -> str:
     """Return the number of jobs in words, with the states that they were found in."""
-    states = ", ".join(f"{count:,} {state}" for state, count in summary.states.items())
+    found = sorted(summary.states.items(), key=lambda each: _ORDER.get(each[0], len(_ORDER)))
+    states = ", ".join(f"{count:,} {state}" for state, count in found)
     noun = "job" if summary.done == 1 else "jobs"
     return f"{summary.done:,} {noun}{f' ({states})' if states else ''}"

@@ -176,7 +176,7 @@ def test_on_a_terminal_the_number_is_told_and_asked_about(
     answer(True)
     assert main(["clear", "a"]) == 0
     assert counts(client, "a") == (0, 0, 0)
-    assert asked == ["Delete 5 jobs (1 buried, 1 delayed, 3 ready) of a?"]
+    assert asked == ["Delete 5 jobs (3 ready, 1 delayed, 1 buried) of a?"]
     # There is nothing to ask about then.
     asked = answer(True)
     capsys.readouterr()
