@@ -8,10 +8,14 @@ from typing import Any
 
 from ..admin import Sampler, Snapshot
 from ..client.client import Client
-from .shapes import TUBE_COLUMNS, Row, columns, server_summary, tube_details, tube_row
+from .shapes import TUBE_COLUMNS, Row, columns, number, server_summary, tube_details, tube_row
 
 HEADS = 20
 """Tubes whose next ready job is looked at, for its age."""
+
+TUBES_A_SECOND = 300
+"""Tubes whose statistics are asked for in a second on the average. A server with more tubes is
+looked at less often, so that it spends no more than about a hundredth of its time on that."""
 
 SPARKLINES = 200
 """Tubes at most whose last rates are sent along when a page opens."""
@@ -41,6 +45,7 @@ class Watch:
         self.name = name
         self.url = url
         self.sampler = Sampler(url, interval, heads=HEADS)
+        self._interval = interval
         self._changed = changed
         self._rows: dict[str, Row] = {}
         self._new: dict[str, Row] = {}  # the rows that the last sample changed
@@ -82,6 +87,7 @@ class Watch:
         if not snapshot.up:
             self._new, self._gone = {}, []
             return
+        self.sampler.interval = max(self._interval, len(snapshot.tubes) / TUBES_A_SECOND)
         before = self._rows
         self._rows = {name: tube_row(sample) for name, sample in snapshot.tubes.items()}
         self._new = {name: row for name, row in self._rows.items() if before.get(name) != row}
@@ -91,7 +97,7 @@ class Watch:
 
     def summary(self) -> dict[str, Any]:
         """Return the server as a whole, with its last rates."""
-        found = server_summary(self.name, self.url, self.latest)
+        found = self._server()
         points = self.sampler.history.server()[-SPARKLINE_POINTS:]
         found["series"] = {
             key: values for key, values in columns(points).items() if key in ("into", "out")
@@ -103,7 +109,7 @@ class Watch:
         busiest = sorted(self._rows, key=self._busy, reverse=True)[:SPARKLINES]
         history = self.sampler.history
         return {
-            "server": server_summary(self.name, self.url, self.latest),
+            "server": self._server(),
             "columns": TUBE_COLUMNS,
             "rows": self._rows,
             "series": {
@@ -114,7 +120,7 @@ class Watch:
     def changed_tubes(self) -> dict[str, Any]:
         """Return the server, and what the last sample changed in its tubes."""
         return {
-            "server": server_summary(self.name, self.url, self.latest),
+            "server": self._server(),
             "rows": self._new,
             "gone": self._gone,
         }
@@ -125,9 +131,15 @@ class Watch:
         sample = snapshot.tubes.get(name) if snapshot is not None else None
         points = self.sampler.history.tube(name)
         return {
-            "server": server_summary(self.name, self.url, self.latest),
+            "server": self._server(),
             "tube": None if sample is None else tube_details(sample),
             "points": columns(points if history else points[-1:]),
+        }
+
+    def _server(self) -> dict[str, Any]:
+        return {
+            **server_summary(self.name, self.url, self.latest),
+            "interval": number(self.sampler.interval),
         }
 
     def _busy(self, name: str) -> float:

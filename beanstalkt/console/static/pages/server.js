@@ -196,7 +196,7 @@ export function serverPage(server) {
           facts,
           `${data.server.url} · ${plural(data.server.tubes, "tube")} · ${plural(stats["current-connections"], "connection")} · ` +
             `${plural(stats["current-workers"], "worker")}, ${count(stats["current-waiting"])} waiting · ` +
-            `${plural(stats["job-timeouts"], "timeout")} · version ${stats.version} · up ${duration(stats.uptime)}`,
+            `${plural(stats["job-timeouts"], "timeout")} · version ${stats.version} · up ${duration(stats.uptime)} · looked at every ${duration(data.server.interval)}`,
         );
       }
       draw();
