@@ -65,7 +65,7 @@ async def import_jobs(
     Raises ConnectionLost, OSError for the file to resume from, and InvalidArgument if that
     belongs to another import. When it is cancelled, it waits for what is under way.
     """
-    importing = opened(
+    opening = importing(
         client,
         tube=tube,
         on_error=on_error,
@@ -74,9 +74,9 @@ async def import_jobs(
         summary=summary,
         progress=progress,
     )
-    async with importing as importer:
+    async with opening as importer:
         if isinstance(lines, AsyncIterable):
-            async with closing(aiter(lines)) as iterator:
+            async with closed_at_end(aiter(lines)) as iterator:
                 async for line in iterator:
                     await importer.take(line)
                     if importer.stopped:
@@ -90,7 +90,7 @@ async def import_jobs(
 
 
 @asynccontextmanager
-async def closing(lines: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]:
+async def closed_at_end(lines: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]:
     """Close an asynchronous iterator at the end of the ``with`` if it is a generator."""
     try:
         yield lines
@@ -100,7 +100,7 @@ async def closing(lines: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]:
 
 
 @asynccontextmanager
-async def opened(
+async def importing(
     client: Client,
     *,
     resume: str | os.PathLike[str] | None = None,

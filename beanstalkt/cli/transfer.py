@@ -13,7 +13,7 @@ from typing import IO, Any, get_args
 
 from .. import admin
 from ..admin.exporting import export_jobs
-from ..admin.importing import Importer, opened
+from ..admin.importing import Importer, importing
 from ..admin.progress import OnError, OnProgress, Summary
 from ..client.client import Client
 from . import confirm, selection_options
@@ -136,7 +136,7 @@ async def import_(client: Client, options: Namespace) -> int:
 
     async def run(summary: Summary, progress: OnProgress | None) -> None:
         reader = Reader(options.input, progress)
-        importing = opened(
+        opening = importing(
             client,
             tube=options.use,
             on_error=options.on_error,
@@ -145,7 +145,7 @@ async def import_(client: Client, options: Namespace) -> int:
             summary=summary,
             progress=reader.progress,
         )
-        async with importing as importer:
+        async with opening as importer:
             await reader.read(importer)
 
     return await carry_out(run)

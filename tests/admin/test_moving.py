@@ -22,7 +22,7 @@ from ..support.embedded import AnyServer, Embedded
 from ..support.peer import Line, Peer
 from ..support.population import KINDS, Kind, empty, kind, populate, population, same
 from ..support.proxy import Proxy
-from ..support.waiting import until
+from ..support.waiting import until, until_awaited
 
 EVERY = [
     kind(b"1", "buried", priority=2**32 - 1),
@@ -178,18 +178,19 @@ async def test_workers_take_from_both_tubes_meanwhile_and_do_each_job_once(
     async def work(tube: str) -> None:
         async with client_of(server) as worker:
             await worker.watch(tube)
-            async for job in worker.jobs(timeout=1):
+            while True:
+                job = await worker.reserve()
                 done[job.body] += 1
                 # A worker settles in many ways.
-                if int(job.body) % 7 == 0 and done[job.body] == 1:
+                if int(job.body) % 7 == 0:
                     await job.bury(3)
-                elif int(job.body) % 5 == 0 and done[job.body] == 1:
-                    await job.release(delay=1000)
+                elif int(job.body) % 5 == 0:
+                    await job.release(delay=10**6)
                 else:
                     await job.delete()
 
     async with client_of(server) as client, client_of(server) as second:
-        await populate(client, [kind(b"%d" % number) for number in range(2000)])
+        await populate(client, [kind(b"%d" % number) for number in range(1500)])
         workers = [asyncio.ensure_future(work(tube)) for tube in "aabb"]
         moved = 0
         while True:
@@ -198,7 +199,15 @@ async def test_workers_take_from_both_tubes_meanwhile_and_do_each_job_once(
             moved += summary.done
             if not summary.done:
                 break
-        await asyncio.gather(*workers)
+
+        async def idle() -> bool:
+            stats = await client.stats()
+            return not stats["current-jobs-ready"] and not stats["current-jobs-reserved"]
+
+        await until_awaited(idle, "the workers have done all jobs")
+        for each in workers:
+            each.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
         left = await population(client)
         # Buried ones are buried still, wherever they are, and delayed ones delayed.
         assert moved
@@ -207,7 +216,7 @@ async def test_workers_take_from_both_tubes_meanwhile_and_do_each_job_once(
             each.state == ("buried" if int(each.body) % 7 == 0 else "delayed") for each in left
         )
         assert len({each.body for each in left}) == len(left)
-        assert set(done) == {b"%d" % number for number in range(2000)}
+        assert set(done) == {b"%d" % number for number in range(1500)}
         assert set(done.values()) == {1}
 
 
