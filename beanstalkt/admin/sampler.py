@@ -43,8 +43,8 @@ class Sampler:
                 print(snapshot.rates, snapshot.tubes["default"].ready)
 
     :param server: a URL, or a client. A client is connected if need be, and not closed
-    :param interval: seconds between two snapshots. If asking takes longer than that, the server
-        is left in peace for as long as it took
+    :param interval: seconds between two snapshots. Where asking takes more than half of that, the
+        pause after it is as long as the asking, so that no server is asked all the time
     :param timeout: seconds after which a server that has not answered completely counts as not up
     :param tubes: which tubes to look at; None: all
     :param heads: the number of tubes at most whose next ready job is looked at, those with the
