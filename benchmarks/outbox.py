@@ -85,11 +85,12 @@ def claim_rows(database: Database) -> list[int]:
     """Claim a batch with as little as that takes; return the ids."""
     dialect = database.dialect
     values: dict[str, Any] = {"name": "bare", "seconds": 60}
+    chosen = {"limit": BATCH, "max_size": 65535}
     with database.transaction() as connection:
         if dialect is not MYSQL:
-            claimed = connection.execute(statements.claim(dialect), values | {"limit": BATCH})
+            claimed = connection.execute(statements.claim(dialect), values | chosen)
             return [row[0] for row in claimed.all()]
-        found = connection.execute(statements.select_new(dialect), {"limit": BATCH})
+        found = connection.execute(statements.select_new(dialect), chosen)
         ids = [row[0] for row in found.all()]
         rows = as_rows({"id": row_id} for row_id in ids)
         if ids:

@@ -11,7 +11,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ConnectionLost, InvalidArgument
@@ -241,7 +241,7 @@ async def _run(
     try:
         with signals(runner, hangup=True, on_stop=on_stop), reap_orphans(runner.runs_in_process):
             async with (
-                history or contextlib.nullcontext(),
+                _open(history, runner),
                 guarded(),
                 metrics or contextlib.nullcontext(),
             ):
@@ -259,6 +259,20 @@ async def _run(
         spool.finish()
         os._exit(status)
     return status
+
+
+@contextlib.asynccontextmanager
+async def _open(history: History | None, runner: Runner) -> AsyncIterator[None]:
+    """Have the history write what is left at the end, unless the runner is to end at once."""
+    if history is None:
+        yield
+        return
+    async with history:
+        try:
+            yield
+        finally:
+            if runner.stage is Stage.KILLING:
+                await history.close(0.0)
 
 
 def flags_of(options: argparse.Namespace) -> Flags:

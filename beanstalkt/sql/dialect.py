@@ -54,6 +54,10 @@ class Dialect(abc.ABC):
         """Return the end of an insert that skips rows whose key is there already."""
         return "ON CONFLICT DO NOTHING"
 
+    def bytes_of(self, column: str) -> str:
+        """Return the expression for the number of bytes of a text or of bytes."""
+        return f"octet_length({column})"
+
     def text(self, parameter: str) -> str:
         """Return a parameter whose type is text, where no column says so."""
         return parameter
@@ -111,6 +115,10 @@ class _SQLite(Dialect):
 
     def seconds_until(self, column: str) -> str:
         return f"(julianday({column}) - julianday('now')) * 86400.0"
+
+    def bytes_of(self, column: str) -> str:
+        # The characters of a text, which are fewer: octet_length came with SQLite 3.43 only.
+        return f"length({column})"
 
     def source(self, columns: Mapping[str, str]) -> str:
         fields = ", ".join(f"json_extract(value, '$.{name}') AS {name}" for name in columns)

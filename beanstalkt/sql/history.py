@@ -72,8 +72,9 @@ class History:
         self.publish: Callable[[HistoryDropped], object] = _log_dropped
         self._queue: Queue = deque()
         self._writer = _Writer(Database(url), self._queue)
+        self._closed = False
         self._number = 0
-        self._full = 0  # events that found the queue full
+        self._full = 0  # events that found the queue full, or the history closed
         self._told = 0  # events that were dropped, when that was last published
         self._next_report = 0.0
 
@@ -92,7 +93,7 @@ class History:
         if not isinstance(event, (JobStarted, JobFinished)):
             return
         length = len(self._queue)
-        if length >= QUEUE_LIMIT:
+        if length >= QUEUE_LIMIT or self._closed:
             self._full += 1
         else:
             self._number += 1
@@ -126,6 +127,9 @@ class History:
 
         :param timeout: seconds, after which what is left is dropped
         """
+        if self._closed:
+            return
+        self._closed = True
         deadline = time.monotonic() + timeout
         self._writer.close(deadline)
         while self._writer.running and time.monotonic() < deadline:

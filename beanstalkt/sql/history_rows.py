@@ -54,7 +54,7 @@ def rows_of(events: Iterable[tuple[int, float, JobEvent]], run: str, now: float)
         made: dict[str, Any] = {
             "event_id": f"{run}-{number:x}",
             "job_id": event.outbox_id if isinstance(event, (JobStarted, JobFinished)) else None,
-            "server": event.server,
+            "server": event.server[:255],
             "job": event.id,
             "tube": event.tube,
             "age": age,

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
+from ..protocol.arguments import MAX_NUMBER
 from . import statements
 from .database import Database
 from .dialect import MYSQL
@@ -69,11 +70,17 @@ class Outbox:
             return self._take_back(connection, statements.take_back_own, reason)
 
     def claim(
-        self, limit: int, *, expired: bool = False, held: Sequence[int] | None = None
+        self,
+        limit: int,
+        *,
+        max_size: int = MAX_NUMBER,
+        expired: bool = False,
+        held: Sequence[int] | None = None,
     ) -> list[QueuedJob]:
         """Claim new rows, and return them, the oldest first.
 
         :param limit: rows to claim at most
+        :param max_size: bytes of a job at most; of a longer one, only the size is returned
         :param expired: whether to take back claims that have lasted too long before that
         :param held: after a claim whose answer was lost: the rows that this relay knows it has
             claimed. Others that it has claimed are new again
@@ -84,23 +91,23 @@ class Outbox:
             if expired:
                 reason = "a relay claimed this row, and did not say what became of it in time"
                 self._take_back(connection, statements.take_back_expired, reason)
-            return self._claim(connection, limit)
+            return self._claim(connection, limit, max_size)
 
     def settle(self, settled: Sequence[Settled]) -> int:
         """Write what became of rows; return how many of them this relay still claimed."""
         with self.database.transaction() as connection:
             return self._settle(connection, settled)
 
-    def _claim(self, connection: Connection, limit: int) -> list[QueuedJob]:
+    def _claim(self, connection: Connection, limit: int, max_size: int) -> list[QueuedJob]:
         dialect = self.database.dialect
-        values = {"limit": limit, "name": self._name, "seconds": self._claim_seconds}
+        chosen = {"limit": limit, "max_size": max_size}
+        values: dict[str, Any] = {"name": self._name, "seconds": self._claim_seconds}
         if dialect is not MYSQL:
-            found = connection.execute(statements.claim(dialect), values)
+            found = connection.execute(statements.claim(dialect), values | chosen)
             return sorted((QueuedJob(*row) for row in found), key=lambda row: row.id)
-        found = connection.execute(statements.select_new(dialect), {"limit": limit})
+        found = connection.execute(statements.select_new(dialect), chosen)
         rows = [QueuedJob(*row) for row in found]
         if rows:
-            del values["limit"]
             ids = as_rows({"id": row.id} for row in rows)
             connection.execute(statements.claim_selected(dialect), values | {"rows": ids})
         return rows

@@ -69,7 +69,8 @@ class Putter:
         self._server = server
         self._name = name
         self._doubtful = doubtful
-        self._max_size: int | None = None  # of a body, once the server has told it
+        #: bytes of a body at most, once a server has told it
+        self.max_size: int | None = None
         self._batch = Batch()
         self._token = ""
         self._runs: dict[str, str | None] = {}  # the id of each server, by its name
@@ -93,10 +94,17 @@ class Putter:
             await self._settle(group, result)
         return batch
 
+    async def learn(self) -> None:
+        """Ask the servers what they take, without putting anything."""
+        members = self._members()
+        calls = [member.stats() for member in members.values()]
+        found = await asyncio.gather(*calls, return_exceptions=True)
+        self._read(dict(zip(members, found, strict=True)))
+
     def _fits(self, put: Put) -> bool:
-        if self._max_size is None or len(put.body) <= self._max_size:
+        if self.max_size is None or len(put.body) <= self.max_size:
             return True
-        self._fail(put, f"the body is {len(put.body)} bytes, the server takes {self._max_size}")
+        self._fail(put, f"the body is {len(put.body)} bytes, the server takes {self.max_size}")
         return False
 
     def _members(self) -> dict[str, Server]:
@@ -112,7 +120,7 @@ class Putter:
         self._runs = {name: each.get("id") for name, each in known.items()}
         # With several servers, a body that only some of them take is tried.
         limits = [each["max-job-size"] for each in known.values() if "max-job-size" in each]
-        self._max_size = max(limits, default=self._max_size)
+        self.max_size = max(limits, default=self.max_size)
 
     async def _settle(self, group: Sequence[Put], result: Any) -> None:
         if not isinstance(result, BaseException):

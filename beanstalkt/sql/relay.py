@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ..errors import BeanstalkException, InvalidArgument
+from ..protocol.arguments import MAX_NUMBER
 from .database import describe, is_temporary
 from .database_thread import DatabaseThread
 from .outbox import CLAIM_SECONDS, Outbox, Settled
@@ -192,6 +193,9 @@ class Relay:
         now = time.monotonic()
         if self._stopping or self._server.closed():
             return [], now
+        if self._putter.max_size is None:
+            await self._putter.learn()
+        max_size = self._putter.max_size or MAX_NUMBER
         expired = now >= self._next_expired
         if expired:
             self._next_expired = now + self._timing.expired_interval
@@ -202,7 +206,7 @@ class Relay:
             attempts += 1
             # The database may have carried out an attempt of which no answer came.
             held = None if attempts == 1 else self._held
-            return self._outbox.claim(self._limit, expired=expired, held=held)
+            return self._outbox.claim(self._limit, max_size=max_size, expired=expired, held=held)
 
         return await self._database(claim), now
 
@@ -224,11 +228,12 @@ class Relay:
 
         :param claimed: when they were claimed, on the monotonic clock
         """
+        max_size = self._putter.max_size or MAX_NUMBER
         puts: list[Put] = []
         failed: list[Settled] = []
         for row in rows:
             try:
-                puts.append(put_of(row, self._tube, plain=self._plain))
+                puts.append(put_of(row, self._tube, plain=self._plain, max_size=max_size))
             except InvalidArgument as error:
                 event_id = f"{row.id}-refused-{time.time_ns():x}"
                 failed.append(Settled(row.id, "failed", error=str(error), event_id=event_id))

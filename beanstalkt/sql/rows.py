@@ -28,8 +28,10 @@ class QueuedJob:
 
     The types are those that the database should have; SQLite may give any other one.
 
-    :ivar not_before: whatever the database gives for it; None: no time is set
-    :ivar delay: seconds until then; None: no time is set, or it is none
+    :ivar size: bytes of url, body, headers and payload together (on SQLite, characters of texts);
+        if they are more than was asked for, those four are None
+    :ivar timed: whether `not_before` is set
+    :ivar delay: seconds until then; None: it is not set, or is no time
     """
 
     id: int
@@ -42,7 +44,8 @@ class QueuedJob:
     tube: str | None
     priority: int
     ttr_secs: int | None
-    not_before: object
+    size: int
+    timed: int
     delay: float | None
 
 
@@ -62,12 +65,17 @@ class Put:
     body: bytes
 
 
-def put_of(row: QueuedJob, default_tube: str, *, plain: bool = False) -> Put:
+def put_of(
+    row: QueuedJob, default_tube: str, *, plain: bool = False, max_size: int = MAX_NUMBER
+) -> Put:
     """Return the job for a row. Raises InvalidArgument if the row describes none.
 
     :param default_tube: the tube of rows that name none
+    :param max_size: bytes of a body that the server takes at most
     :param plain: leave payloads as they are, without the id of the row
     """
+    if row.size > max_size:
+        raise InvalidArgument(f"the job has {row.size} bytes, and the server takes {max_size}")
     tube = default_tube if row.tube is None else row.tube
     TUBE.check(tube)
     timeout = _whole(row.timeout_secs, "timeout_secs")
@@ -128,9 +136,9 @@ def _whole(value: object, column: str) -> int:
 
 def _delay(row: QueuedJob) -> int:
     if row.delay is None:
-        if row.not_before is not None:
+        if row.timed:
             raise InvalidArgument("not_before is no time")
         return 0
     if math.isnan(row.delay) or row.delay > MAX_NUMBER:
         raise InvalidArgument(f"not_before is more than {MAX_NUMBER} seconds away")
-    return DELAY.check(max(0, math.ceil(row.delay)))
+    return DELAY.check(math.ceil(row.delay)) if row.delay > 0 else 0

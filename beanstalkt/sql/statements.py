@@ -11,19 +11,8 @@ from sqlalchemy import TextClause, text
 
 from .dialect import BIGINT, INTEGER, SECONDS, TEXT, Dialect
 
-CLAIMED = (
-    "id",
-    "http_method",
-    "url",
-    "body",
-    "headers",
-    "payload",
-    "timeout_secs",
-    "tube",
-    "priority",
-    "ttr_secs",
-)
-"""The columns of a claimed row; `not_before` and the seconds until then follow."""
+_TEXTS = ("url", "body", "headers", "payload")
+"""The columns of a row that may be of any length."""
 
 SETTLED = {"id": BIGINT, "job": BIGINT, "tube": TEXT, "event_id": TEXT}
 """What the relay says of each of the rows that became the same; `job` is the id in beanstalkd."""
@@ -99,7 +88,16 @@ def claim_selected(dialect: Dialect) -> TextClause:
 
 
 def _columns(dialect: Dialect) -> str:
-    return f"{', '.join(CLAIMED)}, not_before, {dialect.seconds_until('not_before')} AS delay"
+    """Return the columns of a `QueuedJob`; too long ones are not even sent by the database."""
+    size = " + ".join(f"COALESCE({dialect.bytes_of(column)}, 0)" for column in _TEXTS)
+    texts = ", ".join(
+        f"CASE WHEN {size} > :max_size THEN NULL ELSE {column} END" for column in _TEXTS
+    )
+    return (
+        f"id, http_method, {texts}, timeout_secs, tube, priority, ttr_secs, {size} AS size, "
+        # Not the time itself: a driver may refuse to read one, such as PostgreSQL's 'infinity'.
+        f"CASE WHEN not_before IS NULL THEN 0 ELSE 1 END, {dialect.seconds_until('not_before')} AS delay"
+    )
 
 
 @cache

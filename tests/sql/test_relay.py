@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from beanstalkt import Client
 from beanstalkt.sql.database import Database
+from beanstalkt.sql.dialect import POSTGRESQL
 from beanstalkt.sql.outbox import Outbox, Settled
 from beanstalkt.sql.relay import Relay, RelayTiming
 from beanstalkt.sql.rows import QueuedJob
@@ -112,9 +113,11 @@ async def test_what_cannot_be_put_fails_and_the_rest_goes_on(
     wrong = {
         insert(database, payload=b"x", tube="-bad"): "bad tube name",
         insert(database, payload=b"x", priority=-1): "priority must be",
-        insert(database, payload=b"x" * 70_000, tube="t"): "JOB_TOO_BIG",
+        insert(database, payload=b"x" * 70_000, tube="t"): "70000 bytes, and the server",
         insert(database, url="http://x/", headers="{"): "headers is no JSON",
     }
+    if database.dialect is POSTGRESQL:
+        wrong[insert(database, payload=b"x", not_before="infinity")] = "not_before is more than"
     right = insert(database, payload=b"x", tube="t")
     async with client_of(beanstalkd) as client:
         await relay_of(database, client, burst=True).run()
@@ -125,6 +128,18 @@ async def test_what_cannot_be_put_fails_and_the_rest_goes_on(
         assert "put_many" not in found["last_error"]
         assert [event["event"] for event in events(database, row_id)] == ["failed"]
     assert row(database, right)["state"] == "sent"
+
+
+def test_what_is_too_long_is_not_even_sent_by_the_database(database: Database) -> None:
+    insert(database, payload=b"\0" * 100)
+    insert(database, url="x" * 60, body="x" * 50)
+    insert(database, payload=b"\0" * 99)
+    found = Outbox(database, "relay").claim(3, max_size=99)
+    assert [(each.size, each.payload, each.url) for each in found] == [
+        (100, None, None),
+        (110, None, None),
+        (99, b"\0" * 99, None),
+    ]
 
 
 async def test_a_draining_server_loses_nothing(database: Database, beanstalkd: Beanstalkd) -> None:

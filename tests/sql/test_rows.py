@@ -27,7 +27,8 @@ def row(**changes: Any) -> QueuedJob:
         "tube": None,
         "priority": 2**31,
         "ttr_secs": None,
-        "not_before": None,
+        "size": 40,
+        "timed": 0,
         "delay": None,
     }
     return QueuedJob(**values | changes)
@@ -60,7 +61,7 @@ def test_any_payload_arrives(payload: bytes) -> None:
 
 @pytest.mark.parametrize(("seconds", "delay"), [(-3600.0, 0), (0.0, 0), (0.1, 1), (60.0, 60)])
 def test_a_job_is_never_ready_too_early(seconds: float, delay: int) -> None:
-    assert put_of(row(not_before="then", delay=seconds), "jobs").delay == delay
+    assert put_of(row(timed=1, delay=seconds), "jobs").delay == delay
 
 
 @pytest.mark.parametrize(
@@ -76,9 +77,9 @@ def test_a_job_is_never_ready_too_early(seconds: float, delay: int) -> None:
         ({"timeout_secs": 1.5}, "timeout_secs is float"),
         ({"timeout_secs": 2**32}, "ttr must be from 0"),
         ({"ttr_secs": -1}, "ttr must be from 0"),
-        ({"not_before": "soon"}, "not_before is no time"),
-        ({"not_before": "infinity", "delay": math.inf}, "not_before is more than"),
-        ({"not_before": "x", "delay": math.nan}, "not_before is more than"),
+        ({"timed": 1}, "not_before is no time"),
+        ({"timed": 1, "delay": math.inf}, "not_before is more than"),
+        ({"timed": 1, "delay": math.nan}, "not_before is more than"),
         ({"headers": "X-Kind: mail"}, "headers is no JSON"),
         ({"headers": "[" * 100_000}, "headers is no JSON"),
         ({"headers": "[]"}, "not an object"),
@@ -87,6 +88,7 @@ def test_a_job_is_never_ready_too_early(seconds: float, delay: int) -> None:
         ({"body": b"bytes"}, "body is bytes"),
         ({"url": 7}, "url is int"),
         ({"url": None, "payload": 7}, "body must be bytes-like"),
+        ({"size": 2**40}, "the job has 1099511627776 bytes"),
         ({"url": None}, "body must be bytes-like"),
     ],
 )
