@@ -12,7 +12,6 @@ from typing import Any
 from beanstalkt import Client, Worker, WorkerJob
 from beanstalkt.sql import enqueue_many, statements
 from beanstalkt.sql.database import Database
-from beanstalkt.sql.dialect import MYSQL
 from beanstalkt.sql.history import History
 from beanstalkt.sql.migrations import migrate
 from beanstalkt.sql.outbox import Outbox, as_rows
@@ -87,7 +86,7 @@ def claim_rows(database: Database) -> list[int]:
     values: dict[str, Any] = {"name": "bare", "seconds": 60}
     chosen = {"limit": BATCH, "max_size": 65535}
     with database.transaction() as connection:
-        if dialect is not MYSQL:
+        if dialect.returning:
             claimed = connection.execute(statements.claim(dialect), values | chosen)
             return [row[0] for row in claimed.all()]
         found = connection.execute(statements.select_new(dialect), chosen)

@@ -22,6 +22,7 @@ class Dialect(abc.ABC):
     :ivar name: as in a URL, and of the files of its schema
     :ivar extra: the extra of this package that brings the driver
     :ivar now: the present time, by the database's clock
+    :ivar returning: whether an update can return rows
     :ivar lock: follows the select of rows that are to be claimed
     :ivar begin_writing: begins a transaction that writes; None: the driver does it
     :ivar begin_reading: begins a transaction that only reads; None: the driver does it
@@ -30,6 +31,7 @@ class Dialect(abc.ABC):
     name: str
     extra: str
     now: str
+    returning = False
     lock = " FOR UPDATE SKIP LOCKED"
     begin_writing: str | None = None
     begin_reading: str | None = None
@@ -78,6 +80,7 @@ class _PostgreSQL(Dialect):
     name = "postgresql"
     extra = "postgresql"
     now = "now()"
+    returning = True
 
     def later(self, seconds: str) -> str:
         return f"(now() + make_interval(secs => {seconds}))"
@@ -103,6 +106,7 @@ class _SQLite(Dialect):
     name = "sqlite"
     extra = "sql"
     now = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
+    # Not RETURNING: in 3.40, "x IS NULL" may be wrong in it.
     lock = ""  # BEGIN IMMEDIATE: one writer at a time
     begin_writing = "BEGIN IMMEDIATE"
     begin_reading = "BEGIN"

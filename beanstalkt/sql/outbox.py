@@ -13,7 +13,6 @@ from sqlalchemy.engine import Connection
 from ..protocol.arguments import MAX_NUMBER
 from . import statements
 from .database import Database
-from .dialect import MYSQL
 from .rows import QueuedJob
 
 CLAIM_SECONDS = 120
@@ -102,7 +101,7 @@ class Outbox:
         dialect = self.database.dialect
         chosen = {"limit": limit, "max_size": max_size}
         values: dict[str, Any] = {"name": self._name, "seconds": self._claim_seconds}
-        if dialect is not MYSQL:
+        if dialect.returning:
             found = connection.execute(statements.claim(dialect), values | chosen)
             return sorted((QueuedJob(*row) for row in found), key=lambda row: row.id)
         found = connection.execute(statements.select_new(dialect), chosen)

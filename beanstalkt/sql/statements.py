@@ -93,10 +93,11 @@ def _columns(dialect: Dialect) -> str:
     texts = ", ".join(
         f"CASE WHEN {size} > :max_size THEN NULL ELSE {column} END" for column in _TEXTS
     )
+    # Not the time itself: a driver may refuse to read one, such as PostgreSQL's 'infinity'.
+    timed = "CASE WHEN not_before IS NULL THEN 0 ELSE 1 END AS timed"
     return (
         f"id, http_method, {texts}, timeout_secs, tube, priority, ttr_secs, {size} AS size, "
-        # Not the time itself: a driver may refuse to read one, such as PostgreSQL's 'infinity'.
-        f"CASE WHEN not_before IS NULL THEN 0 ELSE 1 END, {dialect.seconds_until('not_before')} AS delay"
+        f"{timed}, {dialect.seconds_until('not_before')} AS delay"
     )
 
 

@@ -116,8 +116,6 @@ async def test_what_cannot_be_put_fails_and_the_rest_goes_on(
         insert(database, payload=b"x" * 70_000, tube="t"): "70000 bytes, and the server",
         insert(database, url="http://x/", headers="{"): "headers is no JSON",
     }
-    if database.dialect is POSTGRESQL:
-        wrong[insert(database, payload=b"x", not_before="infinity")] = "not_before is more than"
     right = insert(database, payload=b"x", tube="t")
     async with client_of(beanstalkd) as client:
         await relay_of(database, client, burst=True).run()
@@ -128,6 +126,18 @@ async def test_what_cannot_be_put_fails_and_the_rest_goes_on(
         assert "put_many" not in found["last_error"]
         assert [event["event"] for event in events(database, row_id)] == ["failed"]
     assert row(database, right)["state"] == "sent"
+
+
+async def test_a_time_that_a_driver_cannot_read_fails_alone(
+    database: Database, beanstalkd: Beanstalkd
+) -> None:
+    if database.dialect is not POSTGRESQL:
+        pytest.skip("other databases have no endless time")
+    for time in ("infinity", "-infinity"):
+        insert(database, payload=b"x", tube="t", not_before=time)
+    async with client_of(beanstalkd) as client:
+        await relay_of(database, client, burst=True).run()
+    assert states(database) == {"failed": 1, "sent": 1}
 
 
 def test_what_is_too_long_is_not_even_sent_by_the_database(database: Database) -> None:

@@ -83,15 +83,15 @@ class DatabaseServer(ABC):
     stop_signal = signal.SIGTERM
 
     def _run(self, command: Sequence[str]) -> None:
-        subprocess.run(
+        done = subprocess.run(
             command,
             cwd=self.folder,
             stdout=self._log,
             stderr=subprocess.STDOUT,
-            check=True,
             timeout=PATIENCE,
             **self._user,  # type: ignore[call-overload]
         )
+        assert done.returncode == 0, (self.folder / "log").read_text(errors="replace")
 
     def start(self) -> None:
         self.process = subprocess.Popen(
