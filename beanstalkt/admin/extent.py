@@ -46,14 +46,17 @@ class Extent:
         #: how many put commands the server has got
         self.puts = 0
 
-    async def look(self) -> None:
-        """Ask the server."""
+    async def look(self, *, heads: bool = True) -> None:
+        """Ask the server.
+
+        :param heads: whether to look for the highest id that is known to exist, if it must be
+        """
         stats = await self._client.stats()
         self.highest = highest_id_of(stats)
         self.max_job_size = stats.get("max-job-size", 2**16)
         self.puts = stats.get("cmd-put", 0)
         self.jobs = await self._count(stats)
-        if self.highest is None:
+        if self.highest is None and heads:
             self.known = max(self.known, await self._highest_head())
 
     async def count(self) -> int:

@@ -30,15 +30,10 @@ async def kick(
     """Make the buried and delayed jobs of a selection ready; return what was done.
 
     A job that changes from one of the two states to the other between the look and the kick is
-    kicked in either.
+    kicked in either. The other arguments, and what becomes of it when it is cancelled or the
+    connection is lost, are those of :func:`~beanstalkt.admin.delete`.
 
-    :param dry_run: change nothing, and count what would be kicked
-    :param limit: the number of jobs to kick at the most; None: no limit
-    :param progress: called with the progress, some times a second
-    :param summary: filled in on the way, so that it tells what was done also after an error
-
-    Cancelled, it ends between two jobs. Raises ConnectionLost, and InvalidArgument if the
-    selection names another state.
+    Raises ConnectionLost, and InvalidArgument if the selection names another state.
     """
     done = Summary() if summary is None else summary
     done.action = "kicked"

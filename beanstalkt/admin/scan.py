@@ -173,17 +173,18 @@ class Scan:
     async def _begin(self) -> None:
         self._began = time.monotonic()
         bulk = Bulk(self._client)
-        await self._extent.look()
+        until = self._selection.until_id
+        narrow = until is not None and until - self._selection.since_id < MARGIN
+        await self._extent.look(heads=not narrow)
         self._bulk = bulk
         self._peek_count = max(1, min(16, 2**22 // max(1, self._extent.max_job_size)))
         self.exact = self._extent.highest is not None
-        until = self._selection.until_id
         if self._extent.highest is not None:
             self._last = self._extent.highest
             self._settled = True
         else:
             self._last = self._extent.known + self._step
-        if until is not None and until <= self._last:
+        if until is not None and (until <= self._last or (narrow and not self.exact)):
             self._last, self._settled = until, True
         if not self._extent.jobs:
             self._last, self._settled = 0, True

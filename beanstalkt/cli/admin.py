@@ -168,7 +168,8 @@ def _check_kick(parser: ArgumentParser, options: Namespace) -> None:
 
 
 def _where(options: Namespace) -> str:
-    return f"of {', '.join(options.tubes)}" if options.tubes else "of all tubes"
+    names = dict.fromkeys(options.tubes)
+    return f"of {', '.join(names)}" if names else "of all tubes"
 
 
 async def each(command: Callable[[int], Awaitable[None]], ids: list[int]) -> int:

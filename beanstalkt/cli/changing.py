@@ -14,7 +14,7 @@ from .progress import carry_out, counted_jobs, interruptible, shown_progress
 from .stdio import say
 
 
-class Operation(Protocol):
+class JobOperation(Protocol):
     """An operation on many jobs, such as `admin.clear` with its client and selection."""
 
     async def __call__(
@@ -23,7 +23,7 @@ class Operation(Protocol):
         """Carry it out, and fill in the summary."""
 
 
-async def change_jobs(options: Namespace, verb: str, where: str, operation: Operation) -> int:
+async def change_jobs(options: Namespace, verb: str, where: str, operation: JobOperation) -> int:
     """Change jobs as the options of `confirm` say; return the exit status.
 
     :param verb: what is done, as a question begins with it: ``"Delete"``
@@ -40,7 +40,7 @@ async def change_jobs(options: Namespace, verb: str, where: str, operation: Oper
     return await carry_out(run)
 
 
-async def _ask(verb: str, where: str, operation: Operation) -> int | None:
+async def _ask(verb: str, where: str, operation: JobOperation) -> int | None:
     """Count the jobs and ask; return the exit status, or None if they are to be changed."""
     planned = Summary()
     with interruptible():

@@ -54,7 +54,7 @@ examples:
 """
 
 
-class Lines:
+class RecordPrinter:
     """Print records as lines, several at a time.
 
     :param tubes: whether the table shows the names of tubes
@@ -90,12 +90,12 @@ async def list_(client: Client, options: Namespace) -> int:
     if not options.lists_jobs:
         await list_tubes(client, options)
         return DONE
-    lines = Lines(options, tubes=len(options.tubes) != 1)
+    printer = RecordPrinter(options, tubes=len(options.tubes) != 1)
     status = DONE
     with interruptible(), shown_progress() as shown:
 
         def progress(told: admin.Progress) -> None:
-            lines.flush()
+            printer.flush()
             if shown is not None:
                 shown(told)
 
@@ -108,10 +108,10 @@ async def list_(client: Client, options: Namespace) -> int:
         )
         try:
             async for record in scan:
-                lines.add(record)
+                printer.add(record)
         except asyncio.CancelledError:
             status = INTERRUPTED
-        lines.flush()
+        printer.flush()
     for line in told_of(scan):
         say(line)
     return status
@@ -139,14 +139,14 @@ async def tail(client: Client, options: Namespace) -> int:
     followed = admin.tail(
         client, options.selection, bodies=options.bodies, interval=options.interval
     )
-    lines = Lines(options, tubes=len(options.tubes) != 1)
-    lines.flush()
+    printer = RecordPrinter(options, tubes=len(options.tubes) != 1)
+    printer.flush()
     status, left = DONE, options.limit
     with interruptible():
         try:
             while left != 0:
-                lines.add(await followed.__anext__())
-                lines.flush()
+                printer.add(await followed.__anext__())
+                printer.flush()
                 left = None if left is None else left - 1
         except asyncio.CancelledError:
             status = INTERRUPTED
