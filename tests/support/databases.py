@@ -49,10 +49,11 @@ class DatabaseServer(ABC):
             pytest.skip(f"{self.name} is not installed")
         self.folder = Path(tempfile.mkdtemp(prefix="beanstalkt-", dir="/tmp"))
         self.process: subprocess.Popen[bytes] | None = None
-        self._user: dict[str, object] = {}
+        # Of two MariaDBs with the same folder for temporary files, one removes those of the other.
+        self._options: dict[str, object] = {"env": {**os.environ, "TMPDIR": str(self.folder)}}
         if os.geteuid() == 0:  # neither of them runs as root
             nobody = pwd.getpwnam("nobody")
-            self._user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+            self._options |= {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
             os.chown(self.folder, nobody.pw_uid, nobody.pw_gid)
         self.folder.chmod(0o755)
         self._log = (self.folder / "log").open("wb")
@@ -89,7 +90,7 @@ class DatabaseServer(ABC):
             stdout=self._log,
             stderr=subprocess.STDOUT,
             timeout=PATIENCE,
-            **self._user,  # type: ignore[call-overload]
+            **self._options,  # type: ignore[call-overload]
         )
         assert done.returncode == 0, (self.folder / "log").read_text(errors="replace")
 
@@ -100,7 +101,7 @@ class DatabaseServer(ABC):
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=subprocess.STDOUT,
-            **self._user,  # type: ignore[call-overload]
+            **self._options,  # type: ignore[call-overload]
         )
         deadline = time.monotonic() + PATIENCE
         while not self.answers():
