@@ -7,8 +7,21 @@ to write a handler of another kind is explained in ``beanstalkt.worker.handlers.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from .handlers.base import WorkerJob
 from .policy.exceptions import Reject, Retry
-from .worker import Worker
+
+if TYPE_CHECKING:
+    from .worker import Worker
 
 __all__ = ["Reject", "Retry", "Worker", "WorkerJob"]
+
+
+def __getattr__(name: str) -> object:
+    # A child that calls functions needs the exceptions that they raise, and no runner.
+    if name == "Worker":
+        from .worker import Worker
+
+        return Worker
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -16,6 +15,7 @@ from beanstalkt.worker.handlers.command.handler import CommandHandler
 from beanstalkt.worker.runner import Runner
 
 from ..support.beanstalkd import Beanstalkd
+from ..support.processes import no_child_left
 from ..support.restarting_proxy import Proxy
 from ..support.running import TIMING, Running, settings, until
 
@@ -357,5 +357,4 @@ async def test_a_server_that_is_not_there_at_the_start() -> None:
 
 
 def test_nothing_is_left() -> None:
-    pids = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    assert not pids
+    no_child_left()

@@ -22,7 +22,7 @@ import pytest
 
 from beanstalkt.sql.database import Database
 
-from .processes import gone
+from .processes import gone, long_lived
 
 PATIENCE = 60.0
 """Seconds that a server may take to start or to stop on a busy machine."""
@@ -103,6 +103,7 @@ class DatabaseServer(ABC):
             stderr=subprocess.STDOUT,
             **self._options,  # type: ignore[call-overload]
         )
+        long_lived.add(self.process.pid)
         deadline = time.monotonic() + PATIENCE
         while not self.answers():
             assert self.process.poll() is None, (self.folder / "log").read_text()

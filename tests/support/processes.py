@@ -8,6 +8,9 @@ from pathlib import Path
 from .program import helpers
 from .waiting import until
 
+long_lived: set[int] = set()
+"""The children that outlive a test, such as database servers: they are not what it has left."""
+
 
 async def until_written(path: Path) -> str:
     """Wait until a process has written this file with a whole last line; return the text."""
@@ -31,7 +34,7 @@ async def until_gone(pid: int) -> None:
 def children() -> list[int]:
     """Return the children of this thread's process that it has not waited for."""
     pids = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    return [int(pid) for pid in pids if int(pid) not in helpers()]
+    return [int(pid) for pid in pids if int(pid) not in helpers() | long_lived]
 
 
 def no_child_left() -> None:

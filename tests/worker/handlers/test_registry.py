@@ -194,7 +194,7 @@ def test_every_flag_of_the_command_line_is_reserved() -> None:
 @pytest.mark.parametrize(
     "program",
     [
-        "import beanstalkt.worker",
+        "from beanstalkt.worker import Worker",
         """
         from beanstalkt import Worker
         async def handler(job): pass
