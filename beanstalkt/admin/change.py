@@ -193,8 +193,10 @@ class Change:
             done, self._running = await asyncio.wait(
                 self._running, return_when=asyncio.FIRST_COMPLETED
             )
-            for task in done:
-                task.result()
+            # Of each, so that none is reported to the loop as never retrieved.
+            errors = [error for task in done if (error := task.exception()) is not None]
+            if errors:
+                raise errors[0]
 
     async def _finish(self) -> None:
         """Wait for what is under way, also when cancelled: no job is left half-way.

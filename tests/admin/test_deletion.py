@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 from collections import Counter
 from pathlib import Path
@@ -353,3 +354,20 @@ async def test_progress_counts_jobs(server: AnyServer, monkeypatch: pytest.Monke
         await clear(client, select("default"), progress=told.append)
     assert told[-1].done == told[-1].total == 1000
     assert [each.jobs for each in told] == sorted(each.jobs for each in told)
+
+
+async def test_of_several_batches_that_are_lost_none_is_reported_to_the_loop(
+    apart: Beanstalkd,
+) -> None:
+    """The loop of the tests fails where an error is."""
+    async with client_of(apart, response_timeout=0.5) as client:
+        await client.put_many([b"x"] * 3000, delay=1000)
+        summary = Summary()
+        deleting = asyncio.ensure_future(delete(client, select(states="delayed"), summary=summary))
+        await until(lambda: summary.done)
+        apart.freeze()
+        with pytest.raises(ConnectionLost):
+            await deleting
+        apart.thaw()
+    del deleting
+    gc.collect()
