@@ -64,14 +64,14 @@ def test_what_export_prints_can_be_imported(
     assert run(server, "export") == 0
     out, err = capfdbinary.readouterr()
     assert err.decode().splitlines() == [
-        "beanstalkt: exported 3 jobs (1 buried, 1 ready, 1 delayed)",
+        "beanstalkt: exported 3 jobs (1 ready, 1 delayed, 1 buried)",
         "beanstalkt: looked at the ids 1 to 3; jobs put since are not among them",
     ]
     (tmp_path / "jobs").write_bytes(out)
     assert run(other, "import", tmp_path / "jobs") == 0
     out, err = capfdbinary.readouterr()
     assert out == b"3\n"
-    assert err == b"beanstalkt: imported 3 jobs (1 buried, 1 ready, 1 delayed)\n"
+    assert err == b"beanstalkt: imported 3 jobs (1 ready, 1 delayed, 1 buried)\n"
     same(found(other), KINDS, ordered=False)
 
 
@@ -190,7 +190,7 @@ def test_moved_and_copied_on_the_command_line(
     assert run(server, "copy", "-u", "a", "--to-tube", "c", "--yes") == 0
     out, err = capfdbinary.readouterr()
     assert out == b"2\n"
-    assert b"copied 2 jobs (1 buried, 1 ready)" in err
+    assert b"copied 2 jobs (1 ready, 1 buried)" in err
     same(found(server, "c"), [each._replace(tube="c") for each in KINDS[:2]])
     assert run(server, "move", "-u", "a", "-u", "b", "--to", other.url, "--dry-run") == 0
     out, err = capfdbinary.readouterr()
