@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, contextmanager
+from itertools import pairwise
 from multiprocessing import get_context
 
 import beanstalkt
@@ -15,6 +16,7 @@ from beanstalkt.pool.routing import Rendezvous
 from beanstalkt.protocol.address import Address as ServerAddress
 from beanstalkt.protocol.servers import Server
 from beanstalkt.worker import Worker, WorkerJob
+from tests.support.beanstalkd import Beanstalkd
 
 from .bare import load
 from .http_jobs import logged
@@ -229,6 +231,62 @@ def two_processes(address: Address, jobs: int, watch: Stopwatch) -> None:
         watch.seconds = put_in_processes(names(found), 2, jobs)
 
 
+async def lose_one(address: Address, watch: Stopwatch, back: bool) -> None:
+    """Kill one of three servers under the puts of many tasks, and start it again.
+
+    Counts the milliseconds of the longest pause between two puts after that; or, with `back`, the
+    seconds until the server that is back takes puts again.
+    """
+    killed = Beanstalkd()
+    killed.start()
+    times: list[float] = []
+    last = ""
+    over = False
+
+    async def put() -> None:
+        nonlocal last
+        while not over:
+            try:
+                last = await pool.put(BODY)
+                times.append(time.perf_counter())
+            except beanstalkt.ConnectionLost:
+                pass  # it was under way on the server that was killed
+            await asyncio.sleep(0.02)
+
+    with empty() as other:
+        servers = {"a": url(address), "b": url(other), "c": killed.url}
+        async with beanstalkt.Pool(servers) as pool:
+            tasks = [asyncio.ensure_future(put()) for _ in range(TASKS)]
+            with watch:
+                await asyncio.sleep(0.3)
+                killed.kill()
+                began = time.perf_counter()
+                await asyncio.sleep(0.7)
+                after = [began, *(when for when in times if when > began)]
+                pauses = [then - when for when, then in pairwise(after)]
+                killed.start()
+                began = time.perf_counter()
+                while not last.startswith("c/"):
+                    await asyncio.sleep(0.001)
+                until_used = time.perf_counter() - began
+            over = True
+            await asyncio.gather(*tasks)
+    killed.stop()
+    watch.counted = until_used if back else 1000 * max(pauses)
+
+
+@measure("a pool: one of three servers is killed", "puts go on", share=0.0)
+async def pause(address: Address, jobs: int, watch: Stopwatch) -> None:
+    """Measure for how long no put of any task went in."""
+    await lose_one(address, watch, back=False)
+
+
+@measure("a pool: one of three servers is killed", "it is used again", share=0.0)
+async def back(address: Address, jobs: int, watch: Stopwatch) -> None:
+    """Measure how long it took until the server that was started again was used."""
+    await lose_one(address, watch, back=True)
+
+
 at_least(1.2, "put_many on four servers, against one", rate(put_many_four, put_many_one))
 at_least(0.7, f"puts of {TASKS} tasks on four servers, against one", rate(put_four, put_one))
 at_least(
@@ -238,6 +296,8 @@ at_least(0.85, f"the runner with {SLOTS} slots, four servers against one", rate(
 at_most(
     1.0, "% of jobs that came too late, under load", lambda samples: samples[under_load].counted
 )
+at_most(50.0, "ms of the longest pause after a kill", lambda samples: samples[pause].counted)
+at_most(2.0, "s until a server that is back is used", lambda samples: samples[back].counted)
 at_least(18.0, "% of keys that move from 4 to 5 servers", lambda samples: samples[keys].counted)
 at_most(22.0, "% of keys that move from 4 to 5 servers", lambda samples: samples[keys].counted)
 if (os.cpu_count() or 1) >= SERVERS + 2:  # each server and each process needs one

@@ -18,11 +18,9 @@ from ..errors import (
     ConnectionLost,
     InvalidArgument,
 )
-from ..job import Job
 from ..protocol.arguments import DEFAULT_TUBE
 from ..protocol.commands import WATCH
 from ..protocol.servers import Server, servers_of
-from .job import PoolJob
 from .member import Member
 from .membership import Membership
 from .reserving import Reserving
@@ -198,7 +196,7 @@ class PoolConnections:
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         self._once = False
-        self._reserving = Reserving(loop, self._scout_client, self._make_job)
+        self._reserving = Reserving(loop, self._scout_client, self)
         self._reserving.set_members(self._membership.members)
         for member in self._membership.members:
             self._open(member)
@@ -346,9 +344,6 @@ class PoolConnections:
         await self.close()
 
     # --- the event loop ---
-
-    def _make_job(self, server: str, inner: Job, reserving: Reserving) -> PoolJob:
-        return PoolJob(f"{server}/{inner['id']}", inner["body"], self, inner, reserving)
 
     def _future(self, callback: Callback | None) -> Future[Any]:
         future: Future[Any] = self._running().create_future()

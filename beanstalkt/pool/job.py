@@ -26,7 +26,11 @@ class PoolJob(Job):
         inner: Job | None = None,
         origin: object = None,
     ) -> None:
-        super().__init__(id, body, pool, origin)  # type: ignore[arg-type]  # the id is a str
+        # What the other kind of job does too; a call more takes longer.
+        self["body"] = body
+        self["id"] = id
+        self._client = pool
+        self.origin = origin
         self._inner = inner
         #: the connection that waited for the job and holds no other; None for any other job
         self.lease: Any = None

@@ -325,7 +325,6 @@ class Pool(PoolConnections):
         if isinstance(job_id, PoolJob) and job_id.origin is not None:
             inner = job_id.inner
             client: Any = inner._client
-            self._running()
             return client, inner
         member, number = self._find(job_id)
         reserving = self._reserving

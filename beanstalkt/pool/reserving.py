@@ -20,7 +20,7 @@ from typing import Any
 
 from ..client.client import Client
 from ..client.connection import Connection
-from ..client.requests import ReserveNowRequest
+from ..client.requests import NO_CONNECTION, UNWRITTEN, ReserveNowRequest
 from ..client.reserve_future import ReserveFuture
 from ..client.timers import LazyTimer
 from ..errors import BeanstalkException, ConnectionLost, TimedOut
@@ -46,48 +46,64 @@ _NOW = RESERVE_WITH_TIMEOUT.encode(0)
 class AskForJob(ReserveNowRequest):
     """A reserve that does not wait, on one server; then another request asks the next one.
 
-    :param members: the servers that are asked after this one, in order
-    :param none_left: called with the future and the timeout when none of them has a job
+    :param turn: the place of the server among all
+    :param members: the servers that are asked next, in order; None: those after its place
+    :param seconds: the timeout of the caller; None: for ever
+    :param asked: when it is asked, on the loop's clock
     """
 
-    __slots__ = ("asked", "member", "members", "passed_on", "reserving", "seconds")
+    __slots__ = ("asked", "member", "members", "passed_on", "reserving", "seconds", "turn")
 
     def __init__(
         self,
         reserving: Reserving,
         future: ReserveFuture,
         member: Member,
-        members: Iterator[Member],
+        turn: int,
+        members: Iterator[Member] | None,
         seconds: int | None,
+        asked: float,
     ) -> None:
-        super().__init__(RESERVE_WITH_TIMEOUT, _NOW, future, member.client, 0)
+        # What other reserves are made of; a call more takes longer. Nothing waits on this
+        # connection, so the pipeline need not count it among the reserves that do.
+        self.command = RESERVE_WITH_TIMEOUT
+        self.payload = _NOW
+        self.result = future
+        self.position = UNWRITTEN
+        self.client = member.client
+        self.holder = future.holder or NO_CONNECTION
+        self.timeout = 0
+        self.counted = False
+        self.ends = None
+        self.client_keeps_time = False
         self.reserving = reserving
         self.member = member
+        self.turn = turn
         self.members = members
         #: the timeout of the caller; None: for ever
         self.seconds = seconds
         #: when it was asked, on the loop's clock
-        self.asked = 0.0
+        self.asked = asked
         #: whether the next server was asked without waiting for this one's reply
         self.passed_on = False
 
     def done(self, value: Any) -> None:
         """Settle the caller's reserve with the job, or give it back if he is gone."""
         job_id, body = value
-        holder = self.holder
+        holder, reserving, member = self.holder, self.reserving, self.member
         inner = Job(job_id, body, self.client, holder)  # type: ignore[arg-type]
-        self.reserving.answered(self)
-        self.member.ask_after = 0.0
+        reserving.asking.pop(self, None)
+        member.ask_after = 0.0
         if self.result.done():
-            self.reserving.late += self.passed_on
+            reserving.late += self.passed_on
             holder.give_back(inner, False)
         else:
             holder.jobs.add(job_id)
-            self.result.set_result(self.reserving.job_of(self.member, inner))
+            self.result.set_result(reserving.job_of(member, inner))
 
     def failed(self, error: BeanstalkException) -> None:
         """Ask the next server: this one has no job, or cannot be asked."""
-        self.reserving.answered(self)
+        self.reserving.asking.pop(self, None)
         self.reserving.had_none(self.member)
         if not self.passed_on and not self.result.done():
             self.pass_on()
@@ -95,31 +111,36 @@ class AskForJob(ReserveNowRequest):
     def pass_on(self) -> None:
         """Ask the next server, whether or not this one answers later."""
         self.passed_on = True
-        self.reserving.ask(self.result, self.members, self.seconds)  # type: ignore[arg-type]
+        reserving, members = self.reserving, self.members
+        if members is None:
+            members = reserving.after(self.turn, self.seconds)
+        reserving.ask(self.result, members, self.seconds)  # type: ignore[arg-type]
 
 
 class Reserving:
     """The reserves of a pool: callers, the servers that they ask, and the scouts.
 
     :param make_client: makes a client of a server that watches what the pool watches
-    :param make_job: makes the pool's job out of a server's name and the job of its client
+    :param pool: what the methods of the jobs go to
     """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         make_client: Callable[[Member], Client],
-        make_job: Callable[[str, Job, Reserving], PoolJob],
+        pool: object,
     ) -> None:
         #: late jobs: those that were given back since nobody waited for them any more
         self.late = 0
         self._loop = loop
         self._make_client = make_client
-        self._make_job = make_job
+        self._pool = pool
         self._members: list[Member] = []
         self._scouts: dict[Member, list[Scout]] = {}
         self._turn = 0
-        self._asking: OrderedDict[AskForJob, None] = OrderedDict()  # the oldest first
+        #: the servers' replies that callers wait for, the oldest first
+        self.asking: dict[AskForJob, None] = {}
+        self._patient = False  # the timer of those is set
         self._waiting: OrderedDict[ReserveFuture, float | None] = OrderedDict()  # with their ends
         self._kept: deque[PoolJob] = deque()  # brought while nobody waited
         self._closing: set[asyncio.Future[None]] = set()  # connections
@@ -200,14 +221,20 @@ class Reserving:
         :param seconds: how long he waits; 0: not at all; None: for ever
         """
         future.holder = self
-        while self._kept:
-            job = self._kept.popleft()
-            if not self._is_lost(job):
-                future.set_result(job)
-                return
+        if self._kept and self._give_kept(future):
+            return
         members = self._members
-        self._turn = turn = (self._turn + 1) % max(len(members), 1)
-        self.ask(future, self._to_ask(members[turn:] + members[:turn], seconds), seconds)
+        turn = self._turn = self._turn + 1 if self._turn + 1 < len(members) else 0
+        member = members[turn]
+        if not member.ask_after and member.prompt and not self._is_watched(member):
+            self._ask(future, member, turn, None, seconds)
+        else:
+            self.ask(future, self.after(turn - 1, seconds), seconds)
+
+    def after(self, turn: int, seconds: int | None) -> Iterator[Member]:
+        """Return the servers to ask after the one in this place."""
+        members = self._members
+        return self._to_ask(members[turn + 1 :] + members[: turn + 1], seconds)
 
     def _to_ask(self, members: list[Member], seconds: int | None) -> Iterator[Member]:
         """Yield the servers that may have a job ready."""
@@ -220,32 +247,39 @@ class Reserving:
 
     def _is_watched(self, member: Member) -> bool:
         """Return whether a scout waits at a server, which has no job ready then."""
-        return any(scout.armed for scout in self._scouts[member])
+        scouts = self._scouts[member]
+        return bool(scouts) and any(scout.armed for scout in scouts)
 
     def ask(self, future: ReserveFuture, members: Iterator[Member], seconds: int | None) -> None:
         """Ask the next of the servers; wait at all of them if none is left."""
         for member in members:
-            connection = member.client.connection
-            if connection is None:
-                continue
-            future.holder = connection
-            request = AskForJob(self, future, member, members, seconds)
-            request.asked = self._loop.time()
-            self._asking[request] = None
-            if len(self._asking) == 1:
-                self._patience_timer.set(request.asked + PATIENCE)
-            connection.send(request)
+            self._ask(future, member, 0, members, seconds)
             return
         if seconds == 0:
             self._say_none(future)
         else:
             self._wait(future, seconds)
 
-    def answered(self, request: AskForJob) -> None:
-        """Note that a server has answered, or never will."""
-        self._asking.pop(request, None)
-        if not self._asking:
-            self._patience_timer.clear()
+    def _ask(
+        self,
+        future: ReserveFuture,
+        member: Member,
+        turn: int,
+        members: Iterator[Member] | None,
+        seconds: int | None,
+    ) -> None:
+        connection = member.client.connection
+        future.holder = connection
+        now = self._loop.time()
+        request = AskForJob(self, future, member, turn, members, seconds, now)
+        if connection is None:
+            request.pass_on()
+            return
+        self.asking[request] = None
+        if not self._patient:
+            self._patient = True
+            self._patience_timer.set(now + PATIENCE)
+        connection.send(request)
 
     def had_none(self, member: Member) -> None:
         """Note that a server had no job ready."""
@@ -254,24 +288,31 @@ class Reserving:
     def _pass_on_the_silent(self) -> None:
         """Ask others where a server does not answer in time."""
         now = self._loop.time()
-        while self._asking:
-            request = next(iter(self._asking))
+        while self.asking:
+            request = next(iter(self.asking))
             if request.asked + PATIENCE > now:
                 self._patience_timer.set(request.asked + PATIENCE)
                 return
-            del self._asking[request]
+            del self.asking[request]
             if not request.result.done():
                 request.pass_on()
+        self._patient = False
+
+    def _give_kept(self, future: ReserveFuture) -> bool:
+        """Give a caller a job that was brought while nobody waited; return whether there was."""
+        while self._kept:
+            job = self._kept.popleft()
+            if not self._is_lost(job):
+                future.set_result(job)
+                return True
+        return False
 
     def _say_none(self, future: ReserveFuture) -> None:
         if self._error is not None or not any(member.usable for member in self._members):
             future.set_exception(self._error or unreachable("reserve", *self._members))
             return
-        while self._kept:  # a scout has brought one meanwhile
-            job = self._kept.popleft()
-            if not self._is_lost(job):
-                future.set_result(job)
-                return
+        if self._give_kept(future):
+            return  # a scout has brought one meanwhile
         future.set_exception(
             TimedOut(
                 "reserve-with-timeout: no server of the pool has a job ready",
@@ -417,7 +458,9 @@ class Reserving:
 
     def job_of(self, member: Member, inner: Job) -> PoolJob:
         """Return the pool's job for the job of a client."""
-        return self._make_job(member.server.name, inner, self)
+        return PoolJob(
+            f"{member.server.name}/{inner['id']}", inner["body"], self._pool, inner, self
+        )
 
     def _close_scouts(self, gone: Sequence[Scout]) -> None:
         for scouts in self._scouts.values():
