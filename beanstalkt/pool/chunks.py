@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic
 
-from ..client.puts import Puts
+from ..client.puts import CHUNK, Puts
 from ..client.requests import PutChunk
 from ..errors import BeanstalkException
 from ..protocol.arguments import check_body
@@ -83,7 +83,7 @@ class SplitPuts(Generic[MemberT]):
     """The puts of one put_many, on the way to several servers.
 
     :param key: of all jobs, or a function that returns the key of a body; None: they have none
-    :param size: of a chunk, in bodies
+    :param size: of the first chunks, in bodies; later ones are longer
     :param strict: whether a job with a key goes to no other server than its own
     :param may_double: go on where the first server may have taken the jobs
     :param ended: called each time a chunk is settled
@@ -109,6 +109,7 @@ class SplitPuts(Generic[MemberT]):
             self._key = None if key is None else check_key(key)
         self._membership = membership
         self._size = size
+        self._taken = 0  # chunks
         self._strict = strict
         self._may_double = may_double
         self._tell_ended = ended
@@ -150,6 +151,10 @@ class SplitPuts(Generic[MemberT]):
         """Take the next bodies; those with keys in a part for each server."""
         puts, first = self._puts, len(self._puts.ids)
         taken = puts.next_payloads(self._size)
+        # Few bodies are spread over all servers; of many, longer chunks cost less.
+        self._taken += 1
+        if self._taken % len(self._membership.members) == 0:
+            self._size = min(2 * self._size, CHUNK)
         puts.ids += [None] * len(taken)
         if not taken:
             return
