@@ -32,7 +32,7 @@ from .verbs import Verb
 try:
     from sqlalchemy.exc import SQLAlchemyError
 
-    from ..sql import migrations, upkeep
+    from ..sql import listening, migrations, upkeep
     from ..sql.database import Database, describe, dialect_of, is_temporary
     from ..sql.outbox import Outbox
     from ..sql.relay import BATCH, Relay, doubtful_state
@@ -89,7 +89,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     schema.add_argument(
         "kind", nargs="?", metavar="KIND", help="postgresql, mysql or sqlite; else of --database"
     )
-    add("migrate", "make the tables, or bring them to the present version", database)
+    migrate = add("migrate", "make the tables, or bring them to the present version", database)
+    migrate.add_argument(
+        "--notify",
+        action="store_true",
+        help="PostgreSQL: add the trigger that notifies relays which --listen",
+    )
     _add_resend(
         add("resend", "put rows again that were sent and did not finish", "--server one --dry-run")
     )
@@ -143,6 +148,11 @@ def _add_relay(parser: argparse.ArgumentParser) -> None:
         help="rows of a transaction (%(default)s)",
     )
     parser.add_argument("--burst", action="store_true", help="end when no row is new")
+    parser.add_argument(
+        "--listen",
+        action="store_true",
+        help="PostgreSQL: look at the table when it notifies (outbox migrate --notify), too",
+    )
 
 
 def _add_resend(parser: argparse.ArgumentParser) -> None:
@@ -256,7 +266,11 @@ def _schema(options: argparse.Namespace) -> int:
 
 def _migrate(options: argparse.Namespace) -> int:
     with _database(options, check=False) as database:
+        if options.notify:
+            listening.check(database)
         made = migrations.migrate(database)
+        if options.notify:
+            migrations.notify(database)
         version = migrations.VERSIONS[-1]
         if made:
             say(f"{database.shown} has version {version} of the outbox now")
@@ -327,6 +341,8 @@ def _carry_out(
 def _relay(options: argparse.Namespace) -> int:
     _log_to_stderr()
     with _database(options) as database, _only_one(options.name, database):
+        if options.listen:
+            listening.check(database)
         outbox = Outbox(database, options.name, doubtful_state(options.on_doubt))
         return asyncio.run(_run_relay(options, outbox))
 
@@ -360,12 +376,18 @@ async def _run_relay(options: argparse.Namespace, outbox: Outbox) -> int:
         for number_ in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number_, relay.stop)
         say(f"relaying from {outbox.database.shown} to {names}, as {options.name}")
+        listener = None
+        if options.listen:
+            listener = loop.create_task(listening.listen(options.database, relay.wake))
         try:
             await relay.run()
         except TimeoutError as error:
             say(str(error))
             return NO_SERVER
         finally:
+            if listener is not None:
+                listener.cancel()
+                await asyncio.wait([listener])
             counts = ", ".join(f"{count} {state}" for state, count in relay.counts.items())
             say(f"rows: {counts or 'none'}")
     return DONE

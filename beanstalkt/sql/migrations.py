@@ -80,6 +80,13 @@ def migrate(database: Database) -> list[int]:
     return missing
 
 
+def notify(database: Database) -> None:
+    """Have a PostgreSQL notify relays that listen of inserted rows. May be repeated."""
+    with database.transaction() as connection:
+        for statement in _statements(_file("postgresql_notify.sql")):
+            connection.exec_driver_sql(statement)
+
+
 def _version(connection: Connection) -> int:
     if not sqlalchemy.inspect(connection).has_table("queued_job_version"):
         return 0
@@ -98,7 +105,10 @@ def _refuse_foreign(connection: Connection, database: Database) -> None:
 
 
 def _text(dialect: Dialect, version: int) -> str:
-    name = f"{dialect.name}_{version}.sql"
+    return _file(f"{dialect.name}_{version}.sql")
+
+
+def _file(name: str) -> str:
     return (files(__package__) / "schema" / name).read_text(encoding="utf-8")
 
 

@@ -92,6 +92,7 @@ class Relay:
         self._timing = timing or RelayTiming()
         self._stopped_at: float | None = None
         self._woken = asyncio.Event()
+        self._ended = asyncio.Event()  # set by `stop`
         self._next_expired = 0.0
         self._held: tuple[int, ...] = ()  # rows that are being put and marked
         self._ahead: asyncio.Future[tuple[list[QueuedJob], float]] | None = None
@@ -106,7 +107,8 @@ class Relay:
         """Claim no more rows; mark those that are put, and end."""
         if self._stopped_at is None:
             self._stopped_at = time.monotonic()
-        self.wake()
+        self._ended.set()
+        self._woken.set()
 
     def wake(self) -> None:
         """Look at the table now, if the relay is waiting."""
@@ -142,6 +144,8 @@ class Relay:
     async def _relay(self) -> None:
         poll, back_off = self._timing.poll, self._timing.back_off
         while True:
+            if self._ahead is None:
+                self._woken.clear()  # before the look at the table: what comes later wakes again
             rows, claimed = await (self._ahead or self._claim())
             self._ahead = None
             if rows:
@@ -151,14 +155,14 @@ class Relay:
                     back_off = self._timing.back_off
                     continue
                 self._report("refused", "the server takes no jobs now: %s", refusal)
-                await self._wait(back_off)
+                await self._wait(self._ended, back_off)
                 back_off = min(2 * back_off, self._timing.max_back_off)
                 continue
             if self._stopping or (self._burst and not self._server.closed()):
                 return
             if self._server.closed():
                 self._report("away", "there is no connection to the server: no row is claimed")
-            await self._wait(poll)
+            await self._wait(self._woken, poll)
             poll = min(2 * poll, self._timing.max_poll)
 
     async def _relay_batch(
@@ -181,12 +185,11 @@ class Relay:
             await self._settle([Settled(row.id, "new", error=reason) for row in rows])
         return batch.refusal
 
-    async def _wait(self, seconds: float) -> None:
-        """Sleep until the time is over, or the relay is woken or stopped."""
+    async def _wait(self, event: asyncio.Event, seconds: float) -> None:
+        """Sleep until the time is over or the event comes; the relay's stop is one in any case."""
         if not self._stopping:
-            self._woken.clear()
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), seconds)
+                await asyncio.wait_for(event.wait(), seconds)
 
     async def _claim(self) -> tuple[list[QueuedJob], float]:
         """Claim the next rows; return them, and a time before which they were not claimed."""

@@ -150,6 +150,7 @@ def test_clean_deletes_what_is_old_in_batches(
         ),
         (["relay", "--database", "x", "--server", "http://x"], 2, "--server"),
         (["relay", "--database", "x", "--batch", "0"], 2, "at least 1"),
+        (["migrate", "--database", "sqlite:///x.db", "--notify"], 2, "only PostgreSQL"),
         (["schema"], 2, "KIND or --database"),
         (["schema", "oracle"], 2, "oracle is none of"),
         (["resend", "--database", "x"], 2, "say which rows"),
