@@ -8,8 +8,8 @@ from ..client.bulk import Bulk, raise_lost
 from ..client.client import Client
 from ..protocol.commands import BURY
 from .change import Change, count_results
-from .claim import claim, give_back
-from .deletion import CHANGED, CLAIMS
+from .claim import claim_unchanged
+from .deletion import CLAIMS
 from .progress import OnProgress, Summary
 from .record import JobRecord, State
 from .selection import Selection
@@ -55,17 +55,11 @@ async def bury(
     )
 
     async def bury_claimed(bulk: Bulk, records: Sequence[JobRecord]) -> None:
-        claims = await claim(bulk, records)
-        done.vanished += len(records) - len(claims)
-        ours = [c for c in claims if c.unchanged and selection.matches_stats(c.before)]
-        others = [c for c in claims if c not in ours]
-        done.skip(CHANGED, len(others))
-        await give_back(bulk, others)
-        if not ours:
+        found = await claim_unchanged(bulk, records, selection, done)
+        if not found:
             return
-        buries = [BURY.encode(each.after.id, each.after.priority) for each in ours]
+        buries = [BURY.encode(record.id, record.priority) for record in found]
         results = await bulk.send(BURY, buries)
-        found = [each.before for each in ours]
         count_results(done, found, results)
         bulk.jobs.difference_update(record.id for record in found)
         raise_lost(results)

@@ -15,9 +15,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..client.bulk import Bulk, raise_lost
+from ..errors import ConnectionLost, UnexpectedResponse
 from ..protocol.commands import BURY, RELEASE, RESERVE_JOB, Command
+from .progress import Summary
 from .record import JobRecord, State
 from .scan import LOOK
+from .selection import Selection
+
+CHANGED = "they had changed since they were seen, and were given back"
+"""Why a job is left alone that was not reserved in the state that was seen."""
 
 RESERVE = replace(RESERVE_JOB, read=lambda words, data: data)
 """The command reserve-job, with the body for its result."""
@@ -99,6 +105,26 @@ async def claim(
         else:  # the server refused a look: to be given back as it was seen before
             claims.append(Claim(record, replace(record, reserves=-1), elapsed, done))
     return claims
+
+
+async def claim_unchanged(
+    bulk: Bulk, records: Sequence[JobRecord], selection: Selection, summary: Summary
+) -> list[JobRecord]:
+    """Reserve jobs, and return those that are reserved in a state that the selection allows.
+
+    The others are given back. What becomes of them is counted, also if the connection is lost.
+    """
+    try:
+        claims = await claim(bulk, records)
+        ours = [each for each in claims if each.unchanged and selection.matches_stats(each.before)]
+        others = [each for each in claims if each not in ours]
+        await give_back(bulk, others)
+    except (ConnectionLost, UnexpectedResponse):
+        summary.unknown += len(records)  # they may be ready now
+        raise
+    summary.vanished += len(records) - len(claims)
+    summary.skip(CHANGED, len(others))
+    return [each.before for each in ours]
 
 
 async def give_back(bulk: Bulk, claims: Sequence[Claim]) -> None:

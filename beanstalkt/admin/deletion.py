@@ -9,7 +9,7 @@ from ..client.client import Client
 from ..errors import InvalidArgument
 from ..protocol.commands import DELETE
 from .change import BATCH, Change, count_results
-from .claim import claim, give_back
+from .claim import claim_unchanged
 from .progress import OnProgress, Summary
 from .ready_deletion import ReadyDeletion, ready_jobs_will_do
 from .record import SETTLED_STATES, JobRecord
@@ -19,8 +19,6 @@ from .sole_tube import SoleTubeDeletion
 CLAIMS = 32
 """Buried or delayed jobs that are reserved at once in order to be deleted. They are ready if the
 connection is lost just then, so they are few."""
-
-CHANGED = "they had changed since they were seen, and were given back"
 
 
 async def clear(
@@ -91,13 +89,7 @@ async def delete(
         await _delete(bulk, chosen, done)
 
     async def delete_claimed(bulk: Bulk, records: Sequence[JobRecord]) -> None:
-        claims = await claim(bulk, records)
-        done.vanished += len(records) - len(claims)
-        ours = [c for c in claims if c.unchanged and selection.matches_stats(c.before)]
-        others = [c for c in claims if c not in ours]
-        done.skip(CHANGED, len(others))
-        await give_back(bulk, others)
-        await _delete(bulk, [each.before for each in ours], done)
+        await _delete(bulk, await claim_unchanged(bulk, records, selection, done), done)
 
     if not dry_run and certain and len(selection.tubes) == 1 and ready_jobs_will_do(selection):
         (tube,) = selection.tubes

@@ -11,8 +11,7 @@ import pytest
 
 from beanstalkt import Client
 from beanstalkt.admin import JobRecord, delete, select
-from beanstalkt.admin.claim import Claim
-from beanstalkt.admin.deletion import CHANGED
+from beanstalkt.admin.claim import CHANGED, Claim
 from beanstalkt.client.bulk import Bulk
 from beanstalkt.protocol.commands import RESERVE_JOB
 
