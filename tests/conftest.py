@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,10 @@ from .support.both import KINDS, Kind
 from .support.embedded import AnyServer, Apart, Embedded
 
 TEST_TIMEOUT = 30  # seconds; a test that takes longer hangs
+
+# Certificates of tests come from authorities of their own. To read the hundred and forty of the
+# system takes 30 ms for each of hundreds of contexts, here and in the processes that are started.
+os.environ["SSL_CERT_FILE"] = os.devnull
 
 # On a busy machine an example may take any time: no test is about that.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -33,8 +33,9 @@ def first_job(place: Place) -> int:
         return client.peek_ready(tube=TUBE).id
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280], ids=["phone", "wide"])
+@pytest.mark.parametrize(
+    ("dark", "width"), [(True, 390), (False, 1280)], ids=["dark phone", "light wide"]
+)
 def test_every_page_can_be_used_by_everybody(
     place: Place, open_page: OpenPage, dark: bool, width: int
 ) -> None:
