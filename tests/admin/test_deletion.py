@@ -16,7 +16,7 @@ from beanstalkt.admin import change as change_module
 from beanstalkt.server import Server
 
 from ..support.beanstalkd import Beanstalkd
-from ..support.clients import client_of
+from ..support.clients import client_of, nothing_reserved
 from ..support.embedded import AnyServer
 from ..support.peer import Line, Peer
 from ..support.ports import free_port
@@ -354,6 +354,33 @@ async def test_progress_counts_jobs(server: AnyServer, monkeypatch: pytest.Monke
         await clear(client, select("default"), progress=told.append)
     assert told[-1].done == told[-1].total == 1000
     assert [each.jobs for each in told] == sorted(each.jobs for each in told)
+
+
+@pytest.mark.parametrize("after", [0, 100, 300])
+async def test_where_the_connection_is_lost_few_buried_jobs_become_ready(
+    server: AnyServer, after: int
+) -> None:
+    async with client_of(server) as client:
+        ids = await client.put_many([b"x"] * 500)
+        for job_id in ids:
+            await (await client.reserve_job(job_id)).bury()
+        summary = Summary()
+        clearing = asyncio.ensure_future(
+            clear(client, select("default", "buried"), summary=summary)
+        )
+        await until(lambda: summary.done > after)
+        connection = client._reconnector.connection
+        assert connection is not None
+        connection.abort("the test ends it")
+        with pytest.raises(ConnectionLost):
+            await clearing
+        await client.connect()
+        await nothing_reserved(client)
+        left = await client.stats_tube("default")
+        assert left["current-jobs-ready"] <= 32
+        assert summary.unknown <= 32
+        there = left["current-jobs-ready"] + left["current-jobs-buried"]
+        assert summary.done <= len(ids) - there <= summary.done + summary.unknown
 
 
 async def test_of_several_batches_that_are_lost_none_is_reported_to_the_loop(
