@@ -52,7 +52,7 @@ def rows_of(events: Iterable[tuple[int, float, JobEvent]], run: str, now: float)
     for number, when, event in events:
         age = round(max(now - when, 0.0), 3)
         made: dict[str, Any] = {
-            "event_id": f"{run}-{number:x}",
+            "event_id": f"{run}-{number:012x}",  # of one length, so that they are in order
             "job_id": event.outbox_id if isinstance(event, (JobStarted, JobFinished)) else None,
             "server": event.server[:255],
             "job": event.id,

@@ -212,7 +212,7 @@ class Putter:
     ) -> None:
         event_id = None
         if state in ("sent", "failed"):
-            event_id = f"{self._token}-{put.row_id}"
+            event_id = f"{self._token}-{put.row_id:012x}"
         self._batch.settled.append(
             Settled(put.row_id, state, server, run, job, error, put.tube, event_id)
         )

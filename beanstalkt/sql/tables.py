@@ -110,7 +110,7 @@ queued_job_log = Table(
     metadata,
     Column("id", _ID, primary_key=True, autoincrement=True),
     Column("event_id", String(64), nullable=False, unique=True),
-    Column("job_id", BigInteger, index=True),
+    Column("job_id", BigInteger),
     Column("server", String(255)),
     Column("server_run", String(64)),
     Column("beanstalk_job_id", BigInteger),
@@ -123,6 +123,14 @@ queued_job_log = Table(
     Column("created_at", _TIME, nullable=False, server_default=_NOW),
 )
 """The history: a row an event."""
+
+_OURS = queued_job_log.c.job_id.is_not(None)
+Index(
+    "queued_job_log_job_id",
+    queued_job_log.c.job_id,
+    postgresql_where=_OURS,
+    sqlite_where=_OURS,
+)
 
 queued_job_version = Table(
     "queued_job_version",

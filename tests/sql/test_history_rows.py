@@ -53,7 +53,7 @@ def test_a_request_that_succeeded_is_written_with_its_response() -> None:
     details = {"status": 200, "answer": "done\nin two lines", "url": "http://x/"}
     log, change = written(started(), finished(details=details))
     assert log[0] == {
-        "event_id": "run1-0",
+        "event_id": "run1-000000000000",
         "event": "started",
         "job_id": 12,
         "server": SERVER,
@@ -65,7 +65,7 @@ def test_a_request_that_succeeded_is_written_with_its_response() -> None:
     }
     assert log[1] == {
         **log[0],
-        "event_id": "run1-1",
+        "event_id": "run1-000000000001",
         "event": "finished",
         "age": 1.0,
         "http_status": 200,

@@ -60,4 +60,4 @@ CREATE TABLE queued_job_log (
     CONSTRAINT queued_job_log_event_id UNIQUE (event_id)
 );
 
-CREATE INDEX queued_job_log_job_id ON queued_job_log (job_id);
+CREATE INDEX queued_job_log_job_id ON queued_job_log (job_id) WHERE job_id IS NOT NULL;
