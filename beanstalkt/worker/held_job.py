@@ -45,6 +45,10 @@ class RecoveryResult(enum.Enum):
     CLOSED = "the runner was told to stop, and the server does not answer"
 
 
+def _nothing() -> None:
+    """Do nothing: a slot of one server waits for that."""
+
+
 @dataclass(frozen=True)
 class HeldJobContext:
     """What all held jobs of a slot have in common.
@@ -53,6 +57,7 @@ class HeldJobContext:
     :ivar on_lost: called once if a job cannot be taken back while its handler runs
     :ivar touch_timer: its callback calls `touch` of the job that is held
     :ivar publish: takes events
+    :ivar on_stranded: called when a job whose handler has ended waits for its server to come back
     """
 
     server: str
@@ -61,6 +66,7 @@ class HeldJobContext:
     touch_timer: LazyTimer
     publish: Callable[[Event], None]
     timing: WorkerTiming
+    on_stranded: Callable[[], None] = _nothing
 
 
 class HeldJob:
@@ -167,6 +173,8 @@ class HeldJob:
             except _BROKEN:
                 if not self._waits_for_server:
                     return RecoveryResult.CLOSED
+                if self._settling:
+                    self._context.on_stranded()
                 await connected.wait()
             except BeanstalkException as error:
                 self._report(JobNotTakenBack, error)

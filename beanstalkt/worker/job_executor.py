@@ -61,6 +61,7 @@ class JobExecutor:
     :param accepts: returns whether the slot may run one more job, and counts that job
     :param reserves_next: returns whether the slot would reserve the next job at once
     :param pool: that the jobs come from; None: they come from the one server
+    :param on_stranded: called when a job whose handler has ended waits for its server to come back
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class JobExecutor:
         accepts: Callable[[], bool],
         reserves_next: Callable[[], bool],
         pool: Pool | None = None,
+        on_stranded: Callable[[], None] | None = None,
     ) -> None:
         self.prefetch = Prefetch(pool)
         #: whether the task that awaited `run` was cancelled while a handler ran
@@ -102,6 +104,8 @@ class JobExecutor:
         self._held_job_context = HeldJobContext(
             server, settings.tube, self._lose, self._touch_timer, context.publish, context.timing
         )
+        if on_stranded is not None:
+            self._held_job_context = replace(self._held_job_context, on_stranded=on_stranded)
 
     # --- control ---
 

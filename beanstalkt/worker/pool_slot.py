@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ..client.client import Client
@@ -24,6 +25,7 @@ class PoolSlot(Slot):
     the servers that are waited for need.
 
     :param pool: of all slots of the tube, which watches it
+    :param replace: has another slot take jobs in the place of this one
     """
 
     def __init__(
@@ -34,17 +36,26 @@ class PoolSlot(Slot):
         settings: TubeSettings,
         handler: Handler,
         pool: Pool,
+        replace: Callable[[PoolSlot], object],
     ) -> None:
         super().__init__(context, server, number, settings, handler, pool)
         #: the client that holds the job that runs
         self.holder: Client | None = None
         self._pool = pool
+        self._replace = replace
         self._awaited: asyncio.Future[Any] | None = None
 
     def reconnected(self, client: Client) -> None:
         """Take the job back if this client held it, which has a new connection."""
         if client is self.holder:
             self._jobs.reconnected()
+
+    def _strand(self) -> None:
+        # The work is done, so another job may be run meanwhile. This slot settles its own when the
+        # server is back, and ends.
+        if not self._ending:
+            self.drain()
+            self._replace(self)
 
     def _interrupt(self) -> None:
         # Where a job runs, its end is awaited; what is awaited else is given up.

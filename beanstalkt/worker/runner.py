@@ -186,7 +186,7 @@ class Runner:
             self.publish(ReloadFinished(len(self._tubes)))
 
     def _slots(self) -> list[Slot]:
-        return [slot for slots in self._all for slot in slots.slots]
+        return [slot for slots in self._all for slot in (*slots.slots, *slots.stranded)]
 
     # --- running ---
 

@@ -53,6 +53,7 @@ class Slot:
             accepts=self._accepts,
             reserves_next=self._reserves_next,
             pool=pool,
+            on_stranded=None if pool is None else self._strand,
         )
         self._client: Client | None = None
         self._ending = False
@@ -118,6 +119,9 @@ class Slot:
     def _reserves_next(self) -> bool:
         stays = self._ending or self._paused or self._jobs.cancelled
         return not stays and self._burst is None
+
+    def _strand(self) -> None:
+        """Do what is due when a job waits for its server, while other servers have jobs."""
 
     # --- connections ---
 

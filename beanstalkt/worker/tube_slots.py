@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 
 from ..client.client import Client
@@ -46,11 +47,11 @@ class TubeSlots:
         handler.publish_event = context.publish
         self._pool = None if names_one(server) else self._make_pool(context.timing)
         self.slots = [
-            Slot(context, server, number, settings, handler)
-            if self._pool is None
-            else PoolSlot(context, server, number, settings, handler, self._pool)
-            for number in range(1, settings.workers + 1)
+            self._make_slot(context, number) for number in range(1, settings.workers + 1)
         ]
+        #: slots that only wait for a lost server to settle their jobs; others stand in for them
+        self.stranded: list[Slot] = []
+        self._stranded_tasks: list[Task] = []
         self._context = context
         loop = asyncio.get_running_loop()
         #: of each slot, in their order
@@ -61,7 +62,30 @@ class TubeSlots:
         #: done when every slot has ended, and the handler is closed
         self.ended = loop.create_task(self._close())
 
+    def _make_slot(self, context: SlotContext, number: int) -> Slot:
+        if self._pool is None:
+            return Slot(context, self.server, number, self.settings, self.handler)
+        return PoolSlot(
+            context, self.server, number, self.settings, self.handler, self._pool, self._replace
+        )
+
     # --- several servers ---
+
+    def _replace(self, slot: PoolSlot) -> None:
+        """Have another slot take jobs in the place of one that waits for a lost server."""
+        place = self.slots.index(slot)
+        stand_in = self._make_slot(self._context, slot.number)
+        self.stranded.append(slot)
+        waiting = self.tasks[place]
+        self._stranded_tasks.append(waiting)
+        self.slots[place] = stand_in
+        task = asyncio.get_running_loop().create_task(self._run(stand_in, None))
+        self.tasks[place] = task
+        waiting.add_done_callback(lambda _: self._settled(slot, waiting))
+
+    def _settled(self, slot: Slot, task: Task) -> None:
+        self.stranded.remove(slot)
+        self._stranded_tasks.remove(task)
 
     def _make_pool(self, timing: WorkerTiming) -> Pool:
         """Make the pool that all slots of the tube share."""
@@ -75,7 +99,8 @@ class TubeSlots:
         return pool
 
     def _pool_slots(self) -> list[PoolSlot]:
-        return [slot for slot in self.slots if isinstance(slot, PoolSlot)]
+        slots = (*self.slots, *self.stranded)
+        return [slot for slot in slots if isinstance(slot, PoolSlot)]
 
     def _reconnected(self, client: Client) -> None:
         for slot in self._pool_slots():
@@ -126,13 +151,10 @@ class TubeSlots:
                 return
 
     async def _close(self) -> None:
-        left: set[Task] = set(self.tasks)
-        while left:
-            try:
-                _, left = await asyncio.wait(left)
-            except asyncio.CancelledError:
-                # The program cancels all its tasks. The slots need their handler until they end.
-                left = {task for task in left if not task.done()}
+        while left := {task for task in (*self.tasks, *self._stranded_tasks) if not task.done()}:
+            # If the program cancels all its tasks, the slots need their handler until they end.
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait(left)
         try:
             if self._pool is not None:
                 await self._pool.close()

@@ -157,6 +157,32 @@ async def test_one_server_lost_leaves_the_others_at_work(servers: Servers, tmp_p
         durable.stop()
 
 
+async def test_slots_do_not_wait_for_a_lost_server(servers: Servers, tmp_path: Path) -> None:
+    """The work of their jobs is done, and other servers have some: only the settling waits."""
+    gate = tmp_path / "open"
+    script = (
+        f'read body; if [ "$body" = wait ]; then until [ -e {gate} ]; do sleep 0.02; done; fi; '
+        f"echo $body >>{tmp_path}/runs"
+    )
+    chosen = settings(named(servers), "t:2", options={"command": f"/bin/sh -c '{script}'"})
+    async with Running(chosen) as run, client_of(servers["a"]) as client:
+        await client.put_many([b"wait\n"] * 2, tube="t")
+        await until(lambda: len(run.runner.running) == 2, "both slots run jobs of a")
+        servers["a"].freeze()  # it has the jobs still, and answers nothing
+        for slot in run.runner._slots():
+            slot.holder.connection.abort("the test cuts it")  # type: ignore[attr-defined]
+        gate.touch()
+        async with client_of(servers["b"]) as other:
+            await other.put_many([b"quick\n"] * 4, tube="t")
+        await run.job(4, outcome="success", server=servers["b"].url)
+        servers["a"].thaw()
+        await run.job(2, outcome="success", server=servers["a"].url)
+        runs = Counter((tmp_path / "runs").read_text().split())
+        assert runs == {"quick": 4, "wait": 2}
+        assert len(run.runner._slots()) == 2
+    await all_done(servers)
+
+
 async def test_jobs_are_released_when_the_runner_is_told_to_stop_now(servers: Servers) -> None:
     async with pool_of(servers) as pool:
         for name in servers:
