@@ -7,6 +7,7 @@ import asyncio
 import logging
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..console import Console, Settings
 from ..console.context import Metrics
@@ -17,6 +18,9 @@ from .exit_status import DONE, REFUSED, USAGE
 from .serving import add_servers, ended, named, servers_of
 from .stdio import say
 from .verbs import Verb
+
+if TYPE_CHECKING:
+    from ..sql.history_log import HistoryLog
 
 DESCRIPTION = """\
 Show servers live in a browser: their tubes with rates and charts, their jobs in every state, and
@@ -73,6 +77,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="the time between two looks at a server (%(default)s)",
     )
+    add(
+        "--history",
+        metavar="URL",
+        help="the database of a history to show, as work --history writes it (beanstalkt[sql])",
+    )
     add("--action-log", metavar="FILE", help="append each action to FILE, as a line of JSON")
     add("--certificate", metavar="FILE", help="serve HTTPS with this certificate (PEM)")
     add("--key", metavar="FILE", help="the key of the certificate, if it is in another file")
@@ -86,7 +95,16 @@ def console(options: argparse.Namespace) -> int:
     except InvalidArgument as error:
         say(str(error))
         return USAGE
-    return asyncio.run(_console(settings))
+    try:
+        history = None if options.history is None else _history(options.history)
+    except (InvalidArgument, ModuleNotFoundError) as error:
+        say(f"--history: {error}")
+        return USAGE
+    try:
+        return asyncio.run(_console(settings, history))
+    finally:
+        if history is not None:
+            history.close()
 
 
 def _settings(options: argparse.Namespace) -> Settings:
@@ -126,8 +144,17 @@ def _metrics() -> Metrics | None:
     return text_of
 
 
-async def _console(settings: Settings) -> int:
-    shown = Console(settings, metrics=_metrics())
+def _history(url: str) -> HistoryLog:
+    """Return the history in a database. Raises InvalidArgument, and ModuleNotFoundError."""
+    try:
+        from ..sql.history_log import HistoryLog
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"install beanstalkt[sql]: {error}") from None
+    return HistoryLog(url)
+
+
+async def _console(settings: Settings, history: HistoryLog | None) -> int:
+    shown = Console(settings, metrics=_metrics(), history=history)
     try:
         shown.start()
     except InvalidArgument as error:

@@ -12,6 +12,7 @@ from tornado.web import Application, RequestHandler
 from .action_handlers import ActionHandler, ActionsHandler, CancelHandler, PutHandler
 from .context import Context
 from .handlers import Page, Refused, StaticFiles
+from .history import HistoryHandler
 from .import_handler import ImportHandler
 from .jobs import BodyHandler, ExportHandler, JobHandler, JobsHandler
 from .live import LiveHandler, StateHandler
@@ -33,6 +34,7 @@ API: dict[str, type[RequestHandler]] = {
     r"/api/servers/([^/]+)/import": ImportHandler,
     r"/api/servers/([^/]+)/put": PutHandler,
     r"/api/servers/([^/]+)/actions": ActionsHandler,
+    r"/api/history": HistoryHandler,
     r"/api/actions/([0-9]{1,10})": ActionHandler,
     r"/api/actions/([0-9]{1,10})/cancel": CancelHandler,
 }

@@ -12,7 +12,7 @@ from ..errors import InvalidArgument
 from .action_log import ActionLog
 from .actions import Actions
 from .application import ConsoleApplication
-from .context import Context, Metrics
+from .context import Context, History, Metrics
 from .gate import Gate
 from .hub import Hub
 from .runners import Runners
@@ -34,11 +34,19 @@ class Console:
 
     :param settings: what it shows, and to whom
     :param metrics: makes what ``/metrics`` answers with; None: it has nothing there
+    :param history: what became of jobs; None: the page of the history is empty
     """
 
-    def __init__(self, settings: Settings, *, metrics: Metrics | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        metrics: Metrics | None = None,
+        history: History | None = None,
+    ) -> None:
         self._settings = settings
         self._metrics = metrics
+        self._history = history
         self._http: HTTPServer | None = None
         self._watches: dict[str, Watch] = {}
         self._actions: Actions | None = None
@@ -113,7 +121,16 @@ class Console:
         )
         hub = Hub(self._watches, {"actions": self._actions, "runners": self._runners})
         gate = Gate(settings, cookie)
-        return Context(settings, gate, cookie, self._watches, hub, self._actions, self._metrics)
+        return Context(
+            settings,
+            gate,
+            cookie,
+            self._watches,
+            hub,
+            self._actions,
+            self._metrics,
+            self._history,
+        )
 
     def _tls(self) -> ssl.SSLContext | None:
         if self._settings.certificate is None:

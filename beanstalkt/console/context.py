@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from ..admin import Snapshot
 from .actions import Actions
@@ -14,6 +15,15 @@ from .watch import Watch
 
 Metrics = Callable[[Mapping[str, Snapshot | None]], str]
 """Makes text for Prometheus of the latest snapshot of each server, by its name."""
+
+
+class History(Protocol):
+    """The history of jobs in a database."""
+
+    async def read(
+        self, filters: Mapping[str, str | int], before: int | None, limit: int
+    ) -> dict[str, Any]:
+        """Return ``rows`` that match the filters, and ``next`` for those that are older."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +37,7 @@ class Context:
     :ivar hub: tells pages what has changed
     :ivar actions: what is being done
     :ivar metrics: makes text for Prometheus; None: there is none
+    :ivar history: what became of jobs; None: there is none
     """
 
     settings: Settings
@@ -36,3 +47,4 @@ class Context:
     hub: Hub
     actions: Actions
     metrics: Metrics | None
+    history: History | None

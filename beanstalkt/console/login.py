@@ -30,6 +30,7 @@ class SessionHandler(Api):
                 "can_log_out": settings.needs_login,
                 "read_only": settings.read_only,
                 "interval": settings.interval,
+                "history": self.context.history is not None,
                 "servers": list(settings.servers),
                 "actions": [*OPERATIONS, "export"],
                 "version": version("beanstalkt"),

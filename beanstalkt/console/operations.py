@@ -45,20 +45,13 @@ class Operation:
     uploads: bool = False
 
 
-async def _kick(client: Client, action: Action, targets: Targets) -> None:
-    await admin.kick(client, targets.selection, **_common(action, targets))
+def _on_jobs(function: Callable[..., Awaitable[object]]) -> Operation:
+    """Return the operation of a function that takes a client and a selection."""
 
+    async def run(client: Client, action: Action, targets: Targets) -> None:
+        await function(client, targets.selection, **_common(action, targets))
 
-async def _bury(client: Client, action: Action, targets: Targets) -> None:
-    await admin.bury(client, targets.selection, **_common(action, targets))
-
-
-async def _delete(client: Client, action: Action, targets: Targets) -> None:
-    await admin.delete(client, targets.selection, **_common(action, targets))
-
-
-async def _clear(client: Client, action: Action, targets: Targets) -> None:
-    await admin.clear(client, targets.selection, **_common(action, targets))
+    return Operation(run)
 
 
 async def _move(client: Client, action: Action, targets: Targets) -> None:
@@ -109,10 +102,10 @@ def _common(action: Action, targets: Targets) -> dict[str, Any]:
 
 
 OPERATIONS: Mapping[str, Operation] = {
-    "kick": Operation(_kick),
-    "bury": Operation(_bury),
-    "delete": Operation(_delete),
-    "clear": Operation(_clear),
+    "kick": _on_jobs(admin.kick),
+    "bury": _on_jobs(admin.bury),
+    "delete": _on_jobs(admin.delete),
+    "clear": _on_jobs(admin.clear),
     "move": Operation(_move, options=frozenset({"to_tube", "to_server"})),
     "copy": Operation(_copy, options=frozenset({"to_tube", "to_server"})),
     "pause": Operation(_pause, on_jobs=False, options=frozenset({"seconds"})),

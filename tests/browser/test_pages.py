@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -11,6 +12,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from ..support.console_place import MARKUP, TUBE, TUBE_PATH, Place, a_place, fill, serious, shoot
+from ..support.history_database import with_events
 
 OpenPage = Callable[..., Page]
 PAGES = {
@@ -148,6 +150,7 @@ def test_without_a_websocket_the_page_asks(place: Place, open_page: OpenPage) ->
 
 def test_what_one_sees_can_be_linked_to(place: Place, open_page: OpenPage) -> None:
     page = open_page(place.url + "/server/main")
+    expect(page.get_by_role("link", name="other")).to_be_visible()
     page.keyboard.press("/")
     page.keyboard.type("oth")
     expect(page.locator("tbody tr")).to_have_count(1)
@@ -192,3 +195,21 @@ def test_the_password_is_asked_for(open_page: OpenPage, tmp_path: Any) -> None:
         expect(page.get_by_role("link", name="Put a job")).to_have_count(0)
         page.get_by_role("button", name="Log out").click()
         expect(page.get_by_label("Password")).to_be_visible()
+
+
+def test_the_history_of_a_job(open_page: OpenPage, tmp_path: Path) -> None:
+    url = with_events(tmp_path / "jobs.db", 250)
+    with a_place("--history", url) as place:
+        page = open_page(place.url + "/history")
+        expect(page.locator("tbody tr")).to_have_count(100)
+        page.get_by_role("button", name="Show older events").click()
+        expect(page.locator("tbody tr")).to_have_count(200)
+        assert serious(page) == []
+        shoot(page, "history-filled")
+        page.get_by_label("Tube").fill("a")
+        page.keyboard.press("Enter")
+        expect(page).to_have_url(re.compile("tube=a"))
+        expect(page.locator("tbody tr")).to_have_count(84)
+        expect(page.get_by_text("<b>done</b>").first).to_be_visible()
+        page.get_by_role("link", name="249").click()
+        expect(page.locator("tbody tr")).to_have_count(1)

@@ -1,0 +1,40 @@
+"""The history of jobs, where the console was given one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import BeanstalkException
+from .handlers import Api, refuse
+from .server_handler import whole
+
+LIMIT = 100
+"""Rows of a page."""
+
+TEXTS = ("tube", "event", "server")
+NUMBERS = ("beanstalk_job_id", "job_id")
+
+
+class HistoryHandler(Api):
+    """Answers with what became of jobs, the newest first."""
+
+    async def get(self) -> None:
+        """Read the rows that match the query."""
+        history = self.context.history
+        if history is None:
+            refuse("This console has no history: start it with --history.", 404)
+        given = {name: self.get_query_argument(name) for name in self.request.query_arguments}
+        before = given.pop("before", None)
+        unknown = set(given) - {*TEXTS, *NUMBERS}
+        if unknown:
+            refuse(f"The history has no field {min(unknown)!r}.")
+        filters: dict[str, Any] = {name: given[name][:255] for name in TEXTS if given.get(name)}
+        for name in NUMBERS:
+            if given.get(name):
+                filters[name] = min(whole(name, given[name]), 2**63 - 1)
+        start = None if before is None else min(whole("before", before), 2**63 - 1)
+        try:
+            found = await history.read(filters, start, LIMIT)
+        except BeanstalkException as error:
+            refuse(str(error), 503)
+        self.json(found)
