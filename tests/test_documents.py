@@ -66,3 +66,31 @@ def test_a_link_to_a_file_of_the_repository_leads_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
             found = page.parent / target
             assert found.exists() or found.name in GENERATED, f"{page}: {target}"
+
+
+def program_with(text: str) -> str:
+    """The one program of the pages that contains a text."""
+    (program,) = {block.text for block in PYTHON if text in block.text}
+    return program
+
+
+def test_the_callback_program_prints_what_it_always_did(
+    beanstalkd: Beanstalkd, tmp_path: Path
+) -> None:
+    file = tmp_path / "program.py"
+    file.write_text(at(beanstalkd, program_with("IOLoop.instance()")))
+    assert run(beanstalkd, tmp_path, sys.executable, file.name) == (
+        "Queued a job with id 1\n"
+        "Reserved job {'body': b'A job to work on', 'id': 1}\n"
+        "Deleted job with id 1\n"
+    )
+
+
+def test_the_three_ways_to_use_a_future_put_a_job_each_time(
+    beanstalkd: Beanstalkd, tmp_path: Path
+) -> None:
+    file = tmp_path / "program.py"
+    file.write_text(at(beanstalkd, program_with("run_coroutine_threadsafe")))
+    assert run(beanstalkd, tmp_path, sys.executable, "-W", "error", file.name) == (
+        "Queued jobs with ids [1, 2, 3, 4]\n"
+    )

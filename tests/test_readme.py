@@ -59,27 +59,3 @@ def test_console(text: str, server: Beanstalkd, tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", INI, ids=range(len(INI)))
 def test_ini(text: str, server: Beanstalkd, tmp_path: Path) -> None:
     check_configuration(server, tmp_path, text)
-
-
-def test_the_callback_program_prints_what_it_always_did(
-    server: Beanstalkd, tmp_path: Path
-) -> None:
-    (program,) = [text for text in PYTHON if "IOLoop.instance()" in text]
-    file = tmp_path / "program.py"
-    file.write_text(at(server, program))
-    assert run(server, tmp_path, sys.executable, file.name) == (
-        "Queued a job with id 1\n"
-        "Reserved job {'body': b'A job to work on', 'id': 1}\n"
-        "Deleted job with id 1\n"
-    )
-
-
-def test_the_three_ways_to_use_a_future_put_a_job_each_time(
-    server: Beanstalkd, tmp_path: Path
-) -> None:
-    (program,) = [text for text in PYTHON if "run_coroutine_threadsafe" in text]
-    file = tmp_path / "program.py"
-    file.write_text(at(server, program))
-    assert run(server, tmp_path, sys.executable, "-W", "error", file.name) == (
-        "Queued jobs with ids [1, 2, 3, 4]\n"
-    )
