@@ -232,7 +232,7 @@ class PoolConnections:
     def _became_usable(self, member: Member) -> None:
         again, self._once = self._once, True
         if self._reserving is not None:
-            self._reserving.look_for_jobs()
+            self._reserving.renew(member)
         if again and self._on_reconnect is not None:
             call(self._running(), self._on_reconnect)
         if not self._waiters:

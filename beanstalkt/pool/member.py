@@ -85,6 +85,8 @@ class Member:
         """Why it cannot be used."""
         if self.client.connection is None:
             return self.client.reason
+        if self.usable:
+            return "it is connected, but its weight is 0"
         return "it accepts connections, and has answered nothing"
 
     @property

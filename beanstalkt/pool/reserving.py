@@ -168,8 +168,16 @@ class Reserving:
                 self._close_scouts([scout for scout in scouts if scout.armed or scout.free])
         self.look_for_jobs()
 
+    def renew(self, member: Member) -> None:
+        """Have new scouts wait at a server that has a new main connection.
+
+        The connections of the old ones may be dead as well, without having noticed.
+        """
+        self._close_scouts([scout for scout in self._scouts.get(member, ()) if scout.armed])
+        self.look_for_jobs()
+
     def look_for_jobs(self) -> None:
-        """Let scouts wait at servers that have become usable, if anybody waits."""
+        """Let scouts wait at the servers that can be used, if anybody waits."""
         if self._waiting:
             self._arm()
 

@@ -26,7 +26,7 @@ from ..support.beanstalkd import Beanstalkd
 from ..support.clients import client_of
 from ..support.peer import Line, Peer
 from ..support.several import Servers, counts, pool_of, several, urls_of
-from ..support.waiting import TIMEOUT, soon, until
+from ..support.waiting import TIMEOUT, soon, until, until_awaited
 
 
 @pytest.fixture
@@ -300,6 +300,32 @@ async def test_a_server_that_is_full_is_left_out_for_a_while(servers: Servers) -
             assert caught.value.server == "a"
 
 
+async def test_what_waits_at_a_server_is_renewed_with_its_main_connection(
+    servers: Servers,
+) -> None:
+    """A connection that waits may be dead and not know it."""
+
+    async with pool_of(servers) as pool, client_of(servers["a"]) as client:
+        waiting = pool.reserve()
+        await until_awaited(lambda: _waits(client), "a connection that waits")
+        before = (await client.stats())["total-connections"]
+        main = pool.clients["a"].connection
+        assert main is not None
+        main.abort("the test cuts it")
+
+        async def renewed() -> bool:
+            stats = await client.stats()
+            return stats["current-waiting"] == 1 and stats["total-connections"] == before + 2
+
+        await until_awaited(renewed, "a new main connection, and a new one that waits")
+        await client.put(b"x")
+        assert (await soon(waiting)).server == "a"
+
+
+async def _waits(client: Client) -> bool:
+    return (await client.stats())["current-waiting"] == 1
+
+
 async def test_all_servers_gone_and_back(servers: Servers) -> None:
     async with pool_of(servers) as pool:
         await pool.put(b"x")
@@ -344,6 +370,14 @@ async def test_a_pool_needs_only_one_of_its_servers_to_begin(servers: Servers) -
         assert (await pool.put(b"x")).startswith("b/")
         servers["a"].start()
         await until(lambda: "a" in pool.usable)
+
+
+async def test_servers_without_weight_take_nothing_and_say_so(servers: Servers) -> None:
+    async with Pool({"a": servers["a"].url + "?weight=0"}) as pool:
+        for put in (pool.put, lambda body: pool.put_many([body])):
+            with pytest.raises(ConnectionLost, match="its weight is 0"):
+                await put(b"x")
+        assert (await pool.put(b"x", key="k")).startswith("a/")
 
 
 async def test_no_server_at_all_is_said_with_each_reason(servers: Servers) -> None:
