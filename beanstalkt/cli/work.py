@@ -241,7 +241,7 @@ async def _run(
     try:
         with signals(runner, hangup=True, on_stop=on_stop), reap_orphans(runner.runs_in_process):
             async with (
-                _open(history, runner),
+                open_history(history, runner),
                 guarded(),
                 metrics or contextlib.nullcontext(),
             ):
@@ -262,7 +262,7 @@ async def _run(
 
 
 @contextlib.asynccontextmanager
-async def _open(history: History | None, runner: Runner) -> AsyncIterator[None]:
+async def open_history(history: History | None, runner: Runner) -> AsyncIterator[None]:
     """Have the history write what is left at the end, unless the runner is to end at once."""
     if history is None:
         yield
@@ -271,8 +271,11 @@ async def _open(history: History | None, runner: Runner) -> AsyncIterator[None]:
         try:
             yield
         finally:
-            if runner.stage is Stage.KILLING:
-                await history.close(0.0)
+            closing = asyncio.ensure_future(history.close())
+            while not closing.done():
+                if runner.stage is Stage.KILLING:  # now, or by a signal that comes meanwhile
+                    closing.cancel()
+                await asyncio.wait([closing], timeout=0.05)
 
 
 def flags_of(options: argparse.Namespace) -> Flags:

@@ -126,17 +126,21 @@ class History:
         """Write what is left, and end the thread.
 
         :param timeout: seconds, after which what is left is dropped
+
+        When this is cancelled, what is left is dropped as well.
         """
         if self._closed:
             return
         self._closed = True
         deadline = time.monotonic() + timeout
         self._writer.close(deadline)
-        while self._writer.running and time.monotonic() < deadline:
-            await asyncio.sleep(0.01)
-        self._writer.abandon()
-        if self.dropped > self._told:
-            self._report(last=True)
+        try:
+            while self._writer.running and time.monotonic() < deadline:
+                await asyncio.sleep(0.01)
+        finally:
+            self._writer.abandon()
+            if self.dropped > self._told:
+                self._report(last=True)
 
 
 class _Writer:

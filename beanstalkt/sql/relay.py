@@ -134,7 +134,7 @@ class Relay:
                 self._ahead.cancel()
             closing = self._thread.call(self._outbox.database.close)
             self._thread.close()
-            await asyncio.wait([closing], timeout=self._timing.stop_timeout)
+            await asyncio.wait([closing], timeout=1.0)
 
     async def _take_back(self) -> None:
         count = await self._database(self._outbox.take_back_own)
@@ -272,12 +272,13 @@ class Relay:
 
     async def _bounded(self, call: asyncio.Future[T]) -> T:
         """Return the result of a call; after the relay was stopped, wait only for a while."""
-        while not call.done():
+        while True:
+            # It may hang, and the relay may be stopped meanwhile. Each call gets a second.
+            await asyncio.wait([call], timeout=1.0)
+            if call.done():
+                return call.result()
             if self._out_of_time():
                 raise TimeoutError("the database did not answer in time, after the relay's stop")
-            # It may hang, and the relay may be stopped meanwhile.
-            await asyncio.wait([call], timeout=0.2 if self._stopping else 1.0)
-        return call.result()
 
     def _out_of_time(self) -> bool:
         if self._stopped_at is None:

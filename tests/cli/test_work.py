@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any, cast
+
 import pytest
 
 from beanstalkt.cli.parser import parse
-from beanstalkt.cli.work import flags_of
+from beanstalkt.cli.work import flags_of, open_history
 from beanstalkt.worker.config.options import COMMON, ON_EXIT, RUN
 from beanstalkt.worker.config.sources import Flags
 from beanstalkt.worker.handlers.base import Option
 from beanstalkt.worker.handlers.registry import load_handlers
+from beanstalkt.worker.runner import Stage
 
 OPTIONS = [*COMMON, *RUN, *(option for handler in load_handlers() for option in handler.options)]
 
@@ -57,3 +61,34 @@ def test_the_file_may_be_named_by_the_environment(
     assert (found.config, found.config_place) == (config, "BEANSTALKT_CONFIG")
     found = flags("--config", "other.ini")
     assert (found.config, found.config_place) == ("other.ini", "--config")
+
+
+async def test_a_runner_that_is_killed_does_not_wait_for_its_history() -> None:
+    """Neither when it was killed before its end, nor while it waits."""
+
+    class Hanging:
+        dropped = False
+
+        async def __aenter__(self) -> Hanging:
+            return self
+
+        async def __aexit__(self, *_: object) -> None:
+            assert self.dropped
+
+        async def close(self) -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.dropped = True
+
+    class Ended:
+        stage = Stage.DRAINING
+
+    for early in (True, False):
+        runner = Ended()
+        if early:
+            runner.stage = Stage.KILLING
+        else:
+            asyncio.get_running_loop().call_later(0.1, setattr, runner, "stage", Stage.KILLING)
+        async with open_history(cast(Any, Hanging()), cast(Any, runner)):
+            pass
