@@ -231,11 +231,13 @@ def test_the_client_brings_in_nothing_but_tornado() -> None:
     assert not {"pytest", "yaml", "hypothesis", "aiohttp"} & set(loaded.split())
 
 
-def test_the_blocking_client_brings_in_nothing_at_all() -> None:
+@pytest.mark.parametrize("made", ["Client()", "Pool('beanstalk://localhost')"])
+def test_the_blocking_client_brings_in_nothing_at_all(made: str) -> None:
     own, loaded = run(
-        f"import beanstalkt.blocking; beanstalkt.blocking.Client(){LOADED}"
+        f"import beanstalkt.blocking; beanstalkt.blocking.{made}{LOADED}"
     ).splitlines()
     assert "blocking.client" in own.split()
+    assert ("blocking.pool" in own.split()) == made.startswith("Pool")
     assert not {"client.client", "client.connection", "server", "worker"} & set(own.split())
     assert not {"tornado", "asyncio"} & set(loaded.split())
 

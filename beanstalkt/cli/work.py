@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ConnectionLost, InvalidArgument
+from ..protocol.servers import names_one, parse_servers
 from ..worker.config.loading import load
 from ..worker.config.options import COMMON, ON_EXIT, RESERVED, RUN
 from ..worker.config.settings import EVERY_TUBE, ConfigError, Settings
@@ -344,6 +345,10 @@ def _allow_descriptors(settings: Settings) -> None:
     """Raise the limit on open files to what the slots need; warn if the system allows less."""
     slots = sum(tube.workers for tube in settings.tubes)
     certain = needed = slots * _SLOT_DESCRIPTORS + _OTHER_DESCRIPTORS
+    if not names_one(settings.server):
+        # Each tube has a main connection to each server, and one that waits.
+        certain += 2 * len(parse_servers(settings.server)) * len(settings.tubes)
+        needed = certain
     for tube in settings.tubes:
         if tube.tube == EVERY_TUBE:
             # How many tubes there will be is unknown: allow for many, without a warning.
