@@ -273,6 +273,7 @@ async def open_history(history: History | None, runner: Runner) -> AsyncIterator
             yield
         finally:
             closing = asyncio.ensure_future(history.close())
+            await asyncio.sleep(0)  # it must have begun, to count what it drops
             while not closing.done():
                 if runner.stage is Stage.KILLING:  # now, or by a signal that comes meanwhile
                     closing.cancel()
