@@ -85,8 +85,9 @@ class JobExecutor:
         self._publish = context.publish
         self._reports_starts = context.wants(JobStarted)
         self._wants_server_run = context.wants_server_run
-        self._server_run = ""
-        self._server_run_origin: object = None  # the connection that it was asked for on
+        self._server_run = ""  # of the server of the job
+        #: by server (URL): the connection on which it was asked for its run, and that run
+        self._server_runs: dict[str, tuple[object, str]] = {}
         self._timing = context.timing
         self._blocking = context.blocking
         self._server = server
@@ -163,9 +164,8 @@ class JobExecutor:
         key = self._server, job.id
         try:
             counters = await client.stats_job(key[1])
-            if self._wants_server_run and job.origin is not self._server_run_origin:
-                self._server_run = (await client.stats())["id"]
-                self._server_run_origin = job.origin
+            if self._wants_server_run:
+                self._server_run = await self._run_of_server(client, job)
             delay = self._refuse(key, job, counters)
             if delay is not None:
                 await client.release(job, counters["pri"], delay)
@@ -198,6 +198,17 @@ class JobExecutor:
                 await touching
         self._finish(work, outcome, action, settled, held.reason, began)
         return outcome
+
+    async def _run_of_server(self, client: Client, job: Job) -> str:
+        """Return the id of the server that a job was reserved from; it is asked once a connection.
+
+        Raises ConnectionLost.
+        """
+        origin, run = self._server_runs.get(self._server, (None, ""))
+        if not run or origin is not job.origin:
+            run = (await client.stats())["id"]
+            self._server_runs[self._server] = job.origin, run
+        return run
 
     def _refuse(self, key: tuple[str, int], job: Job, counters: StatsJob) -> int | None:
         """Return the delay with which to release a job at once, or None if it is to be run."""

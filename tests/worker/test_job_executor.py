@@ -139,6 +139,19 @@ async def test_the_run_of_a_server_is_asked_for_once_for_each_connection() -> No
     assert runs == ["first", "first", "second"]
 
 
+async def test_a_slot_of_several_servers_asks_each_for_its_run_once() -> None:
+    context = Context()
+    context.wants_server_run = True
+    running = Executing(context=context)
+    running.client.script("stats", {"id": "a"}, {"id": "b"})
+    executor = running.executor
+    for server in (SERVER, OTHER_SERVER, SERVER, OTHER_SERVER):
+        executor.move_to(server)
+        await executor.run(running.client.typed(), Job(7, b"x", origin=server))
+    executor.close()
+    assert [event.server_run for event in context.find(JobFinished)] == ["a", "b", "a", "b"]
+
+
 async def test_the_next_job_is_reserved_with_the_delete_only_if_the_slot_goes_on() -> None:
     for goes_on in (False, True):
         running = Executing(reserves_next=goes_on)
