@@ -6,6 +6,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from random import randrange
 from types import MappingProxyType, TracebackType
 from typing import Any, TypeVar
 
@@ -93,7 +94,7 @@ class Pool:
         self._using = DEFAULT_TUBE
         self._watching = {DEFAULT_TUBE: True}
         self._membership = Membership(servers_of(servers), strategy, self._make_member)
-        self._turn = 0
+        self._turn = randrange(len(self._membership.members))
         self._closing = threading.Event()
         self._lock = threading.Lock()  # of the two below
         self._waits: set[Waits] = set()  # of threads that wait

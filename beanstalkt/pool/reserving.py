@@ -16,6 +16,7 @@ import asyncio
 import math
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from random import randrange
 from typing import Any
 
 from ..client.client import Client
@@ -161,6 +162,8 @@ class Reserving:
         Returns at once.
         """
         self._members = list(members)
+        # Anywhere: programs that take one job each would all ask the first server first.
+        self._turn = randrange(len(members))
         for member in members:
             self._scouts.setdefault(member, [])
         for member, scouts in self._scouts.items():

@@ -1,4 +1,4 @@
-"""Which server a job goes to. Pure functions of names, weights and keys.
+"""Which server a job goes to. No I/O.
 
 A key is placed by weighted rendezvous hashing: each server has a score for the key, and the best
 one gets the job. Another server more, or one less, moves only the keys that it gets, or had. The
@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import blake2b
+from random import randrange
 from typing import Any, Generic, Protocol, TypeVar
 
 from ..errors import InvalidArgument
@@ -72,7 +73,8 @@ class RoundRobin(Generic[MemberT]):
 
     def __init__(self, members: Sequence[MemberT]) -> None:
         self._cycle: list[MemberT] = list(_spread(members))
-        self._next = 0
+        # Anywhere: programs that put one job each would all put it on the first server.
+        self._next = randrange(len(self._cycle)) if self._cycle else 0
 
     def take(self) -> MemberT | None:
         """Return the member whose turn it is; None if there is none."""
@@ -117,7 +119,7 @@ class LeastOutstanding(Generic[MemberT]):
 
     def __init__(self, members: Sequence[MemberT]) -> None:
         self._members = list(members)
-        self._turn = 0
+        self._turn = randrange(len(members)) if members else 0
 
     def take(self) -> MemberT | None:
         """Return the least busy member; None if there is none."""

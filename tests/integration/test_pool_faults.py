@@ -173,12 +173,12 @@ async def test_a_put_that_a_lost_server_may_have_is_raised_or_doubled(servers: S
             assert put.startswith("b/")
             await until(lambda: "a" in pool.usable)
             with pytest.raises(ConnectionLost) as caught:
-                await soon(pool.put_many([b"x"] * 200))
+                await soon(pool.put_many([b"x"] * 600))
             assert caught.value.ids is not None
             assert caught.value.server == "a"
             await until(lambda: "a" in pool.usable)
-            ids = await soon(pool.put_many([b"x"] * 200, may_double=True))
-            assert counts(ids) == {"b": 200}
+            ids = await soon(pool.put_many([b"x"] * 600, may_double=True))
+            assert counts(ids) == {"b": 600}
 
 
 async def test_a_key_stays_with_its_server_unless_it_may_move(servers: Servers) -> None:

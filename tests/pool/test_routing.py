@@ -130,3 +130,10 @@ def test_a_key_is_text_or_bytes() -> None:
     for wrong in (7, None, ["a"]):
         with pytest.raises(InvalidArgument, match="a key must be"):
             check_key(wrong)  # type: ignore[arg-type]
+
+
+def test_programs_that_put_one_job_each_do_not_all_choose_the_first_server() -> None:
+    for strategy in ("round-robin", "least-outstanding"):
+        members = places(a=1, b=1, c=1)
+        chosen = {next(make_turns(strategy, members).order()).server.name for _ in range(200)}
+        assert chosen == {"a", "b", "c"}
