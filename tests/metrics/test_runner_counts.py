@@ -8,6 +8,7 @@ from beanstalkt.metrics.runner import RunnerCollector
 from beanstalkt.metrics.runner_counts import KEPT_AFTER_RETIRED, OVERDUE_GRACE, RunnerCounts
 from beanstalkt.metrics.runner_status import status_of
 from beanstalkt.worker.events import (
+    HistoryDropped,
     JobFinished,
     JobStarted,
     JobTakenBack,
@@ -125,6 +126,14 @@ def test_what_becomes_of_connections_and_of_the_runner() -> None:
     assert counted.value("reconnects_total") == 2
     assert counted.of_runner("paused") == 1
     assert 'reloads_total{result="failed"} 1' in counted.text()
+
+
+def test_what_the_history_has_dropped_is_counted() -> None:
+    counted = Counted()
+    assert counted.of_runner("history_dropped_total") == 0
+    counted.counts(HistoryDropped(7, "it does not answer"))
+    counted.counts(HistoryDropped(3, ""))
+    assert counted.of_runner("history_dropped_total") == 10
 
 
 def test_a_retired_tube_is_reported_until_it_was_scraped_and_then_forgotten() -> None:

@@ -15,6 +15,7 @@ from beanstalkt.worker.events import (
     Event,
     HandlerNotClosed,
     HandlerUnavailable,
+    HistoryDropped,
     JobFinished,
     JobNotSettled,
     JobNotTakenBack,
@@ -154,6 +155,10 @@ END = "attempt=2 server=beanstalk://x"
         (
             JobNotSettled(*JOB, InternalError("full")),
             "ERROR job 7 of beanstalk://x is out of reach until the server's restart: full",
+        ),
+        (
+            HistoryDropped(12, ""),
+            'WARNING history-dropped events=12 reason="the database is too slow"',
         ),
         (
             LoopBlocked(*JOB, "function app.send", 2.71828, 3),
