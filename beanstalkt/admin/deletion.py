@@ -58,7 +58,8 @@ async def delete(
 ) -> Summary:
     """Delete the jobs of a selection; return what was done.
 
-    Without a state in the selection, all are deleted but those that are reserved. No job is
+    Without a state in the selection, all are deleted but those that are reserved. All ready jobs
+    of a tube are deleted by a second connection, which watches that tube alone. No job is
     deleted in another tube or state than was named, whatever other connections do meanwhile:
     where not all three states are meant, or a priority or the highest age decides, each job is
     reserved just before it is deleted. If the connection is lost in that moment, some jobs are
