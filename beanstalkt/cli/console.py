@@ -15,7 +15,7 @@ from ..console.settings import DEFAULT_PORT
 from ..errors import InvalidArgument
 from .converters import positive_seconds
 from .exit_status import DONE, REFUSED, USAGE
-from .serving import add_servers, ended, named, servers_of
+from .serving import add_servers, ended, log_to_stderr, named, servers_of
 from .stdio import say
 from .verbs import Verb
 
@@ -89,7 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def console(options: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT; return the exit status."""
-    logging.basicConfig(format="beanstalkt: %(message)s", level=logging.INFO)
+    log_to_stderr(logging.INFO)
     try:
         settings = _settings(options)
     except InvalidArgument as error:

@@ -17,7 +17,7 @@ from ..protocol.arguments import Number
 from .converters import converter, number, positive_seconds
 from .exit_status import DONE, REFUSED, USAGE
 from .output import emit
-from .serving import add_servers, ended, servers_of
+from .serving import add_servers, ended, log_to_stderr, servers_of
 from .stdio import say
 from .verbs import Verb
 
@@ -86,7 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def metrics(options: argparse.Namespace) -> int:
     """Print the metrics, or serve them until SIGTERM or SIGINT; return the exit status."""
-    logging.basicConfig(format="beanstalkt: %(message)s")
+    log_to_stderr(logging.WARNING)
     try:
         tubes = TubeFilter(
             tuple(options.tube) or ("*",), tuple(options.exclude), options.max_tubes

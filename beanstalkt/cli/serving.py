@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 from argparse import ArgumentParser
 
 from ..errors import InvalidArgument
 from ..protocol.address import Address
+from ..worker.log.lines import RepeatFilter
 
 
 def add_servers(parser: ArgumentParser) -> None:
@@ -45,6 +47,16 @@ def named(given: list[str], kind: str) -> dict[str, str]:
             raise InvalidArgument(f"two are called {name!r}: give each --{kind} a name of its own")
         found[name] = address
     return found
+
+
+def log_to_stderr(level: int) -> None:
+    """Log to standard error; a message that is repeated only once in a while.
+
+    A server that is lost for an hour is looked at every few seconds, and is as lost each time.
+    """
+    handler = logging.StreamHandler()
+    handler.addFilter(RepeatFilter())
+    logging.basicConfig(format="beanstalkt: %(message)s", level=level, handlers=[handler])
 
 
 def ended() -> asyncio.Event:

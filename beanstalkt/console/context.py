@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ..admin import Snapshot
@@ -38,6 +38,7 @@ class Context:
     :ivar actions: what is being done
     :ivar metrics: makes text for Prometheus; None: there is none
     :ivar history: what became of jobs; None: there is none
+    :ivar searches: the searches and exports that are running
     """
 
     settings: Settings
@@ -48,3 +49,4 @@ class Context:
     actions: Actions
     metrics: Metrics | None
     history: History | None
+    searches: set[object] = field(default_factory=set)

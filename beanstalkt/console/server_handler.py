@@ -14,6 +14,9 @@ from .watch import Watch
 if TYPE_CHECKING:
     from .context import Context
 
+MAX_SEARCHES = 8
+"""Searches and exports at the same time at most: each takes a good part of a server's time."""
+
 MAX_PATTERN = 200
 """Characters of a regular expression at most."""
 
@@ -38,12 +41,18 @@ class ServerHandler(Api):
         return {name: self.get_query_argument(name) for name in self.request.query_arguments}
 
     async def while_connected(self, work: Awaitable[None]) -> None:
-        """Await something until the browser goes away."""
-        self._task = asyncio.ensure_future(work)
+        """Await something until the browser goes away. Raises HTTPError 429."""
+        searches = self.context.searches
+        task = self._task = asyncio.ensure_future(work)
+        searches.add(task)
+        task.add_done_callback(searches.discard)
+        if len(searches) > MAX_SEARCHES:
+            task.cancel()
+            refuse("Too many searches and exports are running: wait until one has ended.", 429)
         try:
-            await self._task
+            await task
         except asyncio.CancelledError:
-            if not self._task.cancelled():
+            if not task.cancelled():
                 raise
 
     def on_connection_close(self) -> None:

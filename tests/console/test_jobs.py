@@ -169,6 +169,17 @@ async def test_a_search_ends_when_its_browser_goes_away(server: AnyServer) -> No
         await until_awaited(ended)
 
 
+async def test_too_many_searches_are_refused(apart: AnyServer) -> None:
+    async with visited({"main": apart.url}) as visitor:
+        apart.freeze()
+        waiting = [asyncio.ensure_future(visitor.ask("/api/servers/main/jobs")) for _ in range(9)]
+        done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        assert [task.result().code for task in done] == [429]
+        apart.thaw()
+        codes = [response.code for response in await asyncio.gather(*waiting)]
+        assert sorted(codes) == [200] * 8 + [429]
+
+
 async def test_an_export_can_be_imported_again(server: AnyServer) -> None:
     async with client_of(server) as client, visited({"main": server.url}) as visitor:
         await fill(client)
