@@ -69,6 +69,7 @@ async def test_the_least_busy_server_is_chosen(servers: Servers) -> None:
     async with pool_of(servers, strategy="least-outstanding") as pool:
         servers["a"].freeze()
         ids = [pool.put(b"x") for _ in range(3)]
+        await until(lambda: sum(put.done() for put in ids) == 2)
         more = [await soon(pool.put(b"x")) for _ in range(20)]
         assert "a" not in counts(more)
         servers["a"].thaw()
