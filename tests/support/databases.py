@@ -95,8 +95,11 @@ class DatabaseServer(ABC):
         assert done.returncode == 0, (self.folder / "log").read_text(errors="replace")
 
     def start(self) -> None:
+        # Where the tests themselves are killed, their servers end with them.
+        setpriv = shutil.which("setpriv")
+        bound = [setpriv, "--pdeathsig=KILL", "--"] if setpriv is not None else []
         self.process = subprocess.Popen(
-            self.command(),
+            [*bound, *self.command()],
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
             stdout=self._log,
