@@ -22,9 +22,6 @@ from ..client.requests import (
     PriorityLookup,
     PutChunk,
     Request,
-    ReserveJobRequest,
-    ReserveNowRequest,
-    ReserveRequest,
     reservation_lost,
 )
 from ..client.sockets import reason_of
@@ -42,6 +39,7 @@ from ..protocol.address import DEFAULT_PORT, Address
 from ..protocol.commands import (
     BURY,
     DELETE,
+    IGNORE,
     KICK,
     KICK_JOB,
     LIST_TUBE_USED,
@@ -62,6 +60,7 @@ from ..protocol.commands import (
     STATS_TUBE,
     TOUCH,
     USE,
+    WATCH,
     Command,
     encode_put,
 )
@@ -69,7 +68,7 @@ from ..protocol.stats import Stats, StatsJob, StatsTube
 from .connection import NEVER, Connection, Result, open_connection
 from .job import Job
 from .lock import CallLock
-from .requests import BlockingReserve, BlockingSettle, PlainRequest
+from .requests import BlockingReserve, BlockingReserveNow
 
 log = logging.getLogger("beanstalkt")
 
@@ -165,11 +164,15 @@ class Client:
         Raises ConnectionLost then.
         """
         lock = self._lock
-        if lock.calling.locked():
+        if lock.busy:
             lock.wait()
-        with lock.turn, lock.calling:
-            self._closing.clear()
-            self._connect(self._connect_timeout)
+        with lock.turn:
+            lock.busy = True
+            try:
+                self._closing.clear()
+                self._connect(self._connect_timeout)
+            finally:
+                lock.busy = False
 
     def close(self) -> None:
         """Say ``quit`` and end the connection; a reserve of another thread fails at once.
@@ -179,11 +182,12 @@ class Client:
         """
         self._closing.set()
         lock = self._lock
-        if lock.waiting is not None or not lock.free(self._timing.close_timeout):
+        within = lock.mine()  # by a signal's handler: the call that it is in will see to the end
+        if within or lock.waiting is not None or not lock.free(self._timing.close_timeout):
             self._interrupt()
         with lock.turn:
-            if lock.calling.locked():
-                self._interrupt()  # a signal's handler; the call that it is in will see to the end
+            if within:
+                pass
             elif self._connection is not None:
                 self._connection.close()
             self._reason = "the client was closed"
@@ -258,7 +262,9 @@ class Client:
         Raises JobTooBig, Draining, OutOfMemory, Buried (with ``.job_id``).
         """
         payload = encode_put(priority, delay, ttr, body)
-        return int(self._call(PlainRequest(PUT, payload, Result()), tube))
+        job_id: int
+        job_id = self._ask(PUT, payload) if tube is None else self._ask_in(tube, PUT, payload)
+        return job_id
 
     def put_many(
         self,
@@ -285,17 +291,21 @@ class Client:
                 puts.fail(error)
 
         lock = self._lock
-        if lock.calling.locked():
+        if lock.busy:
             lock.wait()
-        with lock.turn, lock.calling:
-            connection = self._ready(PUT)
-            home = self._tubes.asked
-            connection.put_many(
-                lambda: None if puts.exhausted else puts.next_chunk(ended),
-                home if tube is None else tube,
-                home,
-            )
-            self._note(connection)
+        with lock.turn:
+            lock.busy = True
+            try:
+                connection = self._ready(PUT)
+                home = self._tubes.asked
+                connection.put_many(
+                    lambda: None if puts.exhausted else puts.next_chunk(ended),
+                    home if tube is None else tube,
+                    home,
+                )
+                self._note(connection)
+            finally:
+                lock.busy = False
         if connection.ended and not puts.exhausted:
             # It ended between two chunks, when no put was under way that could have been told.
             puts.fail(
@@ -328,13 +338,17 @@ class Client:
         """Have later puts, peeks and kicks go to this tube; return its name (section 3.2)."""
         USE.encode(name)
         lock = self._lock
-        if lock.calling.locked():
+        if lock.busy:
             lock.wait()
-        with lock.turn, lock.calling:
-            connection = self._ready(USE)
-            result = Result()
-            connection.call(self._tubes.use(name, result, connected=True))
-            return str(self._outcome(connection, result))
+        with lock.turn:
+            lock.busy = True
+            try:
+                connection = self._ready(USE)
+                result = Result()
+                connection.call(self._tubes.use(name, result, connected=True))
+                return str(self._outcome(connection, result))
+            finally:
+                lock.busy = False
 
     # --- consuming ---
 
@@ -350,7 +364,7 @@ class Client:
             command, payload = RESERVE, RESERVE.form
         else:
             command, payload = RESERVE_WITH_TIMEOUT, RESERVE_WITH_TIMEOUT.encode(timeout)
-        kind = ReserveNowRequest if timeout == 0 else BlockingReserve
+        kind = BlockingReserveNow if timeout == 0 else BlockingReserve
         return self._reserve(kind, command, payload, timeout)
 
     def reserve_job(self, job_id: int | AnyJob) -> Job:
@@ -359,7 +373,7 @@ class Client:
         Raises NotFound, also when another connection or this one holds it.
         """
         payload = RESERVE_JOB.encode(job_id_of(job_id))
-        return self._reserve(ReserveJobRequest, RESERVE_JOB, payload)
+        return self._reserve(BlockingReserveNow, RESERVE_JOB, payload)
 
     def jobs(self, timeout: int | None = None) -> Iterator[Job]:
         """Yield reserved jobs: ``for job in client.jobs(timeout=5)``.
@@ -386,7 +400,7 @@ class Client:
 
         Raises NotFound.
         """
-        self._settle(DELETE, job_id, ())
+        self._settle(DELETE, job_id)
 
     def release(
         self,
@@ -402,9 +416,9 @@ class Client:
         Raises NotFound, Buried.
         """
         if priority is None:
-            self._settle(RELEASE, job_id, (0, delay), keep_priority=True)
+            self._settle_unchanged(RELEASE, job_id, delay)
         else:
-            self._settle(RELEASE, job_id, (priority, delay))
+            self._settle(RELEASE, job_id, priority, delay)
 
     def bury(self, job_id: int | AnyJob, priority: int | None = DEFAULT_PRIORITY) -> None:
         """Put a reserved job aside until it is kicked (section 4.5).
@@ -414,24 +428,26 @@ class Client:
         Raises NotFound.
         """
         if priority is None:
-            self._settle(BURY, job_id, (0,), keep_priority=True)
+            self._settle_unchanged(BURY, job_id)
         else:
-            self._settle(BURY, job_id, (priority,))
+            self._settle(BURY, job_id, priority)
 
     def touch(self, job_id: int | AnyJob) -> None:
         """Start a reserved job's time to run again (section 4.6). Raises NotFound."""
-        self._settle(TOUCH, job_id, ())
+        self._settle(TOUCH, job_id)
 
     def watch(self, name: str) -> int:
         """Have reserves take from this tube too; return the number watched (section 4.7)."""
-        return int(self._call(self._tubes.watch(name, Result())))
+        result = Result()
+        return int(self._call(WATCH, self._tubes.watch(name, result), result))
 
     def ignore(self, name: str) -> int:
         """Have reserves no longer take from this tube; return the number watched (section 4.8).
 
         Raises NotIgnored for the last one.
         """
-        return int(self._call(self._tubes.ignore(name, Result())))
+        result = Result()
+        return int(self._call(IGNORE, self._tubes.ignore(name, result), result))
 
     # --- looking and moving ---
 
@@ -462,160 +478,202 @@ class Client:
 
         Buried ones if there is any, else delayed ones; of the tube in use, or of `tube`.
         """
-        return int(self._call(PlainRequest(KICK, KICK.encode(bound), Result()), tube))
+        payload = KICK.encode(bound)
+        kicked: int
+        kicked = self._ask(KICK, payload) if tube is None else self._ask_in(tube, KICK, payload)
+        return kicked
 
     def kick_job(self, job_id: int | AnyJob) -> None:
         """Make a buried or delayed job ready (section 5.3). Raises NotFound."""
-        self._ask(KICK_JOB, job_id_of(job_id))
+        self._ask(KICK_JOB, KICK_JOB.encode(job_id_of(job_id)))
 
     def list_tubes(self) -> list[str]:
         """Return the names of all tubes (section 5.4)."""
-        return list(self._ask(LIST_TUBES))
+        return list(self._ask(LIST_TUBES, LIST_TUBES.form))
 
     def list_tube_used(self) -> str:
         """Return the tube in use, as the server has it (section 5.4)."""
-        return str(self._ask(LIST_TUBE_USED))
+        return str(self._ask(LIST_TUBE_USED, LIST_TUBE_USED.form))
 
     def list_tubes_watched(self) -> list[str]:
         """Return the tubes watched, as the server has them (section 5.4)."""
-        return list(self._ask(LIST_TUBES_WATCHED))
+        return list(self._ask(LIST_TUBES_WATCHED, LIST_TUBES_WATCHED.form))
 
     def pause_tube(self, name: str, delay: int) -> None:
         """Let no job of a tube be reserved for `delay` seconds; 0 ends that (section 5.5).
 
         Raises NotFound.
         """
-        self._ask(PAUSE_TUBE, name, delay)
+        self._ask(PAUSE_TUBE, PAUSE_TUBE.encode(name, delay))
 
     # --- statistics ---
 
     def stats_job(self, job_id: int | AnyJob) -> StatsJob:
         """Return what the server knows of a job (section 6.2). Raises NotFound."""
-        stats: StatsJob = self._ask(STATS_JOB, job_id_of(job_id))
+        stats: StatsJob = self._ask(STATS_JOB, STATS_JOB.encode(job_id_of(job_id)))
         return stats
 
     def stats_tube(self, name: str) -> StatsTube:
         """Return what the server knows of a tube (section 6.3). Raises NotFound."""
-        stats: StatsTube = self._ask(STATS_TUBE, name)
+        stats: StatsTube = self._ask(STATS_TUBE, STATS_TUBE.encode(name))
         return stats
 
     def stats(self) -> Stats:
         """Return what the server knows of itself (section 6.4)."""
-        stats: Stats = self._ask(STATS)
+        stats: Stats = self._ask(STATS, STATS.form)
         return stats
 
     # --- how they are sent ---
 
-    def _call(self, request: Request, tube: str | None = None) -> Any:
+    def _ask(
+        self,
+        command: Command,
+        payload: bytes,
+        job_id: int | None = None,
+        origin: object = None,
+    ) -> Any:
+        """Send a command, and return the value of its reply.
+
+        :param origin: the connection that reserved the job; None: any will do
+        """
+        lock = self._lock
+        if lock.busy:
+            lock.wait()
+        with lock.turn:
+            lock.busy = True
+            try:
+                now = monotonic()
+                connection = self._connection
+                if connection is None or now - connection.used > IDLE:
+                    connection = self._ready(command, job_id, origin)
+                if origin is not None and origin is not connection.pipeline:
+                    raise reservation_lost(command, job_id)
+                value, request = connection.ask(command, payload, now)
+                if request is not None:
+                    return self._outcome(connection, request.result)
+                return value
+            finally:
+                lock.busy = False
+
+    def _call(
+        self,
+        command: Command,
+        request: Request,
+        result: Result,
+        tube: str | None = None,
+        job_id: int | None = None,
+        origin: object = None,
+    ) -> Any:
+        """Send the request that `command` needs, to `tube` if one is given; return its result."""
         if tube is not None:
             USE.encode(tube)  # refused before anything is sent
         lock = self._lock
-        if lock.calling.locked():
+        if lock.busy:
             lock.wait()
-        with lock.turn, lock.calling:
-            connection = self._connection
-            if connection is None or monotonic() - connection.used > IDLE:
-                connection = self._ready(request.command)
-            if tube is None or tube == self._tubes.asked:
-                connection.call(request)
-            else:
-                connection.call_in_tube(request, tube, self._tubes.asked)
-            result: Any = request.result
-            if connection.ended or result.error is not None:
+        with lock.turn:
+            lock.busy = True
+            try:
+                connection = self._ready(command, job_id, origin)
+                if origin is not None and origin is not connection.pipeline:
+                    raise reservation_lost(command, job_id)
+                if tube is None or tube == self._tubes.asked:
+                    connection.call(request)
+                else:
+                    connection.call_in_tube(request, tube, self._tubes.asked)
                 return self._outcome(connection, result)
-            return result.value
+            finally:
+                lock.busy = False
 
-    def _ask(self, command: Command, *values: object) -> Any:
-        return self._call(PlainRequest(command, command.encode(*values), Result()))
+    def _ask_in(self, tube: str, command: Command, payload: bytes) -> Any:
+        """Send a command to `tube`, and return the value of its reply."""
+        result = Result()
+        return self._call(command, Request(command, payload, result), result, tube)
 
     def _peek(self, command: Command, payload: bytes, tube: str | None = None) -> Job:
         looked_into = None if command is PEEK else tube or self._tubes.asked
-        request = PeekRequest(command, payload, Result(), self, looked_into)
-        job: Job = self._call(request, tube)
+        result = Result()
+        request = PeekRequest(command, payload, result, self, looked_into)
+        job: Job = self._call(command, request, result, tube)
         return job
 
-    def _settle(
-        self,
-        command: Command,
-        job: int | AnyJob,
-        values: tuple[int, ...],
-        keep_priority: bool = False,
-    ) -> None:
+    def _settle(self, command: Command, job: int | AnyJob, *values: int) -> None:
+        if isinstance(job, AnyJob):
+            job_id = job["id"]
+            self._ask(command, command.encode(job_id, *values), job_id, job.origin)
+        else:
+            self._ask(command, command.encode(job, *values))
+
+    def _settle_unchanged(self, command: Command, job: int | AnyJob, *values: int) -> None:
+        """Release or bury a job with the priority that it has."""
         job_id, origin = (job["id"], job.origin) if isinstance(job, AnyJob) else (job, None)
-        payload = command.encode(job_id, *values)
-        lock = self._lock
-        if lock.calling.locked():
-            lock.wait()
-        with lock.turn, lock.calling:
-            connection = self._connection
-            if connection is None or monotonic() - connection.used > IDLE:
-                connection = self._ready(command, origin, job_id)
-            if origin is not None and origin is not connection.pipeline:
-                raise reservation_lost(command, job_id)
-            result = Result()
-            request: Request = BlockingSettle(
-                command, payload, result, job_id, connection.pipeline.jobs, command is TOUCH
-            )
-            if keep_priority:
-                request = PriorityLookup(job_id, request, *values[1:])
-            connection.call(request)
-            if connection.ended or result.error is not None:
-                self._outcome(connection, result)
+        result = Result()
+        settle = Request(command, command.encode(job_id, 0, *values), result)
+        lookup = PriorityLookup(job_id, settle, *values)
+        self._call(command, lookup, result, None, job_id, origin)
 
     def _reserve(
         self,
-        kind: type[ReserveRequest],
+        kind: type[BlockingReserve],
         command: Command,
         payload: bytes,
         timeout: int | None = None,
     ) -> Job:
         lock = self._lock
-        if lock.calling.locked():
+        if lock.busy:
             lock.wait()
-        with lock.turn, lock.calling:
-            connection = self._connection
-            if connection is None or monotonic() - connection.used > IDLE:
-                connection = self._ready(command)
-            result = Result()
-            result.holder = connection.pipeline
-            request = kind(command, payload, result, self, timeout)
-            if request.blocks:
-                connection = self._wait(request, connection)
-            else:
-                connection.call(request)
-            if connection.ended or result.error is not None:
-                self._outcome(connection, result)
-            job: Job = result.value
-            return job
+        with lock.turn:
+            lock.busy = True
+            try:
+                now = monotonic()
+                connection = self._connection
+                if connection is None or now - connection.used > IDLE:
+                    connection = self._ready(command)
+                holder = connection.pipeline
 
-    def _wait(self, request: ReserveRequest, connection: Connection) -> Connection:
+                def make(command: Command, payload: bytes) -> BlockingReserve:
+                    result = Result()
+                    result.holder = holder
+                    request = kind(command, payload, result, self, timeout)
+                    request.begin(now)
+                    return request
+
+                if not kind.blocks:
+                    deadline = 0.0
+                elif timeout is None:
+                    deadline = math.inf
+                else:
+                    deadline = now + timeout + self._timing.response_timeout
+                lock.waiting = command.verb if kind.blocks else None
+                value, request = connection.ask(command, payload, now, make, deadline)
+                if request is not None:
+                    connection = self._wait(request, connection, deadline)
+                    job: Job = self._outcome(connection, request.result)
+                    return job
+                job_id, body = value
+                client: Any = self
+                return self.job_type(job_id, body, client, holder)
+            finally:
+                lock.waiting = None
+                lock.busy = False
+
+    def _wait(
+        self, request: BlockingReserve, connection: Connection, deadline: float
+    ) -> Connection:
         """Wait at the server, over as many connections as that takes; return the last."""
-        lock = self._lock
-        deadline = math.inf
-        if request.timeout is not None:
-            now = monotonic()
-            request.begin(now)
-            deadline = now + request.timeout + self._timing.response_timeout
-        try:
-            lock.waiting = request.command.verb
-            while True:
-                connection.call(request, deadline)
-                if not connection.ended or not request.wanted:
-                    return connection
-                self._note(connection)
-                if self._closing.is_set():
-                    request.lost("the client was closed", sent=True)
-                    return connection
-                connection = self._connect_for(request, connection)
-                if not request.wanted:
-                    return connection
+        while connection.ended and request.wanted:
+            self._note(connection)
+            if self._closing.is_set():
+                request.lost("the client was closed", sent=True)
+                break
+            connection = self._connect_for(request, connection)
+            if request.wanted:
                 request.move_to(connection.pipeline, monotonic())
                 if self._closing.is_set():
                     connection.close()
-        finally:
-            lock.waiting = None
+                connection.call(request, deadline)
+        return connection
 
-    def _connect_for(self, request: ReserveRequest, lost: Connection) -> Connection:
+    def _connect_for(self, request: BlockingReserve, lost: Connection) -> Connection:
         """Connect again for a reserve that waits; settle it if that fails until its timeout."""
         left = None if request.ends is None else request.ends - monotonic()
         try:
@@ -650,7 +708,7 @@ class Client:
     # --- connecting ---
 
     def _ready(
-        self, command: Command, origin: object = None, job_id: int | None = None
+        self, command: Command, job_id: int | None = None, origin: object = None
     ) -> Connection:
         """Return a connection that works, as far as that can be told without asking.
 
@@ -692,10 +750,14 @@ class Client:
 
     def _connect_again(self) -> None:
         lock = self._lock
-        if lock.calling.locked():
+        if lock.busy:
             lock.wait()
-        with lock.turn, lock.calling:
-            self._connect(None)
+        with lock.turn:
+            lock.busy = True
+            try:
+                self._connect(None)
+            finally:
+                lock.busy = False
 
     def _connect(self, timeout: float | None) -> Connection:
         """Try to connect until it works or the seconds are over; raise ConnectionLost then."""

@@ -12,17 +12,20 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from ..client.pipeline import Pipeline
+from ..client.pipeline import UNANSWERED, Pipeline
 from ..client.requests import NO_CONNECTION, UNWRITTEN, Holder, PutChunk, Request, ReserveRequest
 from ..client.sockets import reason_of, tune
 from ..client.timing import MOVEMENT, Timing
 from ..errors import BeanstalkException, ConnectionLost
 from ..protocol.address import Address
-from ..protocol.commands import QUIT
+from ..protocol.commands import QUIT, Command
 
 READ_SIZE = 2**16 + 2**10
 """The number of bytes to read at once: the largest job of a server with default settings and its
 line fit into it."""
+
+LINE_SIZE = 256
+"""The number of bytes to read at once where the reply is nearly always one line."""
 
 MAX_READ_SIZE = 2**22
 """The number of bytes to read at once while a longer body is under way."""
@@ -58,6 +61,11 @@ class Result:
     def set_exception(self, exception: BaseException, /) -> None:
         """Settle it with the error of the command."""
         self.settled, self.error = True, exception
+
+
+def make_request(command: Command, payload: bytes) -> Request:
+    """Return a request whose reply does nothing but settle its result."""
+    return Request(command, payload, Result())
 
 
 class Connection:
@@ -96,6 +104,59 @@ class Connection:
 
     # --- calls ---
 
+    def ask(
+        self,
+        command: Command,
+        payload: bytes,
+        now: float,
+        make: Callable[[Command, bytes], Request] = make_request,
+        deadline: float = 0.0,
+    ) -> tuple[Any, Any]:
+        """Send a command, and return the value of its reply, and None.
+
+        Nearly always the reply comes at once, as a whole, and is a success: then neither a request
+        nor a place in the pipeline is needed. Otherwise a request is made, sees to the rest as
+        with `call`, and is returned instead of a value.
+
+        :param now: the time on the monotonic clock
+        :param make: makes the request
+        :param deadline: see `call`
+        """
+        self.used = NEVER
+        request = chunk = None
+        count = 0
+        try:
+            count = self._sock.send(payload)
+            if count == len(payload):
+                try:
+                    # What is to be read is allocated first, and most replies are a short line.
+                    chunk = self._sock.recv(READ_SIZE if command.with_data else LINE_SIZE)
+                except OSError as error:
+                    if _too_late(error, deadline):
+                        raise
+                    chunk = self._read(deadline)
+                value = self.pipeline.value_at_once(command, chunk)
+                if value is not UNANSWERED:
+                    self.used = now
+                    return value, None
+            request = self._begun(make(command, payload), count)
+            if chunk is None:
+                self._send(memoryview(payload)[count:])
+                chunk = self._read(deadline)
+            self._take(chunk)
+            self._finish()
+        except BaseException as error:
+            if request is None:
+                request = self._begun(make(command, payload), count)
+            self._fail(error)
+        return None, request
+
+    def _begun(self, request: Request, count: int) -> Request:
+        """Put a request in flight of which so many bytes were sent already."""
+        self.pipeline.write(request)
+        self._handed += count
+        return request
+
     def call(self, request: Request, deadline: float = 0.0) -> None:
         """Send a request, and return when all that was sent is answered.
 
@@ -105,24 +166,11 @@ class Connection:
         :param deadline: until when to wait for the reply, however long response_timeout is, on the
             monotonic clock
         """
-        pipeline = self.pipeline
         self.used = NEVER
         try:
-            payload = pipeline.write(request)
-            count = self._sock.send(payload)
-            self._handed += count
-            if count < len(payload):
-                self._send(memoryview(payload)[count:])
-            try:
-                chunk = self._sock.recv(READ_SIZE)
-            except OSError as error:
-                chunk = self._read_late(error, READ_SIZE, deadline)
-            if chunk:
-                pipeline.receive(chunk)
-                if not pipeline.in_flight:
-                    self.used = time.monotonic()
-                    return
-            self._finish(chunk)
+            self._send(self.pipeline.write(request))
+            self._take(self._read(deadline))
+            self._finish()
         except BaseException as error:
             self._fail(error)
 
@@ -170,9 +218,7 @@ class Connection:
         try:
             send()
             self._flush()
-            while self.pipeline.in_flight:
-                self._receive()
-            self.used = time.monotonic()
+            self._finish()
         except BaseException as error:
             self._fail(error)
 
@@ -243,35 +289,33 @@ class Connection:
         if self.pipeline.output:
             self._send(self.pipeline.data_to_send())
 
-    def _finish(self, chunk: bytes) -> None:
-        """Read until all that was sent is answered, as it is with the first bytes in general."""
-        self._moved = 0
-        self._note_progress(chunk)
-        self._flush()
+    def _finish(self) -> None:
+        """Read until all that was sent is answered."""
         while self.pipeline.in_flight:
             self._receive()
         self.used = time.monotonic()
 
     def _receive(self) -> None:
-        """Read once, settle what is answered, and write what that leads to."""
-        pipeline = self.pipeline
-        missing = pipeline.missing
+        missing = self.pipeline.missing
         size = READ_SIZE if missing <= READ_SIZE else min(missing, MAX_READ_SIZE)
-        chunk = self._sock.recv(size)
-        if pipeline.receive(chunk):
+        self._take(self._sock.recv(size))
+
+    def _take(self, chunk: bytes) -> None:
+        """Settle what is answered by what was read, and write what that leads to."""
+        if self.pipeline.receive(chunk):
             self._moved = 0
         else:
             self._note_progress(chunk)
         self._flush()
 
-    def _read_late(self, error: OSError, size: int, deadline: float) -> bytes:
-        """Read again and again until the deadline, since a reserve waits for a job."""
-        while _timed_out(error) and time.monotonic() < deadline:
+    def _read(self, deadline: float) -> bytes:
+        """Read once, however often response_timeout ends until the deadline."""
+        while True:
             try:
-                return self._sock.recv(size)
-            except OSError as again:
-                error = again
-        raise error
+                return self._sock.recv(READ_SIZE)
+            except OSError as error:
+                if _too_late(error, deadline):
+                    raise
 
     def _note_progress(self, chunk: bytes) -> None:
         """Give a long reply more time as its bytes come; raise OSError if they hardly do."""
@@ -425,6 +469,11 @@ def _connect(
         sock.close()
         raise
     return sock
+
+
+def _too_late(error: OSError, deadline: float) -> bool:
+    """Return whether this ends a read that may take until the deadline."""
+    return not _timed_out(error) or time.monotonic() >= deadline
 
 
 def _timed_out(error: OSError) -> bool:

@@ -19,10 +19,11 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterable
 from heapq import heapify, heappop, heappush
 from itertools import count
+from typing import Any
 
 from ..errors import BeanstalkException, UnexpectedResponse
 from ..job import Job
-from ..protocol.commands import PUT, RELEASE, USE
+from ..protocol.commands import PUT, RELEASE, USE, Command
 from ..protocol.parser import Parser
 from ..protocol.replies import refusal, unexpected
 from .requests import (
@@ -41,6 +42,9 @@ GRACE = 0.5
 reserve that the server will not get to in time."""
 
 _NOT_FOUND = [b"NOT_FOUND"]
+
+UNANSWERED: Any = object()
+"""Instead of the value of a reply: that there is no whole reply, or that it is no success."""
 
 Callers = OrderedDict[Hashable, ReserveRequest]
 """The reserves with a caller, by what that caller waits for, in the order of the calls."""
@@ -313,6 +317,23 @@ class Pipeline:
         if self.queued or self._unwritten:
             self._advance()
         return True
+
+    def value_at_once(self, command: Command, chunk: bytes) -> Any:
+        """Return the value of the reply to a command that was sent without a request.
+
+        Returns UNANSWERED, and takes in nothing, unless `chunk` is that reply as a whole, and a
+        success: `receive` is to have the rest, once there is a request.
+        """
+        parser = self._parser
+        if chunk == command.acknowledgement and parser.at_rest:
+            return None
+        reply = parser.single(chunk)
+        if reply is not None and reply[0][0] == command.success:
+            try:
+                return command.read(*reply)
+            except ValueError:
+                pass
+        return UNANSWERED
 
     def _take_ids(self, chunk: bytes) -> tuple[Request | None, bytes]:
         """Settle the oldest puts with the ids at the beginning of `chunk`, all in one go.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from . import results, stats
@@ -24,6 +25,7 @@ from .arguments import (
     TubeName,
     check_body,
 )
+from .parser import WITH_DATA
 
 MAX_COMMAND_LINE = 224
 """The length of the longest command line that a server reads, in bytes, with CR LF (1.2)."""
@@ -51,8 +53,15 @@ class Command:
 
     #: the line, with a conversion such as ``%d`` for each argument
     form: bytes = field(init=False)
+    #: whether the reply that means success has data
+    with_data: bool = field(init=False)
+    #: the whole reply that means success, if it is a status alone; None for other commands
+    acknowledgement: bytes | None = field(init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "with_data", self.success in WITH_DATA)
+        alone = self.read is results.nothing
+        object.__setattr__(self, "acknowledgement", self.success + b"\r\n" if alone else None)
         places = [b"%d" if isinstance(each, Number) else b"%b" for each in self.arguments]
         line = b" ".join([self.verb.encode(), *places]) + b"\r\n"
         object.__setattr__(self, "form", line)
@@ -120,17 +129,15 @@ def put_form(priority: int, delay: int, ttr: int) -> bytes:
     return line.removesuffix(b"0\r\n") + b"%d\r\n%b\r\n"
 
 
+_put_form = lru_cache(typed=True)(put_form)  # most puts of a program have the same few numbers
+
+
 def encode_put(priority: int, delay: int, ttr: int, body: object) -> bytes:
     """Return a whole put, command line and body; raise InvalidArgument for a bad argument."""
-    body = check_body(body)
-    size = len(body)
-    # The numbers are checked in place here, because put is the most frequent command.
-    if not (
-        type(priority) is type(delay) is type(ttr) is int
-        and 0 <= priority <= MAX_NUMBER
-        and 0 <= delay <= MAX_NUMBER
-        and 0 <= ttr <= MAX_NUMBER
-    ):
-        line = PUT.encode(priority, delay, ttr, size)
-        return b"%b%b\r\n" % (line, body)
-    return b"put %d %d %d %d\r\n%b\r\n" % (priority, delay, ttr, size, body)
+    if type(body) is not bytes or len(body) > MAX_NUMBER:
+        body = check_body(body)
+    try:
+        form = _put_form(priority, delay, ttr)
+    except TypeError:  # one is not hashable, and so is no number
+        form = put_form(priority, delay, ttr)
+    return form % (len(body), body)

@@ -51,22 +51,36 @@ class Parser:
         self._words: list[bytes] = []  # the line whose data is under way
         self._pieces: list[bytes | bytearray | memoryview] = []  # what has come of that data
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether no reply is under way."""
+        return not self._rest and not self.missing
+
     def feed(self, chunk: bytes) -> Iterable[Reply]:
         """Return the replies that `chunk` completes; take all of them before the next call.
 
         Raises UnexpectedResponse, here or while they are taken, if the bytes are no replies.
         """
-        if not self._rest and not self.missing:
-            # A single whole reply, which is what comes when commands are sent one at a time.
-            line, end, data = chunk.partition(b"\r\n")
-            if end and len(line) <= MAX_REPLY_LINE:
-                words = line.split(b" ")
-                if words[0] not in WITH_DATA:
-                    if not data:
-                        return ((words, data),)
-                elif data.endswith(b"\r\n") and words[-1] == b"%d" % (len(data) - 2):
-                    return ((words, data[:-2]),)
-        return self._cut(chunk)
+        reply = self.single(chunk)
+        return self._cut(chunk) if reply is None else (reply,)
+
+    def single(self, chunk: bytes) -> Reply | None:
+        """Return the reply that `chunk` is, if it is one whole reply and nothing else.
+
+        It is the fast way for what comes when commands are sent one at a time. Takes in nothing
+        otherwise: the chunk must be given to :meth:`feed`.
+        """
+        if self._rest or self.missing:
+            return None
+        line, end, data = chunk.partition(b"\r\n")
+        if not end or len(line) > MAX_REPLY_LINE:
+            return None
+        words = line.split(b" ")
+        if words[0] not in WITH_DATA:
+            return None if data else (words, data)
+        if data.endswith(b"\r\n") and words[-1] == b"%d" % (len(data) - 2):
+            return words, data[:-2]
+        return None
 
     def inserted(self, chunk: bytes, limit: int) -> tuple[list[int], bytes]:
         """Return the ids of the ``INSERTED`` replies at the beginning of `chunk`, and the rest.

@@ -21,6 +21,7 @@ import pytest
 import beanstalkt
 from beanstalkt import ConnectionLost, InvalidArgument, NotFound, ReservationLost, TimedOut
 from beanstalkt.blocking import Client, Job
+from beanstalkt.blocking.connection import NEVER
 from beanstalkt.client.timing import Timing
 
 from ..support.beanstalkd import HOST, Beanstalkd, free_port
@@ -64,8 +65,12 @@ class Thread(threading.Thread):
 
 def waiting(client: Client) -> bool:
     """Whether a reserve of this client waits at the server."""
-    connection = client._connection
-    return client._lock.waiting is not None and bool(connection and connection.pipeline.in_flight)
+    return client._lock.waiting is not None and under_way(client)
+
+
+def under_way(client: Client) -> bool:
+    """Whether a command of this client is sent, or about to be."""
+    return client._connection is not None and client._connection.used == NEVER
 
 
 @contextmanager
@@ -166,7 +171,7 @@ def test_close_wakes_a_reserve_that_connects_again(beanstalkd: Beanstalkd) -> No
 def test_close_ends_connect_of_another_thread() -> None:
     client = Client(HOST, free_port(), reconnect_delay=1000)
     connect = Thread(client.connect)
-    until(client._lock.calling.locked)
+    until(lambda: client._lock.busy)
     client.close()
     assert isinstance(connect.end(), ConnectionLost)
 
@@ -177,7 +182,7 @@ def test_close_ends_a_call_that_a_frozen_server_does_not_answer(beanstalkd: Bean
     client.put(b"job")
     beanstalkd.freeze()
     put = Thread(lambda: client.put(b"job"))
-    until(lambda: client._lock.calling.locked())
+    until(lambda: under_way(client))
     client.close()
     assert isinstance(put.end(), ConnectionLost)
     beanstalkd.thaw()
@@ -239,7 +244,7 @@ def test_a_fork_while_another_thread_is_in_a_call(beanstalkd: Beanstalkd, reserv
             beanstalkd.freeze()
         server = beanstalkd.process.pid if beanstalkd.process else 0
         thread = Thread(client.reserve if reserves else lambda: client.put(b"second"))
-        until(lambda: client._connection and client._connection.pipeline.in_flight)
+        until(lambda: under_way(client))
 
         def child() -> None:
             if not reserves:

@@ -19,9 +19,10 @@ from ..support.interruption import Interruption
 
 PACKAGE = Path(beanstalkt.__file__).parent
 
-LOCKS = ("with lock.", "with self.turn")
-"""At the end of a `with` on a lock of the interpreter's own no signal's handler runs before the
-lock is released; the tracing of lines would raise there all the same."""
+LOCKS = ("with lock.", "try:", "lock.busy = False", "lock.waiting = None")
+"""No signal's handler runs where the interpreter only enters or leaves a block: between taking a
+lock of its own and the `with`, at the end of that before the lock is released, at a `try`, and at
+the first assignments of a `finally`. The tracing of lines would raise there all the same."""
 
 # What is interrupted while a socket is opened is closed when it is collected.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")

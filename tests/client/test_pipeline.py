@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import beanstalkt
 from beanstalkt import Client, Job
-from beanstalkt.client.pipeline import GRACE, Pipeline, returns_job
+from beanstalkt.client.pipeline import GRACE, UNANSWERED, Pipeline, returns_job
 from beanstalkt.client.requests import (
     MISSING,
     CommandChunk,
@@ -727,3 +727,47 @@ def test_the_results_of_many_commands_do_not_depend_on_how_the_replies_are_cut(
         stream = stream[cut:]
     assert [result.value for result in sent] == expected
     assert not pipeline.in_flight
+
+
+def test_a_whole_success_needs_no_request(pipeline: Pipeline) -> None:
+    assert pipeline.value_at_once(PUT, b"INSERTED 7\r\n") == 7
+    assert pipeline.value_at_once(DELETE, b"DELETED\r\n") is None
+    assert pipeline.value_at_once(RESERVE, b"RESERVED 7 2\r\n\r\n\r\n") == (7, b"\r\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "chunk"),
+    [
+        (PUT, b""),
+        (RESERVE, b""),
+        (PUT, b"INSERTED 7\r"),
+        (PUT, b"INSERTED 7\r\n\r\n"),
+        (PUT, b"INSERTED x\r\n"),
+        (PUT, b"BURIED 7\r\n"),
+        (DELETE, b"NOT_FOUND\r\n"),
+        (DELETE, b"DELETED 7\r\n"),
+        (DELETE, b"DELETED\r\nDELETED\r\n"),
+        (RESERVE, b"RESERVED 7 2\r\n12\r"),
+        (RESERVE, b"RESERVED 7 2\r\n123\r\n"),
+    ],
+)
+def test_nothing_else_is_taken_in_without_a_request(
+    pipeline: Pipeline, command: Command, chunk: bytes
+) -> None:
+    assert pipeline.value_at_once(command, chunk) is UNANSWERED
+    # Whoever makes the request then finds the stream as it was.
+    request, result = put()
+    pipeline.send(request)
+    assert pipeline.receive(b"INSERTED 1\r\n")
+    assert result.value == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "reply"), [(PUT, b"INSERTED 1\r\n"), (DELETE, b"DELETED\r\n")]
+)
+def test_nothing_is_taken_in_after_the_beginning_of_another_reply(
+    pipeline: Pipeline, command: Command, reply: bytes
+) -> None:
+    pipeline.send(put()[0])
+    assert pipeline.receive(b"INSERTED 1\r\nX")
+    assert pipeline.value_at_once(command, reply) is UNANSWERED

@@ -76,11 +76,12 @@ def test_put(priority: int, delay: int, ttr: int, body: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [-1, 2**32, True, 1.0, "1", None, pytest.param(1 << 20000, id="huge")]
+    "bad", [-1, 2**32, True, 1.0, "1", None, [], pytest.param(1 << 20000, id="huge")]
 )
 @pytest.mark.parametrize("position", [0, 1, 2])
 def test_put_refuses_bad_numbers(bad: Any, position: int) -> None:
-    numbers: list[Any] = [1, 2, 3]
+    numbers: list[Any] = [1, 1, 1]
+    encode_put(1, 1, 1, b"body")  # what was good once makes nothing good that only equals it
     numbers[position] = bad
     priority, delay, ttr = numbers
     with pytest.raises(errors.InvalidArgument):
