@@ -22,6 +22,9 @@ from ..client.requests import (
     PriorityLookup,
     PutChunk,
     Request,
+    ReserveJobRequest,
+    ReserveNowRequest,
+    ReserveRequest,
     reservation_lost,
 )
 from ..client.sockets import reason_of
@@ -68,7 +71,6 @@ from ..protocol.stats import Stats, StatsJob, StatsTube
 from .connection import NEVER, Connection, Result, open_connection
 from .job import Job
 from .lock import CallLock
-from .requests import BlockingReserve, BlockingReserveNow
 
 log = logging.getLogger("beanstalkt")
 
@@ -319,20 +321,22 @@ class Client:
     def put_chunk(self, chunk: PutChunk, tube: str | None = None) -> None:
         """Put some of many bodies, for what is built on a client; then the chunk is settled."""
         lock = self._lock
-        if lock.calling.locked():
+        if lock.busy:
             lock.wait()
-        with lock.turn, lock.calling:
+        with lock.turn:
+            lock.busy = True
             try:
                 connection = self._ready(PUT)
+                chunks = [chunk]
+                home = self._tubes.asked
+                connection.put_many(
+                    lambda: chunks.pop() if chunks else None, home if tube is None else tube, home
+                )
+                self._note(connection)
             except ConnectionLost as error:
                 chunk.lost(self._reason, sent=False, cause=error)
-                return
-            chunks = [chunk]
-            home = self._tubes.asked
-            connection.put_many(
-                lambda: chunks.pop() if chunks else None, home if tube is None else tube, home
-            )
-            self._note(connection)
+            finally:
+                lock.busy = False
 
     def use(self, name: str) -> str:
         """Have later puts, peeks and kicks go to this tube; return its name (section 3.2)."""
@@ -364,7 +368,7 @@ class Client:
             command, payload = RESERVE, RESERVE.form
         else:
             command, payload = RESERVE_WITH_TIMEOUT, RESERVE_WITH_TIMEOUT.encode(timeout)
-        kind = BlockingReserveNow if timeout == 0 else BlockingReserve
+        kind = ReserveNowRequest if timeout == 0 else ReserveRequest
         return self._reserve(kind, command, payload, timeout)
 
     def reserve_job(self, job_id: int | AnyJob) -> Job:
@@ -373,7 +377,7 @@ class Client:
         Raises NotFound, also when another connection or this one holds it.
         """
         payload = RESERVE_JOB.encode(job_id_of(job_id))
-        return self._reserve(BlockingReserveNow, RESERVE_JOB, payload)
+        return self._reserve(ReserveJobRequest, RESERVE_JOB, payload)
 
     def jobs(self, timeout: int | None = None) -> Iterator[Job]:
         """Yield reserved jobs: ``for job in client.jobs(timeout=5)``.
@@ -416,7 +420,7 @@ class Client:
         Raises NotFound, Buried.
         """
         if priority is None:
-            self._settle_unchanged(RELEASE, job_id, delay)
+            self._settle(RELEASE, job_id, delay, keep_priority=True)
         else:
             self._settle(RELEASE, job_id, priority, delay)
 
@@ -428,7 +432,7 @@ class Client:
         Raises NotFound.
         """
         if priority is None:
-            self._settle_unchanged(BURY, job_id)
+            self._settle(BURY, job_id, keep_priority=True)
         else:
             self._settle(BURY, job_id, priority)
 
@@ -596,24 +600,29 @@ class Client:
         job: Job = self._call(command, request, result, tube)
         return job
 
-    def _settle(self, command: Command, job: int | AnyJob, *values: int) -> None:
-        if isinstance(job, AnyJob):
-            job_id = job["id"]
-            self._ask(command, command.encode(job_id, *values), job_id, job.origin)
-        else:
-            self._ask(command, command.encode(job, *values))
-
-    def _settle_unchanged(self, command: Command, job: int | AnyJob, *values: int) -> None:
-        """Release or bury a job with the priority that it has."""
+    def _settle(
+        self, command: Command, job: int | AnyJob, *values: int, keep_priority: bool = False
+    ) -> None:
         job_id, origin = (job["id"], job.origin) if isinstance(job, AnyJob) else (job, None)
-        result = Result()
-        settle = Request(command, command.encode(job_id, 0, *values), result)
-        lookup = PriorityLookup(job_id, settle, *values)
-        self._call(command, lookup, result, None, job_id, origin)
+        payload = command.encode(job_id, *((0,) if keep_priority else ()), *values)
+        keeps = False
+        try:
+            if keep_priority:
+                result = Result()
+                lookup = PriorityLookup(job_id, Request(command, payload, result), *values)
+                self._call(command, lookup, result, None, job_id, origin)
+            else:
+                self._ask(command, payload, job_id, origin)
+            keeps = command is TOUCH
+        finally:
+            # Whatever the server refused, it does not hold the job for this connection.
+            holder: Any = origin or (self._connection and self._connection.pipeline)
+            if not keeps and holder is not None:
+                holder.jobs.discard(job_id)
 
     def _reserve(
         self,
-        kind: type[BlockingReserve],
+        kind: type[ReserveRequest],
         command: Command,
         payload: bytes,
         timeout: int | None = None,
@@ -630,7 +639,7 @@ class Client:
                     connection = self._ready(command)
                 holder = connection.pipeline
 
-                def make(command: Command, payload: bytes) -> BlockingReserve:
+                def make(command: Command, payload: bytes) -> ReserveRequest:
                     result = Result()
                     result.holder = holder
                     request = kind(command, payload, result, self, timeout)
@@ -651,13 +660,14 @@ class Client:
                     return job
                 job_id, body = value
                 client: Any = self
+                holder.jobs.add(job_id)
                 return self.job_type(job_id, body, client, holder)
             finally:
                 lock.waiting = None
                 lock.busy = False
 
     def _wait(
-        self, request: BlockingReserve, connection: Connection, deadline: float
+        self, request: ReserveRequest, connection: Connection, deadline: float
     ) -> Connection:
         """Wait at the server, over as many connections as that takes; return the last."""
         while connection.ended and request.wanted:
@@ -673,7 +683,7 @@ class Client:
                 connection.call(request, deadline)
         return connection
 
-    def _connect_for(self, request: BlockingReserve, lost: Connection) -> Connection:
+    def _connect_for(self, request: ReserveRequest, lost: Connection) -> Connection:
         """Connect again for a reserve that waits; settle it if that fails until its timeout."""
         left = None if request.ends is None else request.ends - monotonic()
         try:

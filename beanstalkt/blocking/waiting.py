@@ -6,13 +6,13 @@ import selectors
 import time
 from collections.abc import Callable, Iterable
 
+from ..client.requests import ReserveRequest
 from ..errors import BeanstalkException, ConnectionLost, DeadlineSoon
 from ..protocol.commands import RESERVE
 from .client import Client
 from .connection import Connection, Result
 from .job import Job
 from .member import Member
-from .requests import BlockingReserve
 
 CLOSED_CHECK = 0.5
 """Seconds between two looks whether the pool was closed, while no server can be reached."""
@@ -36,7 +36,7 @@ class Wait:
         self.connection: Connection = connection
         self._result = Result()
         self._result.holder = connection.pipeline
-        connection.begin(BlockingReserve(RESERVE, RESERVE.form, self._result, client))
+        connection.begin(ReserveRequest(RESERVE, RESERVE.form, self._result, client))
 
     def take_in(self) -> Job | None:
         """Return the job if it has come; raise the error by which the server ended the wait.

@@ -24,7 +24,7 @@ from typing import Any
 from ..errors import BeanstalkException, UnexpectedResponse
 from ..job import Job
 from ..protocol.commands import PUT, RELEASE, USE, Command
-from ..protocol.parser import Parser
+from ..protocol.parser import Parser, Reply
 from ..protocol.replies import refusal, unexpected
 from .requests import (
     MISSING,
@@ -266,15 +266,30 @@ class Pipeline:
         Raises UnexpectedResponse, or the refusal of a request after which the server's state is
         not ours. The connection is of no use then.
         """
-        in_flight = self.in_flight
+        in_flight, parser = self.in_flight, self._parser
         request: Request | None = None
         try:
-            if in_flight and len(in_flight) + in_flight[0].missing > 2:
-                if in_flight[0].command is PUT:
-                    request, chunk = self._take_ids(chunk)
-                elif in_flight[0].repeated:
-                    request, chunk = self._take_repeated(chunk)
-            for words, data in self._parser.feed(chunk) if chunk else ():
+            if in_flight:
+                oldest = in_flight[0]
+                if len(in_flight) + oldest.missing > 2:
+                    if oldest.command is PUT:
+                        request, chunk = self._take_ids(chunk)
+                    elif oldest.repeated:
+                        request, chunk = self._take_repeated(chunk)
+                elif (
+                    chunk == oldest.command.acknowledgement
+                    and not parser.rest
+                    and not parser.missing
+                ):
+                    # No request of such a command blocks, is counted, or leads to another one.
+                    request = in_flight.popleft()
+                    request.done(None)
+                    chunk = b""
+            replies: Iterable[Reply] = ()
+            if chunk:
+                single = parser.single(chunk)
+                replies = parser.feed(chunk) if single is None else (single,)
+            for words, data in replies:
                 if not in_flight:
                     raise unexpected(None, words)
                 request = in_flight.popleft()
@@ -325,7 +340,7 @@ class Pipeline:
         success: `receive` is to have the rest, once there is a request.
         """
         parser = self._parser
-        if chunk == command.acknowledgement and parser.at_rest:
+        if chunk == command.acknowledgement and not parser.rest and not parser.missing:
             return None
         reply = parser.single(chunk)
         if reply is not None and reply[0][0] == command.success:

@@ -134,10 +134,13 @@ _put_form = lru_cache(typed=True)(put_form)  # most puts of a program have the s
 
 def encode_put(priority: int, delay: int, ttr: int, body: object) -> bytes:
     """Return a whole put, command line and body; raise InvalidArgument for a bad argument."""
-    if type(body) is not bytes or len(body) > MAX_NUMBER:
+    if type(body) is not bytes:
         body = check_body(body)
+    size = len(body)
+    if size > MAX_NUMBER:
+        SIZE.check(size)
     try:
         form = _put_form(priority, delay, ttr)
     except TypeError:  # one is not hashable, and so is no number
         form = put_form(priority, delay, ttr)
-    return form % (len(body), body)
+    return form % (size, body)

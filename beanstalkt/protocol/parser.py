@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from ..errors import UnexpectedResponse
 
@@ -47,22 +47,10 @@ class Parser:
         #: the bytes of the reply under way that are still to come, CR LF included, once its line
         #: has announced them; 0 while no data is under way
         self.missing = 0
-        self._rest = b""  # the beginning of a line
+        #: the beginning of a line, as far as it has come
+        self.rest = b""
         self._words: list[bytes] = []  # the line whose data is under way
         self._pieces: list[bytes | bytearray | memoryview] = []  # what has come of that data
-
-    @property
-    def at_rest(self) -> bool:
-        """Whether no reply is under way."""
-        return not self._rest and not self.missing
-
-    def feed(self, chunk: bytes) -> Iterable[Reply]:
-        """Return the replies that `chunk` completes; take all of them before the next call.
-
-        Raises UnexpectedResponse, here or while they are taken, if the bytes are no replies.
-        """
-        reply = self.single(chunk)
-        return self._cut(chunk) if reply is None else (reply,)
 
     def single(self, chunk: bytes) -> Reply | None:
         """Return the reply that `chunk` is, if it is one whole reply and nothing else.
@@ -70,7 +58,7 @@ class Parser:
         It is the fast way for what comes when commands are sent one at a time. Takes in nothing
         otherwise: the chunk must be given to :meth:`feed`.
         """
-        if self._rest or self.missing:
+        if self.rest or self.missing:
             return None
         line, end, data = chunk.partition(b"\r\n")
         if not end or len(line) > MAX_REPLY_LINE:
@@ -91,9 +79,9 @@ class Parser:
         """
         if self.missing:
             return [], chunk
-        if self._rest:
-            chunk = self._rest + chunk
-            self._rest = b""
+        if self.rest:
+            chunk = self.rest + chunk
+            self.rest = b""
         # The search goes no further than the longest such replies could reach, so that a small
         # limit costs little however long the chunk is.
         match = _INSERTED.match(chunk, 0, limit * _MAX_INSERTED)
@@ -115,16 +103,20 @@ class Parser:
         """
         if self.missing:
             return 0, chunk
-        if self._rest:
-            chunk = self._rest + chunk
-            self._rest = b""
+        if self.rest:
+            chunk = self.rest + chunk
+            self.rest = b""
         size = len(line)
         count = 0
         while count < limit and chunk.startswith(line, count * size):
             count += 1
         return count, chunk[count * size :] if count else chunk
 
-    def _cut(self, chunk: bytes) -> Iterator[Reply]:
+    def feed(self, chunk: bytes) -> Iterator[Reply]:
+        """Yield the replies that `chunk` completes; take all of them before the next call.
+
+        Raises UnexpectedResponse if the bytes are no replies.
+        """
         position = 0
         if self.missing:
             if len(chunk) < self.missing:
@@ -132,9 +124,9 @@ class Parser:
                 return
             position = self.missing
             yield self._complete(chunk)
-        elif self._rest:
-            chunk = self._rest + chunk
-            self._rest = b""
+        elif self.rest:
+            chunk = self.rest + chunk
+            self.rest = b""
         while (end := chunk.find(b"\r\n", position)) >= 0:
             if end - position > MAX_REPLY_LINE:
                 break
@@ -159,7 +151,7 @@ class Parser:
                 f"the server sent a line of more than {MAX_REPLY_LINE} bytes, which begins with "
                 f"{chunk[position : position + 50]!r}: it is not beanstalkd"
             )
-        self._rest = chunk[position:]
+        self.rest = chunk[position:]
 
     def _keep(self, piece: bytes | memoryview) -> None:
         """Keep a piece of the data under way, which does not complete it."""

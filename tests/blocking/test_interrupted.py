@@ -62,7 +62,7 @@ def lose(client: Client, put: Callable[..., int]) -> None:
     "modules",
     [
         ("blocking/client", "blocking/lock"),
-        ("blocking/connection", "blocking/requests"),
+        ("blocking/connection",),
         ("client/pipeline", "client/requests", "client/puts", "client/tubes"),
     ],
     ids=" ".join,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -762,12 +763,18 @@ def test_nothing_else_is_taken_in_without_a_request(
     assert result.value == 1
 
 
+@pytest.mark.parametrize("rest", [b"X", b"OK 50\r\nX"])
 @pytest.mark.parametrize(
     ("command", "reply"), [(PUT, b"INSERTED 1\r\n"), (DELETE, b"DELETED\r\n")]
 )
 def test_nothing_is_taken_in_after_the_beginning_of_another_reply(
-    pipeline: Pipeline, command: Command, reply: bytes
+    pipeline: Pipeline, command: Command, reply: bytes, rest: bytes
 ) -> None:
     pipeline.send(put()[0])
-    assert pipeline.receive(b"INSERTED 1\r\nX")
+    assert pipeline.receive(b"INSERTED 1\r\n" + rest)
     assert pipeline.value_at_once(command, reply) is UNANSWERED
+    request, result = delete(pipeline, 1)
+    pipeline.send(request)
+    with suppress(UnexpectedResponse):
+        pipeline.receive(b"DELETED\r\n")
+    assert not result.settled or result.error is not None

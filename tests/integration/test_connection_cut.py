@@ -246,6 +246,8 @@ async def test_the_replay_cut_at_every_byte(
             )
             for position in range(len(said if direction == "up" else heard)):
                 reserve = client.reserve()
+                # Only a reserve that is at the server goes on by itself.
+                await until(lambda: b"current-waiting: 1" in witness.ask(b"stats")[1])
                 calls.clear()
                 accepted = proxy.accepted
                 await proxy.refuse()

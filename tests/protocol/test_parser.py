@@ -32,7 +32,11 @@ def replies(draw: st.DrawFn) -> tuple[bytes, Reply]:
 
 def parse(*chunks: bytes) -> list[Reply]:
     parser = Parser()
-    return [reply for chunk in chunks for reply in parser.feed(chunk)]
+    found: list[Reply] = []
+    for chunk in chunks:
+        single = parser.single(chunk)
+        found += parser.feed(chunk) if single is None else [single]
+    return found
 
 
 @given(st.lists(replies(), min_size=1, max_size=4))
