@@ -68,6 +68,15 @@ def test_a_link_to_a_file_of_the_repository_leads_somewhere() -> None:
             assert found.exists() or found.name in GENERATED, f"{page}: {target}"
 
 
+def test_every_system_check_of_the_django_app_is_explained() -> None:
+    page = (DOC / "reference" / "django.md").read_text()
+    explained = re.findall(r"`beanstalkt\.([EI]\d{3})`", page)
+    sources = [file.read_text() for file in (DOC.parent / "beanstalkt" / "django").glob("*.py")]
+    assert set(explained) == {
+        number for text in sources for number in re.findall(r"\b([EI]0\d{2})\b", text)
+    }
+
+
 def program_with(text: str) -> str:
     """The one program of the pages that contains a text."""
     (program,) = {block.text for block in PYTHON if text in block.text}

@@ -10,6 +10,7 @@ from argparse import ArgumentParser
 
 from ..errors import InvalidArgument
 from ..protocol.address import Address
+from ..protocol.servers import names_one
 from ..worker.log.lines import RepeatFilter
 
 
@@ -26,11 +27,20 @@ def add_servers(parser: ArgumentParser) -> None:
 
 
 def servers_of(given: list[str]) -> dict[str, str]:
-    """Return the URLs of the servers by name. Raises InvalidArgument."""
-    found = named(given or [os.environ.get("BEANSTALKD_URL") or str(Address())], "server")
+    """Return the URLs of the servers by name; without any, those of BEANSTALKD_URL.
+
+    A weight, which only a pool needs, is left out. Raises InvalidArgument.
+    """
+    texts = given or _of_the_environment()
+    found = named([text.partition("?weight=")[0] for text in texts], "server")
     for url in found.values():
         Address.parse(url)
     return found
+
+
+def _of_the_environment() -> list[str]:
+    text = os.environ.get("BEANSTALKD_URL") or str(Address())
+    return [text] if names_one(text) else text.replace(",", " ").split()
 
 
 def named(given: list[str], kind: str) -> dict[str, str]:

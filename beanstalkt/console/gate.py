@@ -1,6 +1,6 @@
 """Decides, before any route is looked at, whether a request may go on.
 
-Every request passes `Gate.admit`, whatever its path: what the gate refuses no handler ever sees.
+Every request passes `Gate.refusal`, whatever its path: what the gate refuses no handler ever sees.
 """
 
 from __future__ import annotations

@@ -1,10 +1,13 @@
-"""Write the reference of the command line and of the configuration, out of the program itself."""
+"""Write the pages of the reference that are made of the program itself."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from metrics_page import metrics
+from schema_page import schema
 
 from beanstalkt.cli.description import Described, Option, describe
 from beanstalkt.worker.config.options import COMMON, ON_EXIT, RUN
@@ -106,8 +109,14 @@ def configuration() -> str:
 def write(app: Sphinx) -> None:
     """Write the generated pages, but only if they changed: Sphinx reads what is newer."""
     reference = Path(app.srcdir) / "reference"
-    for name, text in (("command-line", command_line()), ("configuration", configuration())):
-        page = reference / f"{name}.md"
+    pages = {
+        "command-line": command_line,
+        "configuration": configuration,
+        "metrics": metrics,
+        "schema": schema,
+    }
+    for name, make in pages.items():
+        page, text = reference / f"{name}.md", make()
         if not page.exists() or page.read_text() != text:
             page.write_text(text)
 

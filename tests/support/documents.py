@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 DOC = ROOT / "doc"
 
-GENERATED = ("command-line.md", "configuration.md")
+GENERATED = ("command-line.md", "configuration.md", "metrics.md", "schema.md")
 """Pages that are made of the program, whose examples have tests of their own."""
 
 PAGES = [page for page in sorted(DOC.rglob("*.md")) if page.name not in GENERATED]
