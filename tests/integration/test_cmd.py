@@ -29,7 +29,7 @@ from ..support.beanstalkd import HOST, free_port
 from ..support.embedded import AnyServer
 from ..support.program import COMMAND_LINE, start
 
-TIMEOUT = 30
+TIMEOUT = 60
 """Seconds after which a program is considered to hang."""
 
 

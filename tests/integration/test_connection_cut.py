@@ -168,6 +168,7 @@ async def converse(
     return size
 
 
+@pytest.mark.gen_test(timeout=120)  # hundreds of conversations
 @pytest.mark.parametrize("direction", ["up", "down"])
 async def test_a_conversation_cut_at_every_byte(
     kind: Kind, beanstalkd: Beanstalkd, direction: Direction
@@ -175,6 +176,7 @@ async def test_a_conversation_cut_at_every_byte(
     await converse_cut(kind, beanstalkd, direction)
 
 
+@pytest.mark.gen_test(timeout=120)
 async def test_commands_to_the_embedded_server_cut_at_every_byte() -> None:
     """Only what it is sent may be cut anywhere: of replies it is told no more than their loss."""
     server = Apart()
