@@ -98,7 +98,8 @@ class Pool:
         self._closing = threading.Event()
         self._lock = threading.Lock()  # of the two below
         self._waits: set[Waits] = set()  # of threads that wait
-        self._scouts: dict[Client, Member] = {}  # that have waited, and those that hold a job
+        self._scouts: dict[Client, Member] = {}  # that wait, have waited, or hold a job
+        self._busy: set[Client] = set()  # those of them that wait
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {' '.join(str(server) for server in self.servers)}>"
@@ -166,8 +167,12 @@ class Pool:
         """End all connections; reserves of other threads fail. May be called twice."""
         self._closing.set()
         with self._lock:
-            waits, scouts = list(self._waits), list(self._scouts)
+            waits = list(self._waits)
+            # Threads that wait close what they wait on themselves.
+            theirs = {client for wait in waits for client in wait.clients}
+            scouts = [client for client in self._scouts if client not in theirs]
             self._scouts.clear()
+            self._busy.clear()
         for wait in waits:
             wait.interrupt()
         for client in scouts:
@@ -365,29 +370,38 @@ class Pool:
         waits = Waits(self._membership.members, self._scout_of, self._closing.is_set)
         with self._lock:
             self._waits.add(waits)
+        found = None
         try:
             found = waits.first(deadline)
+            if found is None:
+                return None
+            wait, inner = found
+            return self._job_of(wait.member, inner)
+        except BaseException:
+            if found is not None:
+                found[0].client.close()  # nobody gets its job
+            raise
         finally:
             with self._lock:
                 self._waits.discard(waits)
-        if found is None:
-            return None
-        wait, inner = found
-        with self._lock:
-            self._scouts[wait.client] = wait.member
-        job = self._job_of(wait.member, inner)
-        job.lease = wait.client
-        return job
+                self._busy.difference_update(waits.clients)
 
     def _scout_of(self, member: Member) -> Client:
         """Return a client of a server that waits for nobody and holds no job."""
         with self._lock:
-            for client, owner in self._scouts.items():
+            for client, owner in list(self._scouts.items()):
                 connection = client.connection
-                if owner is member and connection is not None and not connection.pipeline.jobs:
+                if client in self._busy:
+                    continue
+                if connection is None or connection.ended:
                     del self._scouts[client]
+                elif owner is member and not connection.pipeline.jobs:
+                    self._busy.add(client)
                     return client
-        return member.new_client()
+            client = member.new_client()
+            self._scouts[client] = member
+            self._busy.add(client)
+        return client
 
     def _job_of(self, member: Member, inner: Job) -> PoolJob:
         name = f"{member.server.name}/{inner['id']}"
@@ -465,7 +479,10 @@ class Pool:
             free = [
                 other
                 for other, member in self._scouts.items()
-                if member is owner and other.connection and not other.connection.pipeline.jobs
+                if member is owner
+                and other not in self._busy
+                and other.connection
+                and not other.connection.pipeline.jobs
             ]
             surplus = [] if owner is None else free[1:]
             for other in surplus:
@@ -493,7 +510,7 @@ class Pool:
 
     def _watch_changed(self, command: Callable[[Client], object]) -> int:
         with self._lock:
-            scouts = list(self._scouts)
+            scouts = [client for client in self._scouts if client not in self._busy]
         self._everywhere(command)
         for client in scouts:
             if client.closed():

@@ -53,10 +53,6 @@ class Wait:
             raise ConnectionLost(self.connection.reason, command=RESERVE.verb)
         return None
 
-    def close(self) -> None:
-        """End the wait; the server takes back a job that was on its way."""
-        self.client.close()
-
 
 class Waits:
     """The reserves of one caller, one at each server; the first job ends them all.
@@ -77,6 +73,9 @@ class Waits:
         self._closed = closed
         self._selector = selectors.DefaultSelector()
         self._waits: dict[Member, Wait] = {}
+        #: all clients that it has got
+        self.clients: list[Client] = []
+        self._winner: Client | None = None
 
     def first(self, deadline: float | None) -> tuple[Wait, Job] | None:
         """Return the first job, and the wait that brought it; None at the deadline.
@@ -96,6 +95,9 @@ class Waits:
                         return found
                 if deadline is not None and time.monotonic() >= deadline:
                     return None
+        except BaseException:
+            self._winner = None
+            raise
         finally:
             self._close()
 
@@ -109,8 +111,11 @@ class Waits:
         for member in self._members:
             if member in self._waits or not member.usable:
                 continue
+            client = self._make_client(member)
+            # Before anything is sent: interrupted after that, it must be found and closed.
+            self.clients.append(client)
             try:
-                wait = Wait(member, self._make_client(member))
+                wait = Wait(member, client)
             except ConnectionLost as error:
                 member.lost(error)
                 continue
@@ -139,7 +144,7 @@ class Waits:
             return None
         if job is None:
             return None
-        del self._waits[wait.member]
+        self._winner = wait.client
         return wait, job
 
     def _end(self, wait: Wait) -> None:
@@ -148,13 +153,14 @@ class Waits:
         for key in list(self._selector.get_map().values()):
             if key.data is wait:
                 self._selector.unregister(key.fd)
-        wait.close()
+        wait.client.close()
 
     def _close(self) -> None:
-        self._selector.close()
-        for wait in self._waits.values():
-            wait.close()
+        for client in self.clients:
+            if client is not self._winner:
+                client.close()  # the server takes back a job that was on its way
         self._waits.clear()
+        self._selector.close()
 
 
 def _as_lost(error: BeanstalkException) -> ConnectionLost:
