@@ -150,6 +150,7 @@ class Change:
         finally:
             summary.range, summary.looked_at = scan.range, scan.looked_at
             summary.vanished += scan.vanished
+            summary.notes += scan.notes
             await self._finish()
             summary.limited = summary.done == self._limit and not scan.complete
 

@@ -42,6 +42,7 @@ async def export_jobs(
             yield encode(record)
     finally:
         summary.vanished = scan.vanished
+        summary.notes += scan.notes
         summary.range = scan.range
         summary.looked_at = scan.looked_at
         summary.limited = limit is not None and scan.matched >= limit

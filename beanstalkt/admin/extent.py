@@ -3,7 +3,9 @@
 The server does not tell the highest id. What it tells is how many put commands its process has
 got (``cmd-put``), and each of them took one id at the most, in order. So where the process began
 with the id 1, no id is above that number. It did not where it has restored jobs from the binlog of
-an earlier process, and then a file of the binlog has a higher number than 1.
+an earlier process, and then a file of the binlog has a higher number than 1; but once the server
+could not write its binlog, as on a full disk, it tells the number 0. Then that an id is higher
+shows only in the number of jobs: there are more than were found and put since.
 """
 
 from __future__ import annotations
@@ -35,6 +37,8 @@ class Extent:
     def __init__(self, client: Client, tubes: Iterable[str]) -> None:
         self._client = client
         self._tubes = sorted(tubes)
+        #: whether to believe what the statistics tell of the highest id
+        self.trusted = True
         #: an id above which the server has given none; None if that is not known
         self.highest: int | None = None
         #: the highest id that is known to exist, where `highest` is not known
@@ -52,7 +56,7 @@ class Extent:
         :param heads: whether to look for the highest id that is known to exist, if it must be
         """
         stats = await self._client.stats()
-        self.highest = highest_id_of(stats)
+        self.highest = highest_id_of(stats) if self.trusted else None
         self.max_job_size = stats.get("max-job-size", 2**16)
         self.puts = stats.get("cmd-put", 0)
         self.jobs = await self._count(stats)

@@ -105,17 +105,20 @@ async def importing(
     *,
     resume: str | os.PathLike[str] | None = None,
     dry_run: bool = False,
+    summary: Summary | None = None,
     **options: Any,
 ) -> AsyncIterator[Importer]:
     """Give an importer, whose lines are all put, or known not to be, at the end of the ``with``.
 
     The arguments and errors are those of :func:`import_jobs`.
     """
+    summary = Summary() if summary is None else summary
+    summary.action = "imported"  # before anything fails
     with ExitStack() as stack:
         journal = None
         if resume is not None and not (dry_run and not os.path.exists(resume)):
             journal = stack.enter_context(Journal(resume))
-        importer = Importer(client, journal=journal, dry_run=dry_run, **options)
+        importer = Importer(client, journal=journal, dry_run=dry_run, summary=summary, **options)
         try:
             await importer.begin()
             yield importer

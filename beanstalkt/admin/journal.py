@@ -184,7 +184,11 @@ class Journal:
 
     def _write(self, record: dict[str, Any]) -> None:
         data = json.dumps(record).encode() + b"\n"
-        written = os.write(self._file, data)
+        try:
+            written = os.write(self._file, data)
+        except OSError as error:
+            error.filename = self.path
+            raise
         if written < len(data):
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file, os.fstat(self._file).st_size - written)

@@ -48,6 +48,8 @@ MAX_SIZE = 2**24
 LONG = 30
 """Seconds of delay from which on a job is moved without reserving it: far longer than it takes."""
 
+STOPPED = "stopped because of that refusal: the jobs that had not been sent stay as they were"
+
 CHANGED = "they had changed since they were seen"
 
 
@@ -151,6 +153,8 @@ async def _transfer(
     check_on_error(on_error)
     if tube is not None:
         TUBE.check(tube)
+    summary = Summary() if summary is None else summary
+    summary.action = action  # before it waits: an interrupt may come at any time
     target = client if to is None else to
     here, there = await client.stats(), await target.stats()
     if target is client or (here.get("id") and here.get("id") == there.get("id")):
@@ -161,8 +165,6 @@ async def _transfer(
                 f"the jobs are {action} to the tube {tube} of the same server: name the tubes "
                 "that they come from, which must be others"
             )
-    summary = Summary() if summary is None else summary
-    summary.action = action
     max_job_size = here.get("max-job-size", 2**16)
     return Transfer(Target(target), selection, tube, summary, on_error, max_job_size)
 
@@ -363,11 +365,20 @@ class Transfer:
 
     async def _remove(self, jobs: Sequence[tuple[Passenger, int]]) -> None:
         """Remove from the target what the source still has, or has given to a worker."""
-        for (job, copy_id), removed in zip(
-            jobs, await self._target.remove([copy_id for _, copy_id in jobs]), strict=True
-        ):
+        found: list[bool | BeanstalkException]
+        try:
+            found = await self._target.remove([copy_id for _, copy_id in jobs])
+        except ConnectionLost as error:
+            found = [error] * len(jobs)
+        for (job, copy_id), removed in zip(jobs, found, strict=True):
             if removed is True:
                 self.summary.vanished += 1
+            elif isinstance(removed, BeanstalkException):
+                self.summary.fail(
+                    job.record.id,
+                    f"it was not deleted here, and its copy, job {copy_id} of the target, could "
+                    f"not be removed: {removed}",
+                )
             else:
                 self.summary.fail(
                     job.record.id,
@@ -383,6 +394,8 @@ class Transfer:
             return
         self.summary.fail(record.id, str(error))
         if self._on_error == "stop":
+            if not self._stopped:
+                self.summary.notes.append(STOPPED)
             self._stopped = True
             if self.change is not None:
                 self.change.stop()

@@ -97,7 +97,7 @@ class ReadyDeletion:
 
     async def _count(self, tube: str) -> int:
         try:
-            return (await self._client.stats_tube(tube))["current-jobs-ready"]
+            return (await self._client.stats_tube(tube)).get("current-jobs-ready", 0)
         except NotFound:
             return 0
 

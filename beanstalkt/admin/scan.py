@@ -39,6 +39,12 @@ BODIES_SIZE = 2**19
 PROGRESS_INTERVAL = 0.1
 """Seconds between two reports of progress."""
 
+INEXACT = (
+    "the server does not tell how far its ids go, since it has restored jobs from a binlog: "
+    "looked on from the highest job that was found"
+)
+"""What is to be told of a scan that came to its end where the server does not tell it."""
+
 LOOK = replace(STATS_JOB, read=parsed(read_record))
 """The command stats-job, with a record for its result."""
 
@@ -122,6 +128,11 @@ class Scan:
             return None
         first = self._selection.since_id
         return first, first + self.looked_at - 1
+
+    @property
+    def notes(self) -> list[str]:
+        """What is to be told of it besides its numbers, in sentences."""
+        return [INEXACT] if self.complete and not self.exact and self.looked_at else []
 
     @property
     def bulk(self) -> Bulk:
@@ -276,11 +287,19 @@ class Scan:
     async def _go_on(self) -> bool:
         """Look further, if there may be more jobs; return whether there may."""
         if self._settled:
+            jobs = await self._extent.count() if self.exact and self._counts else 0
             self.put_since = (await self._client.stats()).get("cmd-put", 0) - self._extent.puts
-            return False
+            found = self.seen + len(self.incomplete) + self.put_since
+            if jobs <= found or self._last != self._extent.highest:
+                return False
+            # The ids go further than the statistics told.
+            self.exact = self._extent.trusted = self._settled = False
         await self._extent.look()
         known = max(self._extent.known, self.highest_seen)
-        missing = self._counts and self._extent.jobs > self.seen + len(self.incomplete)
+        # The number of jobs is believed where the server is known to have restored some; else a
+        # wrong one would keep this going for ever.
+        believed = self._counts and self._extent.trusted
+        missing = believed and self._extent.jobs > self.seen + len(self.incomplete)
         assert self._last is not None
         if missing:
             known = max(known, self._last)

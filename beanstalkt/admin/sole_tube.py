@@ -62,7 +62,7 @@ def proven(
 
 def live(stats: Mapping[str, Any]) -> int:
     """Return how many jobs there are in a tube or a server."""
-    return sum(stats[key] for key in LIVE)
+    return sum(stats.get(key, 0) for key in LIVE)
 
 
 class SoleTubeDeletion:
@@ -147,7 +147,7 @@ class SoleTubeDeletion:
 
     def _name_states(self, stats: Mapping[str, Any]) -> None:
         """Count the states that the jobs had, where all that there were were deleted."""
-        counts = {state: stats[f"current-jobs-{state}"] for state in sorted(SETTLED_STATES)}
+        counts = {state: stats.get(f"current-jobs-{state}", 0) for state in sorted(SETTLED_STATES)}
         if self._deleted and self._deleted == sum(counts.values()):
             del self._summary.states[ANY_STATE]
             self._summary.states += Counter(counts)

@@ -15,7 +15,7 @@ from ..protocol import arguments
 from . import confirm, selection_options
 from .changing import change_jobs
 from .connected import connected
-from .converters import number, tube
+from .converters import number
 from .exit_status import DONE, REFUSED
 from .output import emit
 from .parser import add_ids, add_use
@@ -69,15 +69,16 @@ async def clear(client: Client, options: Namespace) -> int:
 
 
 def _add_clear_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "tubes", nargs="+", type=tube, metavar="TUBE", help="the jobs of this tube"
-    )
+    selection_options.add_tubes(parser)
     confirm.add_to(parser)
     selection_options.add_limit(parser)
-    selection_options.add_to(parser, tubes=False, states=DELETABLE)
+    selection_options.add_to(parser, states=DELETABLE)
 
 
 def _check_clear(parser: ArgumentParser, options: Namespace) -> None:
+    selection_options.join_tubes(options)
+    if not options.tubes:
+        parser.error("name the tubes whose jobs are to be deleted: TUBE, or --tube TUBE")
     selection_options.check(parser, options)
     confirm.check(parser, options)
 

@@ -43,11 +43,16 @@ def row(record: JobRecord, width: int, *, tubes: bool) -> str:
 
 def _line(values: tuple[str, ...], tube: str | None, rest: str) -> str:
     name = "" if tube is None else f"{tube:{TUBE_WIDTH}} "
-    return f"{_FORM.format(*values)} {name}{rest}"
+    return _printable(f"{_FORM.format(*values)} {name}") + rest
+
+
+def _printable(text: str) -> str:
+    """Replace each character that is not printed, such as one that controls a terminal."""
+    return "".join(each if each.isprintable() else "·" for each in text)
 
 
 def _shown(body: bytes, width: int) -> str:
     """Return the beginning of a body, with whatever is not printed in place of one character."""
     characters = body[: 4 * width + 4].decode("utf-8", "replace")
-    shown = "".join(each if each.isprintable() else "·" for each in characters)
+    shown = _printable(characters)
     return shown if len(shown) <= width else shown[: width - 1] + "…"

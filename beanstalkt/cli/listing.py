@@ -15,7 +15,7 @@ from ..admin.tailing import INTERVAL
 from ..client.client import Client
 from . import job_table, selection_options
 from .connected import connected
-from .converters import positive_seconds, tube
+from .converters import positive_seconds
 from .exit_status import DONE, INTERRUPTED
 from .output import emit
 from .progress import beside_progress, interruptible, shown_progress
@@ -127,11 +127,7 @@ def told_of(scan: admin.Scan) -> Iterator[str]:
     yield f"{found} among the ids {first:,} to {last:,}; jobs put since are not among them"
     if scan.vanished:
         yield f"{scan.vanished:,} more were gone before their bodies were read"
-    if scan.complete and not scan.exact:
-        yield (
-            "the server does not tell how far its ids go, since it has restored jobs from a "
-            "binlog: looked on from the highest job that was found"
-        )
+    yield from scan.notes
 
 
 async def tail(client: Client, options: Namespace) -> int:
@@ -156,14 +152,14 @@ async def tail(client: Client, options: Namespace) -> int:
 
 
 def _add_list_arguments(parser: ArgumentParser) -> None:
-    _add_tubes(parser)
+    selection_options.add_tubes(parser)
     parser.add_argument("--all", action="store_true", help="the jobs of all tubes")
     _add_formats(parser)
-    selection_options.add_to(parser, tubes=False)
+    selection_options.add_to(parser)
 
 
 def _add_tail_arguments(parser: ArgumentParser) -> None:
-    _add_tubes(parser)
+    selection_options.add_tubes(parser)
     parser.add_argument(
         "--interval",
         type=positive_seconds,
@@ -172,13 +168,7 @@ def _add_tail_arguments(parser: ArgumentParser) -> None:
         help="time between two looks for new jobs (%(default)s)",
     )
     _add_formats(parser)
-    selection_options.add_to(parser, tubes=False)
-
-
-def _add_tubes(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "tubes", nargs="*", type=tube, metavar="TUBE", help="the jobs of this tube"
-    )
+    selection_options.add_to(parser)
 
 
 def _add_formats(parser: ArgumentParser) -> None:
@@ -192,6 +182,7 @@ def _add_formats(parser: ArgumentParser) -> None:
 
 
 def _check_list(parser: ArgumentParser, options: Namespace) -> None:
+    selection_options.join_tubes(options)
     chosen = selection_options.given(options)
     options.lists_jobs = bool(options.tubes or options.all or chosen)
     if options.all and options.tubes:

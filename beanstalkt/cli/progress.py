@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -14,11 +15,19 @@ from ..admin.progress import OnProgress, Progress, Summary
 from ..admin.record import STATES
 from ..errors import BeanstalkException
 from .exit_status import DONE, INTERRUPTED, REFUSED
-from .output import emit
+from .output import emit, ranges
 from .stdio import say
 
 if TYPE_CHECKING:
     from tqdm import tqdm
+
+WAITING = (
+    "interrupted: waiting for the server to answer what is under way; another Ctrl-C ends the "
+    "program without the answers"
+)
+
+SLOW = 1.0
+"""Seconds after an interrupt, after which it is told what is being waited for."""
 
 Operation = Callable[[Summary, OnProgress | None], Awaitable[object]]
 """Carry out an operation, which fills in the summary and reports progress."""
@@ -64,21 +73,30 @@ def _show(bar: tqdm[NoReturn], progress: Progress) -> None:
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
+def interruptible(at_once: Callable[[], NoReturn] | None = None) -> Iterator[None]:
     """Have Ctrl-C and SIGTERM cancel the task of the body, which so ends between two jobs.
 
-    A second signal ends the program in the usual way.
+    :param at_once: called at the second signal, to end the program; None: that raises
+        KeyboardInterrupt, or ends the program, as a signal usually does
     """
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     assert task is not None
     numbers = (signal.SIGINT, signal.SIGTERM)
+    waiting: asyncio.TimerHandle | None = None
 
     def interrupted() -> None:
+        nonlocal waiting
         restore()
+        if at_once is not None:
+            for number in numbers:
+                loop.add_signal_handler(number, at_once)
+            waiting = loop.call_later(SLOW, say, WAITING)
         task.cancel()
 
     def restore() -> None:
+        if waiting is not None:
+            waiting.cancel()
         for number in numbers:
             loop.remove_signal_handler(number)
 
@@ -100,7 +118,11 @@ async def carry_out(operation: Operation, *, counts: bool = True) -> int:
     :param counts: whether the result to print is the number of jobs that were done
     """
     summary = Summary()
-    with interruptible(), shown_progress() as progress:
+
+    def at_once() -> NoReturn:
+        end_at_once(summary, counts=counts)
+
+    with interruptible(at_once), shown_progress() as progress:
         try:
             await operation(summary, progress)
         except asyncio.CancelledError:
@@ -111,9 +133,28 @@ async def carry_out(operation: Operation, *, counts: bool = True) -> int:
         except BrokenPipeError:
             raise  # whoever read the results has seen enough
         except OSError:
-            report(summary, counts=False)  # standard output may be what cannot be written
+            if counts:
+                report(summary, counts=False)  # standard output may be what cannot be written
+            else:
+                say(f"not all of what was {summary.action} is written")
             raise
     return report(summary, counts=counts)
+
+
+def end_at_once(summary: Summary, *, counts: bool) -> NoReturn:
+    """End the program without the server's answers to what is under way; tell what is known.
+
+    :param counts: whether to print the number of jobs that were done
+    """
+    # Nothing else ends the program now: an operation that is cancelled waits for the answers.
+    with contextlib.suppress(OSError), beside_progress():
+        say(
+            f"ended at once: {summary.action} {counted_jobs(summary)}; some more may have been, "
+            "whose answers had not come"
+        )
+        if counts:
+            emit(str(summary.done))
+    os._exit(INTERRUPTED)
 
 
 def report(summary: Summary, *, counts: bool = True) -> int:
@@ -149,8 +190,12 @@ def lines(summary: Summary) -> Iterator[str]:
         yield f"left {number:,} alone: {reason}"
     if summary.unknown:
         yield f"not known of {summary.unknown:,}: the connection was lost before the reply"
+    by_reason: dict[str, list[int]] = {}
     for number, reason in summary.failures:
-        yield f"{summary.noun} {number}: {reason}"
+        by_reason.setdefault(reason, []).append(number)
+    for reason, numbers in by_reason.items():
+        noun = summary.noun if len(numbers) == 1 else f"{summary.noun}s"
+        yield f"{noun} {ranges(sorted(numbers))}: {reason}"
     if summary.failed > len(summary.failures):
         yield f"{summary.failed - len(summary.failures):,} more failed"
     yield from summary.notes

@@ -17,6 +17,19 @@ Range = tuple[int, int | None]
 """The lowest and the highest number; None: without a limit."""
 
 
+def add_tubes(parser: ArgumentParser) -> None:
+    """Add ``TUBE``, of which there may be several: the same as ``--tube``."""
+    parser.add_argument(
+        "named_tubes", nargs="*", type=tube, metavar="TUBE", help="the jobs of this tube"
+    )
+
+
+def join_tubes(options: Namespace) -> None:
+    """Add the tubes that are named as arguments to those that are named by ``--tube``."""
+    options.tubes = [*getattr(options, "named_tubes", ()), *options.tubes]
+    options.named_tubes = []
+
+
 def add_to(
     parser: ArgumentParser, *, tubes: bool = True, states: Sequence[State] = STATES
 ) -> None:
@@ -101,6 +114,7 @@ def given(options: Namespace) -> bool:
 
 def check(parser: ArgumentParser, options: Namespace) -> None:
     """Make the selection, in ``options.selection``; refuse options that contradict each other."""
+    join_tubes(options)
     low, high = options.priorities or (0, PRIORITY.limit)
     first, last = options.watch_range or (options.since_id or 1, None)
     try:

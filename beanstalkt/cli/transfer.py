@@ -40,8 +40,8 @@ included; none is moved or reserved.
 
 examples:
   beanstalkt export > jobs.jsonl
-  beanstalkt export -u mail --state buried > buried.jsonl
-  beanstalkt export -u mail | beanstalkt import --server beanstalk://other:11300 -
+  beanstalkt export mail --state buried > buried.jsonl
+  beanstalkt export mail | beanstalkt import --server beanstalk://other:11300 -
 """
 
 IMPORT_EPILOG = """\
@@ -72,8 +72,8 @@ the program is killed, or a connection is lost, up to 512 jobs that were under w
 be in both places.
 
 examples:
-  beanstalkt move -u mail --to beanstalk://other:11300
-  beanstalkt move -u mail --state buried --to-tube mail-failed
+  beanstalkt move mail --to beanstalk://other:11300
+  beanstalkt move mail --state buried --to-tube mail-failed
   beanstalkt move --to beanstalk://other:11300 --dry-run
 """
 
@@ -83,8 +83,8 @@ and what is left of their delay, and are buried if they are; the copy of a job t
 reserved is ready. The number of jobs that were copied is printed.
 
 examples:
-  beanstalkt copy -u mail --to beanstalk://staging:11300 --limit 100
-  beanstalkt copy -u mail --to-tube mail-test --yes
+  beanstalkt copy mail --to beanstalk://staging:11300 --limit 100
+  beanstalkt copy mail --to-tube mail-test --yes
 """
 
 
@@ -124,6 +124,7 @@ async def write_lines(lines: AsyncIterable[bytes]) -> None:
 
 
 def _add_export_arguments(parser: ArgumentParser) -> None:
+    selection_options.add_tubes(parser)
     selection_options.add_to(parser)
     selection_options.add_limit(parser)
 
@@ -251,6 +252,7 @@ def _from_and_to(options: Namespace) -> str:
 
 
 def _add_transfer_arguments(parser: ArgumentParser) -> None:
+    selection_options.add_tubes(parser)
     parser.add_argument("--to", type=url, metavar="URL", help="the server that the jobs go to")
     parser.add_argument(
         "--to-tube",
@@ -265,12 +267,13 @@ def _add_transfer_arguments(parser: ArgumentParser) -> None:
 
 
 def _check_transfer(parser: ArgumentParser, options: Namespace) -> None:
+    selection_options.join_tubes(options)
     if options.to is None and options.to_tube is None:
         parser.error("say where the jobs go: --to URL, --to-tube TUBE, or both")
     if options.to is None and (not options.tubes or options.to_tube in options.tubes):
         parser.error(
             f"the jobs would go to the tube {options.to_tube} of the same server: name the tubes "
-            "that they come from with -u, which must be others"
+            "that they come from, which must be others"
         )
     selection_options.check(parser, options)
     confirm.check(parser, options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -270,6 +270,24 @@ async def test_a_job_that_a_worker_got_all_the_same_is_taken_back_from_the_targe
         assert await population(target) == []
 
 
+async def test_a_copy_that_cannot_be_removed_since_the_target_was_lost_is_told() -> None:
+    async with target_server() as server, client_of(server, reconnect_delay=60) as target:
+
+        async def script(line: Line) -> None:
+            await play_source(line, "buried", b"NOT_FOUND\r\n", before_delete=lose_target)
+
+        async def lose_target() -> None:
+            await asyncio.to_thread(server.stop)
+            await until(lambda: target.connection is None, "the target is lost")
+
+        async with Peer(script) as peer, client_of(peer) as source:
+            summary = await _moved(source, target)
+        assert (summary.done, summary.vanished) == (0, 0)
+        ((number, reason),) = summary.failures
+        assert number == 1
+        assert "its copy, job 1 of the target, could not be removed" in reason
+
+
 async def test_a_job_that_workers_have_on_both_sides_is_told() -> None:
     async with (
         Peer(lambda line: play_source(line, "ready", b"NOT_FOUND\r\n")) as peer,
@@ -425,10 +443,16 @@ def job_stats(state: str, reserves: int = 0) -> bytes:
     return b"OK %d\r\n%b\r\n" % (len(data), data)
 
 
-async def play_source(line: Line, state: str, deleted: bytes | None) -> None:
+async def play_source(
+    line: Line,
+    state: str,
+    deleted: bytes | None,
+    before_delete: Callable[[], Awaitable[None]] | None = None,
+) -> None:
     """Play a server with one job, which is in the tube a and in this state.
 
     :param deleted: the reply to its delete; None: the connection ends before it
+    :param before_delete: is called before that reply
     """
     tube = f"---\ncurrent-jobs-{state}: 1\n".encode()
     server = b"---\ncmd-put: 1\nbinlog-current-index: 0\nmax-job-size: 9\n"
@@ -442,6 +466,8 @@ async def play_source(line: Line, state: str, deleted: bytes | None) -> None:
     }
     while (command := await line.command()) != b"quit":
         reply = replies[command]
+        if command == b"delete 1" and before_delete is not None:
+            await before_delete()
         if reply is None:
             return
         line.send(reply)

@@ -14,6 +14,7 @@ from beanstalkt.admin import scan as module
 from ..support.beanstalkd import Beanstalkd
 from ..support.clients import client_of
 from ..support.embedded import AnyServer
+from ..support.peer import Line, Peer
 from ..support.waiting import until
 
 
@@ -164,6 +165,49 @@ async def test_jobs_far_apart_are_found_where_the_extent_is_not_known(
         scan = Scan(client, select())
         assert [record.id async for record in scan] == [2, 899, 900]
         assert not scan.exact
+
+
+async def test_ids_that_go_further_than_the_server_tells_are_found() -> None:
+    """A server that has restored jobs, and cannot write its binlog any more, tells no number."""
+    jobs = {1, 2, 30, 41}
+    claimed = 0
+
+    def dictionary(text: str) -> bytes:
+        return b"OK %d\r\n---\n%b\r\n" % (len(text) + 4, text.encode())
+
+    def job(job_id: int) -> bytes:
+        keys = ("pri", "age", "delay", "ttr", "time-left", "reserves", "timeouts", "releases")
+        numbers = "".join(f"{key}: 0\n" for key in (*keys, "buries", "kicks"))
+        return dictionary(f"id: {job_id}\ntube: default\nstate: ready\n{numbers}")
+
+    async def script(line: Line) -> None:
+        while True:
+            verb, _, word = (await line.command()).decode().partition(" ")
+            if verb in ("stats", "stats-tube"):
+                counts = f"current-jobs-ready: {claimed}\n"
+                line.send(dictionary(f"cmd-put: 2\nbinlog-current-index: 0\n{counts}"))
+            elif verb == "stats-job" and int(word) in jobs:
+                line.send(job(int(word)))
+            elif verb == "list-tubes":
+                line.send(dictionary("- default\n"))
+            elif verb == "use":
+                line.send(f"USING {word}\r\n".encode())
+            elif verb == "peek-ready":
+                line.send(b"FOUND 30 0\r\n\r\n")
+            elif verb == "quit":
+                return
+            else:
+                line.send(b"NOT_FOUND\r\n")
+
+    # With a number of jobs that is too high, it comes to an end all the same.
+    for number in (4, 5):
+        claimed = number
+        async with Peer(script) as peer, client_of(peer) as client:
+            scan = Scan(client, select())
+            assert [record.id async for record in scan] == sorted(jobs)
+            assert not scan.exact
+            (note,) = scan.notes
+            assert "does not tell how far its ids go" in note
 
 
 async def test_bodies_of_all_sizes(server: AnyServer) -> None:

@@ -69,7 +69,7 @@ def test_clear_deletes_the_jobs_of_the_tubes_alone(
     assert told[0].startswith("deleted 5 jobs (")
     assert counts(client, "a") == (0, 0, 0)
     assert counts(client, "b") == (3, 1, 1)
-    assert run(capsys, "clear", "b", "--state", "buried", "-y")[:2] == (0, "1\n")
+    assert run(capsys, "clear", "-u", "b", "--state", "buried", "-y")[:2] == (0, "1\n")
     assert counts(client, "b") == (3, 1, 0)
 
 
@@ -110,7 +110,7 @@ def test_kick_takes_a_bound_or_all_or_a_selection(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("clear", "required: TUBE"),
+        ("clear", "name the tubes"),
         ("clear a", "--yes"),
         ("clear a -y -n", "--dry-run changes nothing"),
         ("clear a --state reserved -y", "invalid choice"),

@@ -7,6 +7,7 @@ import io
 import os
 import signal
 from collections import Counter
+from contextlib import suppress
 
 import pytest
 
@@ -80,8 +81,9 @@ def test_of_many_failures_some_are_told() -> None:
     for job_id in range(150):
         summary.fail(job_id, "no")
     told = list(lines(summary))
-    assert len(told) == 102
-    assert told[-1] == "50 more failed"
+    assert told[1:] == ["jobs 0-99: no", "50 more failed"]
+    summary = Summary("imported", noun="line", failed=3, failures=[(9, "no"), (4, "a"), (3, "no")])
+    assert list(lines(summary))[1:] == ["lines 3, 9: no", "line 4: a"]
 
 
 @pytest.mark.parametrize(
@@ -99,6 +101,38 @@ def test_the_exit_status_tells(
 ) -> None:
     assert report(summary) == status
     assert capsys.readouterr().out == f"{summary.done}\n"
+
+
+async def test_the_second_signal_ends_the_program_though_no_answer_comes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answered = asyncio.Event()
+    statuses: list[int] = []
+
+    def end(status: int) -> None:
+        statuses.append(status)
+        answered.set()
+
+    async def waits_for_an_answer(summary: Summary, _: OnProgress | None) -> None:
+        summary.action, summary.done = "moved", 7
+        os.kill(os.getpid(), signal.SIGINT)
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        while "another Ctrl-C" not in (told := capsys.readouterr().err):
+            assert told == ""
+            await asyncio.sleep(0.01)
+        assert statuses == []
+        os.kill(os.getpid(), signal.SIGINT)
+        await answered.wait()
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr("os._exit", end)
+    monkeypatch.setattr("beanstalkt.cli.progress.SLOW", 0.01)
+    assert await asyncio.wait_for(carry_out(waits_for_an_answer), 20) == 130
+    assert statuses == [130]
+    out, err = capsys.readouterr()
+    assert out.startswith("7\n")
+    assert err.startswith("beanstalkt: ended at once: moved 7 jobs; some more may have been")
 
 
 async def test_what_was_done_is_told_also_after_an_interrupt_or_a_loss(

@@ -240,3 +240,37 @@ def test_a_target_that_is_not_there(
     words = ["move", "-u", "a", "--to", other.url, "--yes", "--connect-timeout", "0.01"]
     assert run(server, *words) == 69
     same(found(server), KINDS)
+
+
+def test_tubes_may_be_arguments_or_options(server: AnyServer, capfdbinary: Captured) -> None:
+    fill(server, *KINDS)
+    for words, count in (("a", 2), ("-u a", 2), ("a b", 3), ("a -u b", 3), ("c", 0)):
+        for verb in ("export", "list", "list --no-body"):
+            assert run(server, *verb.split(), *words.split()) == 0
+            assert len(capfdbinary.readouterr().out.splitlines()) == count
+        for verb in ("move --to-tube d -n", "copy --to-tube d -n", "clear -n"):
+            assert run(server, *verb.split(), *words.split()) == 0
+            assert capfdbinary.readouterr().out == b"%d\n" % count
+    with pytest.raises(SystemExit):
+        run(server, "move", "d", "--to-tube", "d", "-y")
+
+
+def test_an_export_that_could_not_be_written_does_not_say_that_it_was(
+    server: AnyServer, capfdbinary: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(server, *KINDS)
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr("sys.stdout", full)
+        assert run(server, "export") == 1
+    told = capfdbinary.readouterr().err.decode()
+    assert "exported 3 jobs" not in told
+    assert "not all of what was exported is written" in told
+    assert "standard output: No space left on device" in told
+
+
+def test_a_journal_that_cannot_be_used_is_told(
+    server: AnyServer, tmp_path: Path, capfdbinary: Captured
+) -> None:
+    assert run(server, "import", "--resume", tmp_path, "/dev/null") == 1
+    told = capfdbinary.readouterr().err.decode().splitlines()
+    assert told == ["beanstalkt: imported 0 jobs", f"beanstalkt: {tmp_path}: Is a directory"]
