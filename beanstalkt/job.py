@@ -41,7 +41,7 @@ class Verbs(Protocol):
         priority: int | None = DEFAULT_PRIORITY,
         callback: Callable[[Any], Any] | None = None,
     ) -> Awaitable[None]:
-        """Put a reserved job aside until it is kicked."""
+        """Bury a reserved job: put it aside until it is kicked."""
 
     def touch(
         self, job_id: int | Job, callback: Callable[[Any], Any] | None = None
@@ -51,7 +51,7 @@ class Verbs(Protocol):
     def stats_job(
         self, job_id: int | Job, callback: Callable[[Any], Any] | None = None
     ) -> Awaitable[StatsJob]:
-        """Return what the server knows of a job."""
+        """Return the statistics of a job."""
 
 
 class Job(dict[str, Any]):
@@ -117,7 +117,7 @@ class Job(dict[str, Any]):
         return self._bound().touch(self, callback)
 
     def stats(self, callback: Callable[[Any], Any] | None = None) -> Awaitable[StatsJob]:
-        """Return what the server knows of this job, as :meth:`Client.stats_job` does."""
+        """Return the statistics of this job, as :meth:`Client.stats_job` does."""
         return self._bound().stats_job(self, callback)
 
     def __reduce__(self) -> tuple[type[Job], tuple[int, bytes]]:

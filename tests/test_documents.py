@@ -62,7 +62,7 @@ def test_ini(block: Block, beanstalkd: Beanstalkd, tmp_path: Path) -> None:
 
 
 def test_a_link_to_a_file_of_the_repository_leads_somewhere() -> None:
-    for page in [*PAGES, DOC.parent / "CONTRIBUTING.md"]:
+    for page in [*PAGES, DOC.parent / "CONTRIBUTING.md", DOC.parent / "README.md"]:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
             found = page.parent / target
             assert found.exists() or found.name in GENERATED, f"{page}: {target}"

@@ -177,7 +177,7 @@ class Client:
                 lock.busy = False
 
     def close(self) -> None:
-        """Say ``quit`` and end the connection; a reserve of another thread fails at once.
+        """Close the connection; a reserve of another thread fails at once.
 
         May be called at any time, also twice, and by a signal's handler. A call of another thread
         may take ``timing.close_timeout`` seconds more. :meth:`connect` opens the client again.
@@ -339,7 +339,7 @@ class Client:
                 lock.busy = False
 
     def use(self, name: str) -> str:
-        """Have later puts, peeks and kicks go to this tube; return its name (section 3.2)."""
+        """Use a tube for later puts, peeks and kicks; return its name (section 3.2)."""
         USE.encode(name)
         lock = self._lock
         if lock.busy:
@@ -372,7 +372,7 @@ class Client:
         return self._reserve(kind, command, payload, timeout)
 
     def reserve_job(self, job_id: int | AnyJob) -> Job:
-        """Reserve this job, whatever its tube and state (section 4.2).
+        """Reserve the job with this id, whatever its tube and state (section 4.2).
 
         Raises NotFound, also when another connection or this one holds it.
         """
@@ -400,7 +400,7 @@ class Client:
                 yield job
 
     def delete(self, job_id: int | AnyJob) -> None:
-        """Remove a job of one's own, or one that no connection holds (section 4.3).
+        """Delete a job that this connection, or no connection, has reserved (section 4.3).
 
         Raises NotFound.
         """
@@ -425,7 +425,7 @@ class Client:
             self._settle(RELEASE, job_id, priority, delay)
 
     def bury(self, job_id: int | AnyJob, priority: int | None = DEFAULT_PRIORITY) -> None:
-        """Put a reserved job aside until it is kicked (section 4.5).
+        """Bury a reserved job: put it aside until it is kicked (section 4.5).
 
         :param priority: its new priority; None: it keeps the one it has
 
@@ -437,16 +437,16 @@ class Client:
             self._settle(BURY, job_id, priority)
 
     def touch(self, job_id: int | AnyJob) -> None:
-        """Start a reserved job's time to run again (section 4.6). Raises NotFound."""
+        """Touch a reserved job: its time to run begins again (section 4.6). Raises NotFound."""
         self._settle(TOUCH, job_id)
 
     def watch(self, name: str) -> int:
-        """Have reserves take from this tube too; return the number watched (section 4.7)."""
+        """Watch a tube, to reserve its jobs too; return the number watched (section 4.7)."""
         result = Result()
         return int(self._call(WATCH, self._tubes.watch(name, result), result))
 
     def ignore(self, name: str) -> int:
-        """Have reserves no longer take from this tube; return the number watched (section 4.8).
+        """Stop watching a tube; return the number of tubes still watched (section 4.8).
 
         Raises NotIgnored for the last one.
         """
@@ -504,7 +504,7 @@ class Client:
         return list(self._ask(LIST_TUBES_WATCHED, LIST_TUBES_WATCHED.form))
 
     def pause_tube(self, name: str, delay: int) -> None:
-        """Let no job of a tube be reserved for `delay` seconds; 0 ends that (section 5.5).
+        """Pause a tube: reserve none of its jobs for `delay` seconds; 0 ends that (section 5.5).
 
         Raises NotFound.
         """
@@ -513,17 +513,17 @@ class Client:
     # --- statistics ---
 
     def stats_job(self, job_id: int | AnyJob) -> StatsJob:
-        """Return what the server knows of a job (section 6.2). Raises NotFound."""
+        """Return the statistics of a job (section 6.2). Raises NotFound."""
         stats: StatsJob = self._ask(STATS_JOB, STATS_JOB.encode(job_id_of(job_id)))
         return stats
 
     def stats_tube(self, name: str) -> StatsTube:
-        """Return what the server knows of a tube (section 6.3). Raises NotFound."""
+        """Return the statistics of a tube (section 6.3). Raises NotFound."""
         stats: StatsTube = self._ask(STATS_TUBE, STATS_TUBE.encode(name))
         return stats
 
     def stats(self) -> Stats:
-        """Return what the server knows of itself (section 6.4)."""
+        """Return the statistics of the server (section 6.4)."""
         stats: Stats = self._ask(STATS, STATS.form)
         return stats
 

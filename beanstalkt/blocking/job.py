@@ -38,7 +38,7 @@ class Job(job.Job):
         self._blocking().touch(self)
 
     def stats(self) -> StatsJob:  # type: ignore[override]
-        """Return what the server knows of this job, as :meth:`Client.stats_job` does."""
+        """Return the statistics of this job, as :meth:`Client.stats_job` does."""
         found: StatsJob = self._blocking().stats_job(self)
         return found
 

@@ -301,7 +301,7 @@ class Pool:
             member.lost(error)
 
     def use(self, name: str) -> str:
-        """Have later puts, peeks and kicks go to this tube, on all servers; return its name."""
+        """Use a tube of all servers for later puts, peeks and kicks; return its name."""
         USE.encode(name)
         self._using = name
         self._everywhere(lambda client: client.use(name))
@@ -408,7 +408,7 @@ class Pool:
         return PoolJob(name, inner.body, self, inner, inner.origin)
 
     def reserve_job(self, job_id: str | AnyJob) -> PoolJob:
-        """Reserve this job, whatever its tube and state. Raises NotFound."""
+        """Reserve the job with this id, whatever its tube and state. Raises NotFound."""
         member, number = self._find(job_id)
         return self._job_of(member, member.client.reserve_job(number))
 
@@ -431,7 +431,7 @@ class Pool:
                 yield job
 
     def delete(self, job_id: str | AnyJob) -> None:
-        """Remove a job of one's own, or one that no connection holds. Raises NotFound."""
+        """Delete a job that this connection, or no connection, has reserved. Raises NotFound."""
         client, job = self._held(job_id)
         client.delete(job)
         self._settled(client)
@@ -448,13 +448,13 @@ class Pool:
         self._settled(client)
 
     def bury(self, job_id: str | AnyJob, priority: int | None = DEFAULT_PRIORITY) -> None:
-        """Put a reserved job aside until it is kicked, as :meth:`Client.bury` does."""
+        """Bury a reserved job: put it aside until it is kicked, as :meth:`Client.bury` does."""
         client, job = self._held(job_id)
         client.bury(job, priority)
         self._settled(client)
 
     def touch(self, job_id: str | AnyJob) -> None:
-        """Start a reserved job's time to run again. Raises NotFound."""
+        """Touch a reserved job: its time to run begins again. Raises NotFound."""
         client, job = self._held(job_id)
         client.touch(job)
 
@@ -491,13 +491,13 @@ class Pool:
             other.close()
 
     def watch(self, name: str) -> int:
-        """Have reserves take from this tube too, on all servers; return the number watched."""
+        """Watch a tube on all servers, to reserve its jobs too; return the number watched."""
         WATCH.encode(name)
         self._watching[name] = True
         return self._watch_changed(lambda client: client.watch(name))
 
     def ignore(self, name: str) -> int:
-        """Have reserves no longer take from this tube; return the number watched.
+        """Stop watching a tube; return the number of tubes still watched.
 
         Raises NotIgnored for the last one.
         """
@@ -590,7 +590,7 @@ class Pool:
         return list(self._watching)
 
     def pause_tube(self, name: str, delay: int) -> None:
-        """Let no job of a tube be reserved for `delay` seconds, on any server; 0 ends that.
+        """Pause a tube: reserve none of its jobs for `delay` seconds, on any server; 0 ends that.
 
         Raises NotFound if no server has the tube.
         """

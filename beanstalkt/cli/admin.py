@@ -202,5 +202,7 @@ VERBS = {
         _check_kick,
         epilog=KICK_EPILOG,
     ),
-    "kick-job": Verb(connected(kick_job, several=True), add_ids),
+    "kick-job": Verb(
+        connected(kick_job, several=True), add_ids, epilog="example:\n  beanstalkt kick-job 17 18"
+    ),
 }

@@ -8,7 +8,7 @@ from argparse import ArgumentParser, Namespace
 from ..client.client import Client
 from ..job import DEFAULT_PRIORITY, DEFAULT_TTR
 from ..protocol import arguments
-from .connected import connected
+from .connected import Command, connected
 from .converters import number, whole_seconds
 from .exit_status import DONE
 from .formats import add_job_formats, emit_job
@@ -123,11 +123,23 @@ def _add_peek_tube_arguments(parser: ArgumentParser) -> None:
     add_job_formats(parser)
 
 
+def _peek_verb(state: str, run: Command) -> Verb:
+    return Verb(
+        connected(run, several=True),
+        _add_peek_tube_arguments,
+        epilog=f"example:\n  beanstalkt peek-{state} -u mail",
+    )
+
+
 VERBS = {
     "put": Verb(connected(put, several=True), _add_put_arguments, _check_put, epilog=PUT_EPILOG),
     **RESERVE_VERBS,
-    "peek": Verb(connected(peek, several=True), _add_peek_arguments),
-    "peek-ready": Verb(connected(peek_ready, several=True), _add_peek_tube_arguments),
-    "peek-delayed": Verb(connected(peek_delayed, several=True), _add_peek_tube_arguments),
-    "peek-buried": Verb(connected(peek_buried, several=True), _add_peek_tube_arguments),
+    "peek": Verb(
+        connected(peek, several=True),
+        _add_peek_arguments,
+        epilog="example:\n  beanstalkt peek 17",
+    ),
+    "peek-ready": _peek_verb("ready", peek_ready),
+    "peek-delayed": _peek_verb("delayed", peek_delayed),
+    "peek-buried": _peek_verb("buried", peek_buried),
 }

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
-from .description import Described, Option, describe
+from .description import Option, describe
 
 ENVIRONMENT = {
-    "BEANSTALKD_URL": "The URL of the server, unless an option names it.",
+    "BEANSTALKD_URL": "The URL of the server, or of several, unless an option names it.",
+    "BEANSTALKT_DATABASE": "The URL of the database of the outbox.",
+    "BEANSTALKT_CONSOLE_PASSWORD": "The password of the console.",
+    "BEANSTALKT_CONSOLE_TOKEN": "The token with which programs may ask the console.",
     "BEANSTALKT_*": "The options of work, such as BEANSTALKT_MAX_ATTEMPTS.",
     "NO_COLOR": "If it is set to anything, JSON on a terminal and top have no colours.",
 }
@@ -17,6 +21,7 @@ ENVIRONMENT = {
 def manual() -> str:
     """Return the source of the manual page."""
     program, verbs = describe()
+    common = frozenset(option.flags for option in program.options)
     lines = [
         '.TH BEANSTALKT 1 "" beanstalkt',
         ".SH NAME",
@@ -27,12 +32,15 @@ def manual() -> str:
         ".SH DESCRIPTION",
         *_text(program.description),
         ".SH OPTIONS",
-        *_options(program),
+        *_options(program.options),
+        ".PP",
+        "Each verb that connects has these options as well, before or after its name.",
         ".SH VERBS",
     ]
     for verb in verbs:
         lines += [f".SS {_escape(', '.join(verb.names))}", *_text(verb.description), ".PP"]
-        lines += [f"\\fB{_escape(verb.usage)}\\fR", *_options(verb), *_verbatim(verb.epilog)]
+        own = [option for option in verb.options if option.flags not in common]
+        lines += [f"\\fB{_escape(verb.usage)}\\fR", *_options(own), *_verbatim(verb.epilog)]
     lines += [".SH ENVIRONMENT"]
     for name, meaning in ENVIRONMENT.items():
         lines += [".TP", f"\\fB{_escape(name)}\\fR", *_text(meaning)]
@@ -43,9 +51,9 @@ def manual() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _options(described: Described) -> list[str]:
+def _options(options: Iterable[Option]) -> list[str]:
     lines: list[str] = []
-    for option in described.options:
+    for option in options:
         lines += [".TP", _heading(option), *_text(option.help or "A word or several.")]
     return lines
 

@@ -96,4 +96,12 @@ def _say(text: str) -> None:
     say(text, f"beanstalkt[{os.getpid()}]")
 
 
-VERBS = {"serve": Verb(serve, add_arguments, connects=False, description=DESCRIPTION)}
+VERBS = {
+    "serve": Verb(
+        serve,
+        add_arguments,
+        connects=False,
+        description=DESCRIPTION,
+        epilog="example:\n  beanstalkt serve --port 11301",
+    )
+}

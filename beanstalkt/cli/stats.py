@@ -53,8 +53,22 @@ def _add_pause_arguments(parser: ArgumentParser) -> None:
 
 
 VERBS = {
-    "stats": Verb(connected(stats, several=True), add_json_lines),
-    "stats-job": Verb(connected(stats_job, several=True), _add_stats_job_arguments),
-    "list-tubes": Verb(connected(list_tubes, several=True), add_json_lines),
-    "pause": Verb(connected(pause, several=True), _add_pause_arguments),
+    "stats": Verb(
+        connected(stats, several=True), add_json_lines, epilog="example:\n  beanstalkt stats"
+    ),
+    "stats-job": Verb(
+        connected(stats_job, several=True),
+        _add_stats_job_arguments,
+        epilog="example:\n  beanstalkt stats-job 17",
+    ),
+    "list-tubes": Verb(
+        connected(list_tubes, several=True),
+        add_json_lines,
+        epilog="example:\n  beanstalkt list-tubes",
+    ),
+    "pause": Verb(
+        connected(pause, several=True),
+        _add_pause_arguments,
+        epilog="example:\n  beanstalkt pause mail -d 10m",
+    ),
 }

@@ -112,6 +112,8 @@ class Client:
 
     A client is used from one thread, that of its loop: while that runs, every verb raises
     RuntimeError in another one, as asyncio does in its debug mode. Raises InvalidArgument.
+
+    The sections that methods name are those of the protocol, ``beanstalkt/protocol/protocol.txt``.
     """
 
     job_type = Job
@@ -187,7 +189,7 @@ class Client:
         return future
 
     def close(self, callback: Callback | None = None) -> Future[None]:
-        """Say ``quit`` when what was written has been answered, and end the connection.
+        """Close the connection, once what was written has been answered.
 
         It takes 5 s at the most. What still waits then fails with ConnectionLost; a waiting
         reserve is not waited for. May be called at any time, also twice. The callback gets no
@@ -216,7 +218,7 @@ class Client:
 
     @property
     def connection(self) -> Connection | None:
-        """The connection of the moment, for what is built on a client; None: there is none."""
+        """The present connection, for what is built on a client; None: there is none."""
         return self._reconnector.connection
 
     @property
@@ -226,7 +228,7 @@ class Client:
 
     @property
     def tubes(self) -> Tubes:
-        """What each connection is to use and watch, for what is built on a client."""
+        """The tubes that each connection is to use and watch, for what is built on a client."""
         return self._tubes
 
     @property
@@ -313,7 +315,7 @@ class Client:
         return many.future
 
     def use(self, name: str, callback: Callback | None = None) -> Future[str]:
-        """Have later puts, peeks and kicks go to this tube; return its name (section 3.2)."""
+        """Use a tube for later puts, peeks and kicks; return its name (section 3.2)."""
         connected = self._reconnector.connection is not None
         return self._send(self._tubes.use(name, self._future(callback), connected))
 
@@ -338,7 +340,7 @@ class Client:
         return self._send(request)
 
     def reserve_job(self, job_id: int | Job, callback: Callback | None = None) -> Future[Job]:
-        """Reserve this job, whatever its tube and state (section 4.2).
+        """Reserve the job with this id, whatever its tube and state (section 4.2).
 
         Raises NotFound, also when another connection or this one holds it.
         """
@@ -368,7 +370,7 @@ class Client:
                 yield job
 
     def delete(self, job_id: int | Job, callback: Callback | None = None) -> Future[None]:
-        """Remove a job of one's own, or one that no connection holds (section 4.3).
+        """Delete a job that this connection, or no connection, has reserved (section 4.3).
 
         Raises NotFound.
         """
@@ -398,7 +400,7 @@ class Client:
         priority: int | None = DEFAULT_PRIORITY,
         callback: Callback | None = None,
     ) -> Future[None]:
-        """Put a reserved job aside until it is kicked (section 4.5).
+        """Bury a reserved job: put it aside until it is kicked (section 4.5).
 
         :param priority: its new priority; None: it keeps the one it has
 
@@ -409,15 +411,15 @@ class Client:
         return self._settle(BURY, job_id, (priority,), callback)
 
     def touch(self, job_id: int | Job, callback: Callback | None = None) -> Future[None]:
-        """Start a reserved job's time to run again (section 4.6). Raises NotFound."""
+        """Touch a reserved job: its time to run begins again (section 4.6). Raises NotFound."""
         return self._settle(TOUCH, job_id, (), callback)
 
     def watch(self, name: str, callback: Callback | None = None) -> Future[int]:
-        """Have reserves take from this tube too; return the number watched (section 4.7)."""
+        """Watch a tube, to reserve its jobs too; return the number watched (section 4.7)."""
         return self._send(self._tubes.watch(name, self._future(callback)))
 
     def ignore(self, name: str, callback: Callback | None = None) -> Future[int]:
-        """Have reserves no longer take from this tube; return the number watched (section 4.8).
+        """Stop watching a tube; return the number of tubes still watched (section 4.8).
 
         Raises NotIgnored for the last one.
         """
@@ -480,7 +482,7 @@ class Client:
         return self._ask(LIST_TUBES_WATCHED, (), callback)
 
     def pause_tube(self, name: str, delay: int, callback: Callback | None = None) -> Future[None]:
-        """Let no job of a tube be reserved for `delay` seconds; 0 ends that (section 5.5).
+        """Pause a tube: reserve none of its jobs for `delay` seconds; 0 ends that (section 5.5).
 
         Raises NotFound.
         """
@@ -489,15 +491,15 @@ class Client:
     # --- statistics ---
 
     def stats_job(self, job_id: int | Job, callback: Callback | None = None) -> Future[StatsJob]:
-        """Return what the server knows of a job (section 6.2). Raises NotFound."""
+        """Return the statistics of a job (section 6.2). Raises NotFound."""
         return self._ask(STATS_JOB, (job_id_of(job_id),), callback)
 
     def stats_tube(self, name: str, callback: Callback | None = None) -> Future[StatsTube]:
-        """Return what the server knows of a tube (section 6.3). Raises NotFound."""
+        """Return the statistics of a tube (section 6.3). Raises NotFound."""
         return self._ask(STATS_TUBE, (name,), callback)
 
     def stats(self, callback: Callback | None = None) -> Future[Stats]:
-        """Return what the server knows of itself (section 6.4)."""
+        """Return the statistics of the server (section 6.4)."""
         return self._ask(STATS, (), callback)
 
     # --- how they are sent ---

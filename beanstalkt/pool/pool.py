@@ -179,7 +179,7 @@ class Pool(PoolConnections):
         return many.future
 
     def use(self, name: str, callback: Callback | None = None) -> Future[str]:
-        """Have later puts, peeks and kicks go to this tube, on all servers; return its name."""
+        """Use a tube of all servers for later puts, peeks and kicks; return its name."""
         USE.encode(name)
         self._using = name
         return self._everywhere("use", lambda client: client.use(name), name, callback)
@@ -247,7 +247,7 @@ class Pool(PoolConnections):
     def reserve_job(
         self, job_id: str | PoolJob, callback: Callback | None = None
     ) -> Future[PoolJob]:
-        """Reserve this job, whatever its tube and state, as :meth:`Client.reserve_job` does."""
+        """Reserve the job with this id, in any tube and state, as :meth:`Client.reserve_job`."""
         member, number = self._find(job_id)
         payload = RESERVE_JOB.encode(number)
         future = self._reserve_future(callback)
@@ -290,7 +290,7 @@ class Pool(PoolConnections):
         return future
 
     def delete(self, job_id: str | Job, callback: Callback | None = None) -> Future[None]:
-        """Remove a job of one's own, or one that no connection holds. Raises NotFound."""
+        """Delete a job that this connection, or no connection, has reserved. Raises NotFound."""
         client, job = self._held(job_id)
         return self._settled(client.delete(job, callback), job_id)
 
@@ -311,12 +311,12 @@ class Pool(PoolConnections):
         priority: int | None = DEFAULT_PRIORITY,
         callback: Callback | None = None,
     ) -> Future[None]:
-        """Put a reserved job aside until it is kicked, as :meth:`Client.bury` does."""
+        """Bury a reserved job: put it aside until it is kicked, as :meth:`Client.bury` does."""
         client, job = self._held(job_id)
         return self._settled(client.bury(job, priority, callback), job_id)
 
     def touch(self, job_id: str | Job, callback: Callback | None = None) -> Future[None]:
-        """Start a reserved job's time to run again. Raises NotFound."""
+        """Touch a reserved job: its time to run begins again. Raises NotFound."""
         client, job = self._held(job_id)
         return client.touch(job, callback)
 
@@ -341,13 +341,13 @@ class Pool(PoolConnections):
         return future
 
     def watch(self, name: str, callback: Callback | None = None) -> Future[int]:
-        """Have reserves take from this tube too, on all servers; return the number watched."""
+        """Watch a tube on all servers, to reserve its jobs too; return the number watched."""
         WATCH.encode(name)
         self._watching[name] = True
         return self._watch_changed("watch", lambda client: client.watch(name), callback)
 
     def ignore(self, name: str, callback: Callback | None = None) -> Future[int]:
-        """Have reserves no longer take from this tube; return the number watched.
+        """Stop watching a tube; return the number of tubes still watched.
 
         Raises NotIgnored for the last one.
         """
@@ -461,7 +461,7 @@ class Pool(PoolConnections):
         return future
 
     def pause_tube(self, name: str, delay: int, callback: Callback | None = None) -> Future[None]:
-        """Let no job of a tube be reserved for `delay` seconds, on any server; 0 ends that.
+        """Pause a tube: reserve none of its jobs for `delay` seconds, on any server; 0 ends that.
 
         Raises NotFound if no server has the tube.
         """

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from beanstalkt.cli.description import describe
 from beanstalkt.cli.verbs import ALIASES, GROUPS, load
 
 
@@ -41,3 +42,8 @@ def test_the_verbs_do_not_import_what_they_do_not_use(words: list[str]) -> None:
     assert [group for group in GROUPS if f"beanstalkt.cli.{group}" in modules] == used
     assert not modules & {"tqdm", "textual", "importlib.metadata", "beanstalkt.worker", "aiohttp"}
     assert ("beanstalkt.server" in modules) == (words[0] == "serve")
+
+
+def test_the_help_of_every_verb_has_an_example() -> None:
+    _, verbs = describe()
+    assert not [verb.name for verb in verbs if f"  beanstalkt {verb.name}" not in verb.epilog]
