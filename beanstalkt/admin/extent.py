@@ -15,6 +15,7 @@ from collections.abc import Iterable
 
 from ..client.client import Client
 from ..errors import NotFound
+from ..protocol.arguments import TUBE_NAME
 from ..protocol.stats import Stats
 
 AT_ONCE = 16
@@ -81,7 +82,10 @@ class Extent:
 
     async def _highest_head(self) -> int:
         """Return the highest id of the jobs that are next in each state of the tubes."""
-        names = self._tubes or await self._client.list_tubes()
+        # A name that no tube can have, and that a server lists all the same, cannot be asked for.
+        names = self._tubes or [
+            name for name in await self._client.list_tubes() if TUBE_NAME.fullmatch(name)
+        ]
         highest = 0
         for first in range(0, len(names), AT_ONCE):
             peeks = [

@@ -34,7 +34,7 @@ SPARSE = 2
 UNCHANGED = ("id", "cmd-put", "cmd-delete", "total-jobs")
 """The statistics of the server that must be the same before and after the look at the tube."""
 
-ANY_STATE = "in any state"
+ANY_STATE = "of unknown state"
 """What a summary says of jobs whose state is not known."""
 
 LIVE = tuple(f"current-jobs-{state}" for state in ("ready", "delayed", "buried", "reserved"))

@@ -121,7 +121,8 @@ def told_of(scan: admin.Scan) -> Iterator[str]:
     """Yield what is to be told of a scan: what it looked at, and what it cannot know."""
     found = f"{scan.matched:,} {'job' if scan.matched == 1 else 'jobs'}"
     if scan.range is None:
-        yield f"{found}: there was none to look at"
+        none = "there was none to look at" if scan.complete else "no id was looked at"
+        yield f"{found}: {none}"
         return
     first, last = scan.range
     yield f"{found} among the ids {first:,} to {last:,}; jobs put since are not among them"

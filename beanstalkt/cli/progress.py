@@ -185,7 +185,8 @@ def lines(summary: Summary) -> Iterator[str]:
     if summary.limited:
         yield "stopped at the limit: there may be more"
     if summary.vanished:
-        yield f"{summary.vanished:,} were gone, or taken by a worker, before their turn"
+        were = "was" if summary.vanished == 1 else "were"
+        yield f"{summary.vanished:,} {were} gone, or taken by a worker, before their turn"
     for reason, number in summary.skipped.items():
         yield f"left {number:,} alone: {reason}"
     if summary.unknown:

@@ -189,7 +189,7 @@ async def test_ids_that_go_further_than_the_server_tells_are_found() -> None:
             elif verb == "stats-job" and int(word) in jobs:
                 line.send(job(int(word)))
             elif verb == "list-tubes":
-                line.send(dictionary("- default\n"))
+                line.send(dictionary("- default\n- no name\n"))
             elif verb == "use":
                 line.send(f"USING {word}\r\n".encode())
             elif verb == "peek-ready":
