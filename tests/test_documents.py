@@ -77,6 +77,19 @@ def test_every_system_check_of_the_django_app_is_explained() -> None:
     }
 
 
+def test_each_message_of_troubleshooting_is_one_of_the_program() -> None:
+    sources = [file.read_text() for file in (DOC.parent / "beanstalkt").rglob("*.py")]
+    # A message that is written in several pieces is one again.
+    program = re.sub(r'"\s*\n\s*f?"', "", "\n".join(sources))
+    page = (DOC / "troubleshooting.md").read_text().partition("## By the message")[2]
+    headings = re.findall(r"^### (.*)$", page, re.MULTILINE)
+    quoted = [text for heading in headings for text in re.findall(r"`([^`]+)`", heading)]
+    parts = [part.strip(" :'") for text in quoted for part in re.split(r"…|\[|\]", text)]
+    assert len(headings) > 20
+    of_python = "TypeError: a coroutine was expected"
+    assert not [part for part in parts if part not in program and part != of_python]
+
+
 def program_with(text: str) -> str:
     """The one program of the pages that contains a text."""
     (program,) = {block.text for block in PYTHON if text in block.text}
