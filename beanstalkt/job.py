@@ -92,7 +92,7 @@ class Job(dict[str, Any]):
         return body
 
     def delete(self, callback: Callable[[Any], Any] | None = None) -> Awaitable[None]:
-        """Remove this job, as :meth:`Client.delete` does."""
+        """Delete this job, as :meth:`Client.delete` does."""
         return self._bound().delete(self, callback)
 
     def release(
@@ -101,7 +101,7 @@ class Job(dict[str, Any]):
         delay: int = 0,
         callback: Callable[[Any], Any] | None = None,
     ) -> Awaitable[None]:
-        """Give this job back to its tube, as :meth:`Client.release` does."""
+        """Release this job to its tube, as :meth:`Client.release` does."""
         return self._bound().release(self, priority, delay, callback)
 
     def bury(
@@ -109,11 +109,11 @@ class Job(dict[str, Any]):
         priority: int | None = DEFAULT_PRIORITY,
         callback: Callable[[Any], Any] | None = None,
     ) -> Awaitable[None]:
-        """Put this job aside until it is kicked, as :meth:`Client.bury` does."""
+        """Bury this job until it is kicked, as :meth:`Client.bury` does."""
         return self._bound().bury(self, priority, callback)
 
     def touch(self, callback: Callable[[Any], Any] | None = None) -> Awaitable[None]:
-        """Start the time to run of this job again, as :meth:`Client.touch` does."""
+        """Touch this job, so that its time to run begins again, as :meth:`Client.touch` does."""
         return self._bound().touch(self, callback)
 
     def stats(self, callback: Callable[[Any], Any] | None = None) -> Awaitable[StatsJob]:

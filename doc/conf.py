@@ -27,6 +27,7 @@ myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
+autodoc_preserve_defaults = True
 autodoc_default_options = {"members": True}
 autodoc_type_aliases = {"Future": "asyncio.Future", "Callback": "Callback"}
 

@@ -20,21 +20,21 @@ class Job(job.Job):
     _client: Any
 
     def delete(self) -> None:  # type: ignore[override]  # nothing is awaited here
-        """Remove this job, as :meth:`Client.delete` does."""
+        """Delete this job, as :meth:`Client.delete` does."""
         self._blocking().delete(self)
 
     def release(  # type: ignore[override]
         self, priority: int | None = DEFAULT_PRIORITY, delay: int = 0
     ) -> None:
-        """Give this job back to its tube, as :meth:`Client.release` does."""
+        """Release this job to its tube, as :meth:`Client.release` does."""
         self._blocking().release(self, priority, delay)
 
     def bury(self, priority: int | None = DEFAULT_PRIORITY) -> None:  # type: ignore[override]
-        """Put this job aside until it is kicked, as :meth:`Client.bury` does."""
+        """Bury this job until it is kicked, as :meth:`Client.bury` does."""
         self._blocking().bury(self, priority)
 
     def touch(self) -> None:  # type: ignore[override]
-        """Start the time to run of this job again, as :meth:`Client.touch` does."""
+        """Touch this job, so that its time to run begins again, as :meth:`Client.touch` does."""
         self._blocking().touch(self)
 
     def stats(self) -> StatsJob:  # type: ignore[override]

@@ -431,7 +431,7 @@ class Pool:
                 yield job
 
     def delete(self, job_id: str | AnyJob) -> None:
-        """Delete a job that this connection, or no connection, has reserved. Raises NotFound."""
+        """Delete a job that this pool, or no connection, has reserved. Raises NotFound."""
         client, job = self._held(job_id)
         client.delete(job)
         self._settled(client)
@@ -600,18 +600,21 @@ class Pool:
     # --- statistics ---
 
     def stats_job(self, job_id: str | AnyJob) -> StatsJob:
-        """Return what its server knows of a job. Raises NotFound."""
+        """Return the statistics of a job, as its server has them. Raises NotFound."""
         member, number = self._find(job_id)
         return member.client.stats_job(number)
 
     def stats_tube(self, name: str) -> StatsTube:
-        """Return the sums of what the servers know of a tube. Raises NotFound if none knows it."""
+        """Return the statistics of a tube, summed over the servers.
+
+        Raises NotFound if no server has it.
+        """
         STATS_TUBE.encode(name)
         found: Any = total([s for _, s in self._ask_all(lambda client: client.stats_tube(name))])
         return found  # type: ignore[no-any-return]
 
     def stats(self) -> Stats:
-        """Return the sums of what the servers know of themselves, where sums mean something."""
+        """Return the statistics of all servers, summed where sums mean something."""
         found: Any = total([s for _, s in self._ask_all(lambda client: client.stats())])
         return found  # type: ignore[no-any-return]
 

@@ -290,7 +290,7 @@ class Pool(PoolConnections):
         return future
 
     def delete(self, job_id: str | Job, callback: Callback | None = None) -> Future[None]:
-        """Delete a job that this connection, or no connection, has reserved. Raises NotFound."""
+        """Delete a job that this pool, or no connection, has reserved. Raises NotFound."""
         client, job = self._held(job_id)
         return self._settled(client.delete(job, callback), job_id)
 
@@ -475,17 +475,20 @@ class Pool(PoolConnections):
     # --- statistics ---
 
     def stats_job(self, job_id: str | Job, callback: Callback | None = None) -> Future[StatsJob]:
-        """Return what its server knows of a job. Raises NotFound."""
+        """Return the statistics of a job, as its server has them. Raises NotFound."""
         member, number = self._find(job_id)
         return member.client.stats_job(number, callback)
 
     def stats_tube(self, name: str, callback: Callback | None = None) -> Future[StatsTube]:
-        """Return the sums of what the servers know of a tube. Raises NotFound if none knows it."""
+        """Return the statistics of a tube, summed over the servers.
+
+        Raises NotFound if no server has it.
+        """
         STATS_TUBE.encode(name)
         return self._total("stats-tube", lambda client: client.stats_tube(name), callback)
 
     def stats(self, callback: Callback | None = None) -> Future[Stats]:
-        """Return the sums of what the servers know of themselves, where sums mean something.
+        """Return the statistics of all servers, summed where sums mean something.
 
         Servers that are away are left out; ``clients`` has the client of each.
         """

@@ -121,7 +121,15 @@ def write(app: Sphinx) -> None:
             page.write_text(text)
 
 
+def is_alias(
+    app: Sphinx, what: str, name: str, member: object, skipped: bool, options: object
+) -> bool | None:
+    """Leave out the fields of a named tuple, about which Python says no more than a number."""
+    return True if (member.__doc__ or "").startswith("Alias for field number") else None
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.connect("builder-inited", write)
+    app.connect("autodoc-skip-member", is_alias)
     return {"parallel_read_safe": True}
