@@ -15,7 +15,7 @@ from ..protocol import arguments
 from . import confirm, selection_options
 from .changing import change_jobs
 from .connected import connected
-from .converters import number
+from .converters import number, tube
 from .exit_status import DONE, REFUSED
 from .output import emit
 from .parser import add_ids, add_use
@@ -53,9 +53,9 @@ which jobs, all of those are kicked, buried and delayed ones, or up to --bound o
 The number of jobs that were kicked is printed.
 
 examples:
-  beanstalkt kick -u mail -b 10
-  beanstalkt kick -u mail --all
-  beanstalkt kick -u mail --state delayed --older-than 1h --dry-run
+  beanstalkt kick mail -b 10
+  beanstalkt kick mail --all
+  beanstalkt kick mail --state delayed --older-than 1h --dry-run
 """
 
 
@@ -145,6 +145,9 @@ def _add_kick_arguments(parser: ArgumentParser) -> None:
     )
     add_use(parser)
     parser.add_argument(
+        "tube", nargs="?", type=tube, metavar="TUBE", help="the tube: the same as -u"
+    )
+    parser.add_argument(
         "--all",
         action="store_true",
         help="all buried jobs, or all delayed ones if none is buried",
@@ -154,6 +157,10 @@ def _add_kick_arguments(parser: ArgumentParser) -> None:
 
 
 def _check_kick(parser: ArgumentParser, options: Namespace) -> None:
+    if options.tube is not None:
+        if options.use not in (arguments.DEFAULT_TUBE, options.tube):
+            parser.error(f"two tubes are named, {options.tube} and {options.use}: kick takes one")
+        options.use = options.tube
     options.tubes = [options.use]
     options.chosen = selection_options.given(options)
     if options.all and options.bound is not None:

@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..admin.progress import OnProgress, Progress, Summary
 from ..admin.record import STATES
@@ -72,42 +72,44 @@ def _show(bar: tqdm[NoReturn], progress: Progress) -> None:
     bar.refresh()
 
 
+def end() -> NoReturn:
+    """End the program now, as interrupted."""
+    os._exit(INTERRUPTED)
+
+
 @contextmanager
-def interruptible(at_once: Callable[[], NoReturn] | None = None) -> Iterator[None]:
+def interruptible(at_once: Callable[[], NoReturn] = end) -> Iterator[None]:
     """Have Ctrl-C and SIGTERM cancel the task of the body, which so ends between two jobs.
 
-    :param at_once: called at the second signal, to end the program; None: that raises
-        KeyboardInterrupt, or ends the program, as a signal usually does
+    :param at_once: called at the second signal, to end the program
     """
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     assert task is not None
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    before: dict[signal.Signals, Any] = {}
     waiting: asyncio.TimerHandle | None = None
 
-    def interrupted() -> None:
+    def first(*_: object) -> None:
+        # Not by the loop: the second signal must be heard where a write or a search blocks it.
+        for number in before:
+            signal.signal(number, lambda *_: at_once())
+        loop.call_soon_threadsafe(cancel)
+
+    def cancel() -> None:
         nonlocal waiting
-        restore()
-        if at_once is not None:
-            for number in numbers:
-                loop.add_signal_handler(number, at_once)
-            waiting = loop.call_later(SLOW, say, WAITING)
+        waiting = loop.call_later(SLOW, say, WAITING)
         task.cancel()
 
-    def restore() -> None:
-        if waiting is not None:
-            waiting.cancel()
-        for number in numbers:
-            loop.remove_signal_handler(number)
-
-    # In a thread that gets no signals, there is nothing to do.
-    with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):
-        for number in numbers:
-            loop.add_signal_handler(number, interrupted)
+    with contextlib.suppress(ValueError):  # in a thread that gets no signals
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, first)
     try:
         yield
     finally:
-        restore()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if waiting is not None:
+            waiting.cancel()
 
 
 async def carry_out(operation: Operation, *, counts: bool = True) -> int:
@@ -146,15 +148,20 @@ def end_at_once(summary: Summary, *, counts: bool) -> NoReturn:
 
     :param counts: whether to print the number of jobs that were done
     """
-    # Nothing else ends the program now: an operation that is cancelled waits for the answers.
-    with contextlib.suppress(OSError), beside_progress():
-        say(
-            f"ended at once: {summary.action} {counted_jobs(summary)}; some more may have been, "
-            "whose answers had not come"
-        )
+    # Called by a signal: what it interrupts may be a write to the same stream (RuntimeError), and
+    # where this one blocks, the next signal ends the program.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    with contextlib.suppress(OSError, RuntimeError), beside_progress():
         if counts:
+            say(
+                f"ended at once: {summary.action} {counted_jobs(summary)}; some more may have "
+                "been, whose answers had not come"
+            )
             emit(str(summary.done))
-    os._exit(INTERRUPTED)
+        else:
+            say(f"ended at once: not all of what was {summary.action} is written")
+    end()
 
 
 def report(summary: Summary, *, counts: bool = True) -> int:

@@ -103,7 +103,7 @@ def test_kick_takes_a_bound_or_all_or_a_selection(
     assert counts(client, "a") == (4, 1, 0)
     assert run(capsys, "kick", "-u", "b", "--state", "delayed", "--yes")[:2] == (0, "1\n")
     assert counts(client, "b") == (4, 0, 1)
-    assert run(capsys, "kick", "-u", "b")[:2] == (0, "1\n")
+    assert run(capsys, "kick", "b")[:2] == (0, "1\n")
     assert counts(client, "b") == (5, 0, 0)
 
 
@@ -120,6 +120,7 @@ def test_kick_takes_a_bound_or_all_or_a_selection(
         ("delete 1 --text x", "either ids or options"),
         ("delete 1 -n", "either ids or options"),
         ("kick --all", "--yes"),
+        ("kick a -u b", "two tubes are named, a and b"),
         ("kick --all -b 3 -y", "-b cannot be given too"),
         ("kick -n", "--dry-run goes with --all"),
         ("kick --state ready -y", "invalid choice"),

@@ -135,6 +135,21 @@ async def test_the_second_signal_ends_the_program_though_no_answer_comes(
     assert err.startswith("beanstalkt: ended at once: moved 7 jobs; some more may have been")
 
 
+async def test_the_second_signal_is_heard_though_the_loop_is_blocked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    statuses: list[int] = []
+    monkeypatch.setattr("os._exit", statuses.append)
+
+    async def blocks(summary: Summary, _: OnProgress | None) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert statuses == [130]
+
+    await asyncio.wait_for(carry_out(blocks, counts=False), 20)
+    assert "ended at once: not all" in capsys.readouterr().err
+
+
 async def test_what_was_done_is_told_also_after_an_interrupt_or_a_loss(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
