@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -128,8 +129,25 @@ def is_alias(
     return True if (member.__doc__ or "").startswith("Alias for field number") else None
 
 
+def plain_signature(
+    app: Sphinx,
+    what: str,
+    name: str,
+    member: object,
+    options: object,
+    signature: str | None,
+    returns: str | None,
+) -> tuple[str | None, str | None]:
+    """Write names in a signature as a reader knows them."""
+    if signature is not None:
+        signature = re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", signature)
+        signature = signature.replace("<factory>", "...")  # which is no expression of Python
+    return signature, returns
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.connect("builder-inited", write)
     app.connect("autodoc-skip-member", is_alias)
+    app.connect("autodoc-process-signature", plain_signature)
     return {"parallel_read_safe": True}
