@@ -170,7 +170,7 @@ async def _transfer(
 
 
 @dataclass(slots=True)
-class Passenger:
+class MovingJob:
     """Hold a job on its way: what was seen of it last, and the claim if it is reserved."""
 
     record: JobRecord
@@ -259,7 +259,7 @@ class Transfer:
             place += len(part)
             yield part, place == len(records)
 
-    async def _put(self, jobs: Sequence[Passenger], turn: Turn, is_last: bool) -> list[Outcome]:
+    async def _put(self, jobs: Sequence[MovingJob], turn: Turn, is_last: bool) -> list[Outcome]:
         """Put jobs at the target in turn; return what became of each."""
         largest = max((len(each.job.body) for each in jobs), default=0)
         self._count = max(1, min(SIZE // (largest + 1), 2 * self._count, self._most))
@@ -271,10 +271,10 @@ class Transfer:
 
     # --- at the source ------------------------------------------------------------------------
 
-    async def _take(self, bulk: Bulk, records: Sequence[JobRecord]) -> list[Passenger]:
+    async def _take(self, bulk: Bulk, records: Sequence[JobRecord]) -> list[MovingJob]:
         """Look at the jobs that stay where they are, and claim the others, in the given order."""
         records = [each for each in records if each.id not in bulk.jobs]
-        jobs: dict[int, Passenger] = {}
+        jobs: dict[int, MovingJob] = {}
         others = [each for each in records if each.state == "ready"]
         for job in await self._look(bulk, [each for each in records if each.state != "ready"]):
             if _stays(job.record):
@@ -294,12 +294,12 @@ class Transfer:
                 changed.append(each)
             else:
                 put = portable(record, each.body, self._tube)
-                jobs[record.id] = Passenger(record, put, each)
+                jobs[record.id] = MovingJob(record, put, each)
         self.summary.skip(CHANGED, len(changed))
         await give_back(bulk, changed)
         return [jobs[each.id] for each in records if each.id in jobs]
 
-    async def _look(self, bulk: Bulk, records: Sequence[JobRecord]) -> list[Passenger]:
+    async def _look(self, bulk: Bulk, records: Sequence[JobRecord]) -> list[MovingJob]:
         """Look at jobs once more, with their bodies; those that are gone are counted."""
         if not records:
             return []
@@ -316,14 +316,14 @@ class Transfer:
             elif not self._selection.matches_stats(record):
                 self.summary.skip(CHANGED)
             else:
-                found.append(Passenger(record, portable(record, body, self._tube)))
+                found.append(MovingJob(record, portable(record, body, self._tube)))
         return found
 
     async def _settle(
-        self, bulk: Bulk, jobs: Sequence[Passenger], outcomes: Sequence[Outcome]
+        self, bulk: Bulk, jobs: Sequence[MovingJob], outcomes: Sequence[Outcome]
     ) -> None:
         """Delete the jobs that are at the target now, and give back the others."""
-        placed: list[tuple[Passenger, int]] = []
+        placed: list[tuple[MovingJob, int]] = []
         refused: list[Claim] = []
         for each, outcome in zip(jobs, outcomes, strict=True):
             if isinstance(outcome, int):
@@ -338,7 +338,7 @@ class Transfer:
             await give_back(bulk, refused)
             _raise_lost(outcomes)
 
-    async def _delete(self, bulk: Bulk, placed: Sequence[tuple[Passenger, int]]) -> None:
+    async def _delete(self, bulk: Bulk, placed: Sequence[tuple[MovingJob, int]]) -> None:
         """Delete jobs that are at the target now; where that fails, remove those at the target."""
         if not placed:
             return
@@ -348,7 +348,7 @@ class Transfer:
         except ConnectionLost as error:
             results = [error] * len(placed)
         bulk.jobs.difference_update(job.record.id for job, _ in placed)
-        kept_here: list[tuple[Passenger, int]] = []
+        kept_here: list[tuple[MovingJob, int]] = []
         for (job, copy_id), result in zip(placed, results, strict=True):
             if result is None:
                 count(self.summary, job.record)
@@ -363,7 +363,7 @@ class Transfer:
         await self._remove(kept_here)
         raise_lost(results)
 
-    async def _remove(self, jobs: Sequence[tuple[Passenger, int]]) -> None:
+    async def _remove(self, jobs: Sequence[tuple[MovingJob, int]]) -> None:
         """Remove from the target what the source still has, or has given to a worker."""
         found: list[bool | BeanstalkException]
         try:

@@ -8,7 +8,6 @@ from functools import partial
 
 from .. import admin
 from ..admin.kicking import KICKABLE
-from ..admin.record import SETTLED_STATES, STATES
 from ..client.client import Client
 from ..errors import CommandFailed
 from ..protocol import arguments
@@ -21,8 +20,6 @@ from .output import emit
 from .parser import add_ids, add_use
 from .stdio import say
 from .verbs import Verb
-
-DELETABLE = tuple(state for state in STATES if state in SETTLED_STATES)
 
 CLEAR_EPILOG = """\
 All jobs of the tubes are deleted, but those that workers have reserved; or those
@@ -72,7 +69,7 @@ def _add_clear_arguments(parser: ArgumentParser) -> None:
     selection_options.add_tubes(parser)
     confirm.add_to(parser)
     selection_options.add_limit(parser)
-    selection_options.add_to(parser, states=DELETABLE)
+    selection_options.add_to(parser, states=selection_options.SETTLED)
 
 
 def _check_clear(parser: ArgumentParser, options: Namespace) -> None:
@@ -98,7 +95,7 @@ def _add_delete_arguments(parser: ArgumentParser) -> None:
     add_ids(parser, "*")
     confirm.add_to(parser)
     selection_options.add_limit(parser)
-    selection_options.add_to(parser, states=DELETABLE)
+    selection_options.add_to(parser, states=selection_options.SETTLED)
 
 
 def _check_delete(parser: ArgumentParser, options: Namespace) -> None:

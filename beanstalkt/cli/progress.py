@@ -197,7 +197,10 @@ def lines(summary: Summary) -> Iterator[str]:
     for reason, number in summary.skipped.items():
         yield f"left {number:,} alone: {reason}"
     if summary.unknown:
-        yield f"not known of {summary.unknown:,}: the connection was lost before the reply"
+        yield (
+            f"of {summary.unknown:,} more it is not known whether they were {summary.action}: the "
+            "connection was lost before the reply"
+        )
     by_reason: dict[str, list[int]] = {}
     for number, reason in summary.failures:
         by_reason.setdefault(reason, []).append(number)

@@ -7,11 +7,14 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from ..admin.record import STATES, State
+from ..admin.record import SETTLED_STATES, STATES, State
 from ..admin.selection import Selection, select
 from ..errors import InvalidArgument
 from ..protocol.arguments import JOB_ID, MAX_JOB_ID, PRIORITY, Number, parse_whole
 from .converters import converter, number, seconds, tube
+
+SETTLED = tuple(state for state in STATES if state in SETTLED_STATES)
+"""The states of jobs that no worker holds, in the order in which they are shown."""
 
 Range = tuple[int, int | None]
 """The lowest and the highest number; None: without a limit."""

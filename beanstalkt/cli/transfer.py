@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import AsyncIterable, Callable, Coroutine
+from collections.abc import AsyncIterable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 from functools import partial
@@ -15,6 +15,7 @@ from .. import admin
 from ..admin.exporting import export_jobs
 from ..admin.importing import Importer, importing
 from ..admin.progress import OnError, OnProgress, Summary
+from ..admin.record import STATES, State
 from ..client.client import Client
 from . import confirm, selection_options
 from .changing import change_jobs
@@ -251,7 +252,11 @@ def _from_and_to(options: Namespace) -> str:
     return f"{where} to {', '.join(place for place in places if place)}"
 
 
-def _add_transfer_arguments(parser: ArgumentParser) -> None:
+def _add_move_arguments(parser: ArgumentParser) -> None:
+    _add_transfer_arguments(parser, selection_options.SETTLED)
+
+
+def _add_transfer_arguments(parser: ArgumentParser, states: Sequence[State] = STATES) -> None:
     selection_options.add_tubes(parser)
     parser.add_argument("--to", type=url, metavar="URL", help="the server that the jobs go to")
     parser.add_argument(
@@ -263,7 +268,7 @@ def _add_transfer_arguments(parser: ArgumentParser) -> None:
     add_on_error(parser)
     confirm.add_to(parser)
     selection_options.add_limit(parser)
-    selection_options.add_to(parser)
+    selection_options.add_to(parser, states=states)
 
 
 def _check_transfer(parser: ArgumentParser, options: Namespace) -> None:
@@ -296,7 +301,7 @@ VERBS = {
     "import": Verb(_run_import, _add_import_arguments, _check_import, epilog=IMPORT_EPILOG),
     "move": Verb(
         connected(transferring(admin.move, "Move")),
-        _add_transfer_arguments,
+        _add_move_arguments,
         _check_transfer,
         epilog=MOVE_EPILOG,
     ),

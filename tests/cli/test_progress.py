@@ -63,7 +63,8 @@ def test_a_summary_says_what_was_done_and_what_was_not() -> None:
         "stopped at the limit: there may be more",
         "3 were gone, or taken by a worker, before their turn",
         "left 4 alone: reserved by a worker",
-        "not known of 2: the connection was lost before the reply",
+        "of 2 more it is not known whether they were deleted: the connection was lost before the "
+        "reply",
         "job 17: INTERNAL_ERROR",
         "looked at the ids 1 to 5,000; jobs put since are not among them",
     ]

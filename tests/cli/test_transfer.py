@@ -251,8 +251,9 @@ def test_tubes_may_be_arguments_or_options(server: AnyServer, capfdbinary: Captu
         for verb in ("move --to-tube d -n", "copy --to-tube d -n", "clear -n"):
             assert run(server, *verb.split(), *words.split()) == 0
             assert capfdbinary.readouterr().out == b"%d\n" % count
-    with pytest.raises(SystemExit):
-        run(server, "move", "d", "--to-tube", "d", "-y")
+    for wrong in ("move d --to-tube d -y", "move a --to-tube d --state reserved -y"):
+        with pytest.raises(SystemExit):
+            run(server, *wrong.split())
 
 
 def test_an_export_that_could_not_be_written_does_not_say_that_it_was(
