@@ -310,11 +310,11 @@ class Importer:
         done: list[Line] = []
         refused: list[tuple[int, str]] = []
         lost: BeanstalkException | None = None
-        last_id = 0
+        ids: list[int] = []
         for line, outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, int):
                 done.append(line)
-                last_id = max(last_id, outcome)
+                ids.append(outcome)
             elif isinstance(outcome, (ConnectionLost, UnexpectedResponse)):
                 lost = lost or outcome
                 self.summary.unknown += getattr(outcome, "sent", True)
@@ -326,7 +326,7 @@ class Importer:
                 [line.number for line in done],
                 [number for number, _ in refused],
                 sum(line.checksum for line in done),
-                last_id,
+                ids,
             )
         for number, reason in refused:
             self._refuse(number, reason)

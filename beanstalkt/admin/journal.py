@@ -47,6 +47,8 @@ class Journal:
         self.refused = Spans()
         #: lines that were to be put, without an answer
         self.in_doubt = Spans()
+        #: ids of jobs of lines that are done, as far as they are above `after`
+        self.ids = Spans()
         #: the highest id that a job got
         self.last_id = 0
         #: the sum of the checksums of the lines that are done
@@ -94,17 +96,31 @@ class Journal:
         self._began(begun, self.last_id)
 
     def end(
-        self, done: Iterable[int], refused: Iterable[int], checksum: int, last_id: int
+        self, done: Iterable[int], refused: Iterable[int], checksum: int, ids: Iterable[int]
     ) -> None:
         """Write down what became of lines.
 
         :param checksum: the sum of the checksums of those that are done
-        :param last_id: the highest id that a job got; 0 if none did
+        :param ids: the ids of their jobs
         """
-        into, out = Spans(done), Spans(refused)
-        record = {"done": into.text(), "refused": out.text(), "sum": checksum, "last": last_id}
+        into, out, jobs = Spans(done), Spans(refused), Spans(sorted(ids))
+        record = {
+            "done": into.text(),
+            "refused": out.text(),
+            "sum": checksum,
+            "last": jobs.last,
+            "ids": jobs.text(),
+        }
         self._write(record)
-        self._ended(into, out, checksum, last_id)
+        self._ended(into, out, checksum, jobs.last)
+        self._got(jobs)
+
+    def _got(self, ids: Spans) -> None:
+        # Without lines in doubt, `after` is above all of them.
+        if self._begun:
+            self.ids.update(ids)
+        else:
+            self.ids = Spans()
 
     def _began(self, lines: Spans, after: int) -> None:
         self._begun.append((lines, after))
@@ -179,6 +195,7 @@ class Journal:
                     int(record["sum"]),
                     int(record["last"]),
                 )
+                self._got(Spans.parse(record.get("ids", "")))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise self._no_journal(number) from None
 

@@ -20,7 +20,7 @@ from .portable import PortableJob
 from .record import JobRecord
 from .scan import Scan
 from .selection import select
-from .target import Target
+from .target import Target, put_delay
 
 SETTLING = 0.25
 """Seconds to wait before the server is asked for the jobs of lines in doubt: it may still be
@@ -120,23 +120,39 @@ class Resumption:
                 [line.number for line in done],
                 [],
                 sum(line.checksum for line in done),
-                max(record.id for record in found.values()),
+                [record.id for record in found.values()],
             )
         return done, [line for line in lines if line.number not in found]
 
     async def _find(self, lines: Sequence[Line]) -> dict[int, JobRecord]:
         """Return the records of the jobs that were put for these lines, by line."""
         await asyncio.sleep(SETTLING)
-        wanted: dict[object, list[int]] = defaultdict(list)
+        exact: dict[tuple[object, ...], list[int]] = defaultdict(list)
+        alike: dict[tuple[str, int, bytes], list[int]] = defaultdict(list)
         for line in reversed(lines):
-            wanted[(line.job.tube, line.job.ttr or 1, line.job.body)].append(line.number)
+            job = line.job
+            key = (job.tube, job.ttr or 1, job.body)
+            exact[(*key, job.priority, put_delay(job))].append(line.number)
+            alike[key].append(line.number)
         found: dict[int, JobRecord] = {}
+        changed: dict[tuple[str, int, bytes], list[JobRecord]] = defaultdict(list)
         tubes = {line.job.tube for line in lines}
         selection = select(tubes, since_id=self.journal.after + 1)
         async for record in Scan(self._client, selection, bodies=True):
-            numbers = wanted.get((record.tube, record.ttr, record.body))
+            if record.id in self.journal.ids:
+                continue  # of another line, with the same body perhaps
+            key = (record.tube, record.ttr, record.body or b"")
+            numbers = exact.get((*key, record.priority, record.delay))
             if numbers:
                 found[numbers.pop()] = record
+            elif len(changed[key]) < len(alike.get(key, ())):
+                changed[key].append(record)
+            elif not changed[key]:
+                del changed[key]
+        # Workers may have changed the priority and the delay since.
+        for key, records in changed.items():
+            left = [number for number in alike[key] if number not in found]
+            found.update(zip(reversed(left), records, strict=False))
         return found
 
     def _other_input(self) -> InvalidArgument:

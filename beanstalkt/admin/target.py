@@ -44,8 +44,7 @@ class Target:
         by_tube: dict[str, list[int]] = {}
         payloads = []
         for place, job in enumerate(jobs):
-            delay = HIDDEN if job.state == "buried" else job.delay
-            payloads.append(encode_put(job.priority, delay, job.ttr, job.body))
+            payloads.append(encode_put(job.priority, put_delay(job), job.ttr, job.body))
             by_tube.setdefault(job.tube, []).append(place)
         sent: list[Sent] = []
         with self._client.together():
@@ -138,6 +137,11 @@ class Placing:
         """
         with suppress(ConnectionLost):
             await self._target.remove([each for each in ids if each is not None])
+
+
+def put_delay(job: PortableJob) -> int:
+    """Return the delay in seconds that a job is put with."""
+    return HIDDEN if job.state == "buried" else job.delay
 
 
 async def answer(future: asyncio.Future[list[Any]]) -> list[Any]:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from beanstalkt import Client, ConnectionLost, InvalidArgument
 from beanstalkt.admin import Progress, Summary, export_jobs, import_jobs, select
 from beanstalkt.admin import importing as module
+from beanstalkt.admin.journal import Journal, checksum_of
 
 from ..support.beanstalkd import Beanstalkd
 from ..support.clients import client_of, drained
@@ -253,6 +254,30 @@ async def test_the_journal_of_a_restarted_server_with_a_binlog_goes_on(tmp_path:
                                             kind(b"2", priority=2**31, ttr=120)])  # fmt: skip
     finally:
         server.stop()
+
+
+@pytest.mark.parametrize("lost", [3, 4])
+async def test_equal_bodies_are_not_taken_for_each_other(
+    server: AnyServer, tmp_path: Path, lost: int
+) -> None:
+    """The first two lines were done; of the others, one was put before the process was killed."""
+    kinds = [{"priority": 7}, {"priority": 7}, {"priority": 7}, {"priority": 9}]
+    lines = [line("same", **each) for each in kinds]
+    sums = [checksum_of(each.encode(), number) for number, each in enumerate(lines, 1)]
+    async with client_of(server) as client:
+        with Journal(tmp_path / "j") as journal:
+            journal.use((await client.stats())["id"], str(client.address))
+            first = await client.put("same", 7, tube="a")
+            journal.begin([1])
+            journal.end([1], [], sums[0], [first])
+            journal.begin([2])
+            journal.begin([3, 4])
+            second = await client.put("same", 7, tube="a")
+            journal.end([2], [], sums[1], [second])
+            await client.put("same", 9 if lost == 3 else 7, tube="a")
+        summary = await import_jobs(client, lines, resume=tmp_path / "j")
+        assert (summary.done, summary.skipped["imported before"]) == (2, 2)
+        assert sorted(each.priority for each in await population(client)) == [7, 7, 7, 9]
 
 
 async def test_a_dry_run_counts_and_puts_nothing(server: AnyServer, tmp_path: Path) -> None:

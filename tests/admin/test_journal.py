@@ -16,10 +16,10 @@ def written(path: Path) -> bytes:
     with Journal(path) as journal:
         journal.use("abc", "beanstalk://host:11300")
         journal.begin([1])
-        journal.end([1], [], 7, 40)
+        journal.end([1], [], 7, [40])
         journal.begin(range(2, 11))
         journal.begin(range(11, 21))
-        journal.end([2, 3, 5, 6, 7, 8, 9, 10], [4], 5, 49)
+        journal.end([2, 3, 5, 6, 7, 8, 9, 10], [4], 5, [45, 44, 49])
     return path.read_bytes()
 
 
@@ -34,6 +34,7 @@ def test_it_tells_what_is_done_refused_and_in_doubt(tmp_path: Path) -> None:
         assert journal.last_line == 20
         assert journal.checksum == 12
         assert journal.last_id == 49
+        assert journal.ids.text() == "44-45, 49"
         assert journal.after == 40  # the last id that was known when those lines were begun
 
 
@@ -41,8 +42,9 @@ def test_a_line_that_was_refused_and_went_in_later_is_done(tmp_path: Path) -> No
     written(tmp_path / "journal")
     with Journal(tmp_path / "journal") as journal:
         journal.begin([4])
-        journal.end([4, *range(11, 21)], [], 0, 60)
+        journal.end([4, *range(11, 21)], [], 0, [60])
         assert journal.after == 60
+        assert not journal.ids  # those above `after` only
     with Journal(tmp_path / "journal") as journal:
         assert journal.done.text() == "1-20"
         assert not journal.refused
