@@ -611,7 +611,9 @@ def test_more_slots_than_the_limit_of_descriptors(beanstalkd: Beanstalkd) -> Non
 
 
 def test_all_tubes_may_be_more_than_the_limit_of_descriptors(beanstalkd: Beanstalkd) -> None:
-    """How many there will be is not known at the start."""
+    """How many there will be is not known at the start, before the server was asked."""
+    for number in range(150):
+        put(beanstalkd, tube=b"t%d" % number)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (128, hard))
     try:
@@ -619,8 +621,6 @@ def test_all_tubes_may_be_more_than_the_limit_of_descriptors(beanstalkd: Beansta
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     try:
-        for number in range(150):
-            put(beanstalkd, tube=b"t%d" % number)
         assert runner.wait() == 0
         assert b"Too many open files" not in runner.output
         assert b"may need" not in runner.output

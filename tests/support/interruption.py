@@ -11,6 +11,9 @@ from typing import Any
 class Interruption:
     """Raises KeyboardInterrupt at one line: the number `at` of those that run in these files.
 
+    Not in a finalizer: it runs at any time, in the middle of any call, and Python itself drops
+    what it raises.
+
     :param but: how a line begins at which nothing is raised
     """
 
@@ -29,7 +32,8 @@ class Interruption:
         sys.settrace(None)
 
     def _call(self, frame: FrameType, event: str, _: object) -> Any:
-        return self._line if frame.f_code.co_filename in self.files else None
+        code = frame.f_code
+        return self._line if code.co_filename in self.files and code.co_name != "__del__" else None
 
     def _line(self, frame: FrameType, event: str, _: object) -> Any:
         if event == "line" and not (self.but and self._is_spared(frame)):

@@ -104,8 +104,10 @@ class Proxy:
     ) -> None:
         ends = [writer]
         ways: list[asyncio.Future[None]] = []
+        # Cancelled itself, open_connection may leave a connection behind that has just come.
+        opening = asyncio.ensure_future(asyncio.open_connection(*self._target))
         try:
-            from_server, to_server = await asyncio.open_connection(*self._target)
+            from_server, to_server = await asyncio.shield(opening)
             ends.append(to_server)
             ways = [
                 asyncio.ensure_future(self.up.carry(reader, to_server)),
@@ -120,7 +122,10 @@ class Proxy:
                 way.cancel()
             for end in ends:
                 end.close()
+            if len(ends) == 1:
+                opening.add_done_callback(_close)
             try:
+                await asyncio.wait([opening])
                 await asyncio.gather(*ways, return_exceptions=True)
                 for end in ends:
                     with suppress(OSError, asyncio.TimeoutError):
@@ -132,3 +137,9 @@ class Proxy:
                     # Raised by asyncio up to Python 3.11.2 if TLS has ended in the meantime.
                     with suppress(AttributeError):
                         end.transport.abort()
+
+
+def _close(opening: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]]) -> None:
+    """Close the connection that has come, if one has."""
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result()[1].transport.abort()
