@@ -2,7 +2,9 @@
 
 Lines that were under way when the last import ended may be in the server or not. Their jobs are
 looked for among those with higher ids than were known then. A job that is not found was not put,
-or a worker has taken it since; it is put, so that none is lost, and may have been put twice.
+or a worker has taken it since; it is put, so that none is lost, and may have been put twice. Jobs
+of lines that are known to be done are left out. A job that somebody else has put in the meantime
+cannot be told from the one that is looked for if its tube, ttr and body are the same.
 """
 
 from __future__ import annotations

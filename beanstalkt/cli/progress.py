@@ -110,6 +110,8 @@ def interruptible(at_once: Callable[[], NoReturn] = end) -> Iterator[None]:
             signal.signal(number, handler)
         if waiting is not None:
             waiting.cancel()
+            # Else a Ctrl-C after this one would not be known as such (from Python 3.11 on).
+            getattr(task, "uncancel", int)()
 
 
 async def carry_out(operation: Operation, *, counts: bool = True) -> int:

@@ -42,9 +42,12 @@ async def test_a_signal_cancels_the_body_once(number: signal.Signals) -> None:
     before = signal.getsignal(number)
 
     async def body() -> None:
-        with interruptible():
-            os.kill(os.getpid(), number)
-            await asyncio.sleep(10)
+        try:
+            with interruptible():
+                os.kill(os.getpid(), number)
+                await asyncio.sleep(10)
+        finally:  # as if it had not been cancelled, for a later Ctrl-C
+            assert getattr(asyncio.current_task(), "cancelling", int)() == 0
 
     with pytest.raises(asyncio.CancelledError):
         await asyncio.ensure_future(body())
