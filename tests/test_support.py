@@ -38,6 +38,15 @@ def test_a_free_port_is_had_by_the_server_that_names_it_again_and_again() -> Non
             assert client.recv(1) == b""
 
 
+def test_a_port_on_which_a_server_still_listens_is_not_given_again() -> None:
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind((HOST, free_port()))
+        server.listen()
+        taken = server.getsockname()[1]
+        assert taken not in [free_port() for _ in range(2 * RESERVED)]
+
+
 def test_free_ports_take_no_descriptors_one_by_one() -> None:
     assert len({free_port() for _ in range(3 * RESERVED)}) == RESERVED
 

@@ -38,6 +38,18 @@ _ports = itertools.cycle([_reserve() for _ in range(RESERVED)])
 def free_port() -> int:
     """Return a port on which nothing listens, and which no other process can be given.
 
-    The same port is returned again only after `RESERVED` further calls.
+    The same port is returned again only after `RESERVED` further calls, and not while a server
+    that was started on it is still there.
     """
-    return next(_ports)
+    return next(port for port in itertools.islice(_ports, RESERVED) if not _is_in_use(port))
+
+
+def _is_in_use(port: int) -> bool:
+    """Return whether a server listens on the port; a socket that is only bound does not count."""
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind((HOST, port))
+        except OSError:
+            return True
+    return False
