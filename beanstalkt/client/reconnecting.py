@@ -115,13 +115,17 @@ class Reconnector:
                 message = f"no connection to {self.address} within {timeout:g} s: {self.reason}"
                 future.set_exception(ConnectionLost(message))
 
-        if self._once or len(self._waiters) > 1 or self._task is None:
+        if self._once or len(self._waiters) > 1:
             fail()
             return
         # No other caller waits. Whoever hears of the failure may stop the loop at once, so the
-        # attempt ends first.
-        self._task.add_done_callback(fail)
+        # attempt ends first, and no other one begins.
+        task = self._task
+        if task is not None:
+            task.add_done_callback(fail)
         self._stop_opening()
+        if task is None:
+            fail()
 
     def _waiter_done(self, future: asyncio.Future[None]) -> None:
         """Stop trying if no caller waits for the first connection any more."""

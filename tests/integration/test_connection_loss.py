@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import struct
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -160,6 +161,16 @@ async def test_a_name_that_does_not_exist_is_tried_until_the_timeout(kind: Kind)
     with pytest.raises(ConnectionLost, match=r"no-such-host\.invalid"):
         await client.connect()
     assert asyncio.all_tasks() == {asyncio.current_task()}  # whoever hears of it may end the loop
+
+
+async def test_a_timeout_in_a_pause_begins_no_attempt_that_was_due_as_well() -> None:
+    client = Client(HOST, free_port(), 0.2, reconnect_delay=0.3)
+    connecting = client.connect()
+    await until(lambda: client._reconnector._pause is not None)
+    time.sleep(0.5)  # the loop is kept until both the timeout and the next attempt are due
+    with pytest.raises(ConnectionLost):
+        await connecting
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_a_name_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
