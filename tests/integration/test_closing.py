@@ -417,7 +417,8 @@ def test_a_client_that_nobody_closed_does_not_keep_the_loop(turns: int) -> None:
     """asyncio.run cancels what is left, and waits for it."""
 
     async def main() -> None:
-        client = Client("127.0.0.1", free_port(), reconnect_delay=0.0001)
+        # The next attempt must not be due while the loop itself is being closed.
+        client = Client("127.0.0.1", free_port(), reconnect_delay=0.2)
         client.connect().add_done_callback(lambda future: future.cancelled() or future.exception())
         for _ in range(turns):
             await asyncio.sleep(0)
