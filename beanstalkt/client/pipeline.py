@@ -42,6 +42,7 @@ GRACE = 0.5
 reserve that the server will not get to in time."""
 
 _NOT_FOUND = [b"NOT_FOUND"]
+_INSERTED = b"INSERTED "
 
 UNANSWERED: Any = object()
 """Instead of the value of a reply: that there is no whole reply, or that it is no success."""
@@ -340,8 +341,13 @@ class Pipeline:
         success: `receive` is to have the rest, once there is a request.
         """
         parser = self._parser
-        if chunk == command.acknowledgement and not parser.rest and not parser.missing:
-            return None
+        if not parser.rest and not parser.missing:
+            if chunk == command.acknowledgement:
+                return None
+            if command is PUT and chunk[:9] == _INSERTED and chunk[-2:] == b"\r\n":
+                number = chunk[9:-2]
+                if number.isdigit():
+                    return int(number)
         reply = parser.single(chunk)
         if reply is not None and reply[0][0] == command.success:
             try:
