@@ -76,7 +76,7 @@ def _others(record: JobRecord) -> tuple[int, ...]:
 async def claim(
     bulk: Bulk, records: Sequence[JobRecord], *, look_before: bool = True
 ) -> list[Claim]:
-    """Reserve jobs, and return a claim for each; those that are gone or reserved have none.
+    """Reserve jobs by their ids; return a claim for each that was neither gone nor reserved.
 
     Whoever calls this settles every claim, whatever happens. Raises ConnectionLost: then the
     server has made ready what was reserved.

@@ -52,7 +52,7 @@ class Extent:
         self.puts = 0
 
     async def look(self, *, heads: bool = True) -> None:
-        """Ask the server.
+        """Ask the server for its job counts and for the highest id that it tells of.
 
         :param heads: whether to look for the highest id that is known to exist, if it must be
         """

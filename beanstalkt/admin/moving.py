@@ -216,7 +216,7 @@ class Transfer:
         self._count = min(FIRST, self._most)  # jobs in the next part of a batch
 
     async def move(self, bulk: Bulk, records: Sequence[JobRecord]) -> None:
-        """Move some jobs."""
+        """Put jobs at the target, and delete those that it took from where they were."""
         with self._in_turn() as turn:
             for part, is_last in self._parts(records):
                 jobs = await self._take(bulk, part)
@@ -225,7 +225,7 @@ class Transfer:
                 await self._settle(bulk, jobs, outcomes)
 
     async def copy(self, bulk: Bulk, records: Sequence[JobRecord]) -> None:
-        """Copy some jobs."""
+        """Put jobs at the target, and leave them where they are."""
         with self._in_turn() as turn:
             for part, is_last in self._parts(records):
                 jobs = await self._look(bulk, part)

@@ -77,7 +77,10 @@ class ReadyDeletion:
         self._stopping = False
 
     async def run(self) -> None:
-        """Delete them. Cancelled, it ends between two jobs. Raises ConnectionLost."""
+        """Delete the ready jobs of the tubes.
+
+        Cancelled, it ends between two jobs. Raises ConnectionLost.
+        """
         ready = {tube: await self._count(tube) for tube in self._tubes}
         self._total = sum(ready.values())
         if not self._total or self._limit == 0:

@@ -276,7 +276,7 @@ class Subscription:
 
 
 def _seconds(name: str, value: object) -> float:
-    """Return a number of seconds; raise InvalidArgument if there is no waiting for so long."""
+    """Return `value`, a number of seconds; raise InvalidArgument unless finite and above 0."""
     if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf:
         return float(value)
     raise InvalidArgument(f"{name} must be a number of seconds above 0, not {value!r}")

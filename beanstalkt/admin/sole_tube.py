@@ -43,7 +43,7 @@ LIVE = tuple(f"current-jobs-{state}" for state in ("ready", "delayed", "buried",
 def proven(
     before: Mapping[str, Any], tube: Mapping[str, Any], after: Mapping[str, Any]
 ) -> int | None:
-    """Return the highest id of those that can only be in the tube; None if there is no proof.
+    """Return the id up to which every job is in this tube; None if the statistics do not prove it.
 
     :param before: statistics of the server
     :param tube: statistics of the tube, asked for between the other two

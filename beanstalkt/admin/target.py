@@ -24,7 +24,7 @@ Sent = tuple[list[int], "asyncio.Future[list[Any]]"]
 
 
 class Target:
-    """The present connection of a client, over which jobs are put as they were elsewhere.
+    """The server to which jobs are copied: puts each with the state and numbers it had before.
 
     A job that was buried is put with a delay of 136 years, and is reserved and buried in one go
     as soon as its id is known. In between, it is there as a delayed job.

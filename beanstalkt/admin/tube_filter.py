@@ -65,7 +65,7 @@ class TubeFilter:
 
 
 def _patterns(value: object) -> tuple[str, ...]:
-    """Return the patterns as a tuple; raise InvalidArgument for what is no pattern."""
+    """Return tube-name patterns as a tuple; raise InvalidArgument for what is no text."""
     if isinstance(value, str):
         return (value,)
     if not isinstance(value, Iterable):

@@ -200,7 +200,7 @@ class Client:
             connection.interrupt()
 
     def closed(self) -> bool:
-        """Return whether there is no connection: not yet, not any more, or not at the moment."""
+        """Return whether the client has no connection at the moment."""
         connection = self._connection
         return connection is None or connection.ended
 

@@ -387,7 +387,7 @@ class Pool:
                 self._busy.difference_update(waits.clients)
 
     def _scout_of(self, member: Member) -> Client:
-        """Return a client of a server that waits for nobody and holds no job."""
+        """Return an idle client of this server, on which a reserve can wait."""
         with self._lock:
             for client, owner in list(self._scouts.items()):
                 connection = client.connection

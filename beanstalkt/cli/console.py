@@ -108,7 +108,10 @@ def console(options: argparse.Namespace) -> int:
 
 
 def _settings(options: argparse.Namespace) -> Settings:
-    """Return the settings. Raises InvalidArgument, and OSError for a file."""
+    """Return the settings of the console that the options describe.
+
+    Raises InvalidArgument, and OSError for a file that cannot be read.
+    """
     if not 0 <= options.port < 2**16:
         raise InvalidArgument(f"the port must be from 0 to 65535, not {options.port}")
     return Settings(

@@ -106,7 +106,7 @@ class PrintedJobs:
         self._options = options
 
     async def add(self, job: Job) -> None:
-        """Print a job. Delete or bury it at once; keep it reserved otherwise."""
+        """Print a reserved job. Delete or bury it at once; keep it reserved otherwise."""
         emit_job(job, self._options)
         self.count += 1
         if self._options.action in ("delete", "bury"):
