@@ -6,7 +6,7 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo console test release-check lint types unit soak beanstalkd tmux prometheus chromium \
-  databases man docs bench clean
+  nginx databases man docs bench clean
 
 # With the beanstalkd that runs here, if one does; else with the embedded server.
 demo: .venv/ready
@@ -27,7 +27,7 @@ test: .venv/ready
 	exit $$unit
 
 # The distributions, installed on each Python at hand, with all tests: see .ci/release-check.
-release-check: .venv/ready beanstalkd tmux prometheus chromium databases
+release-check: .venv/ready beanstalkd tmux prometheus chromium nginx databases
 	PYTHONS="$(PYTHONS)" WORKERS=$(WORKERS) .ci/release-check
 
 lint: .venv/ready
@@ -45,7 +45,7 @@ types: .venv/ready
 WORKERS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
 PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-unit: .venv/ready beanstalkd tmux prometheus chromium databases
+unit: .venv/ready beanstalkd tmux prometheus chromium nginx databases
 	$(PYTEST)
 
 # The long tests, SOAK times as long as in make test: make soak SOAK=1000
@@ -75,8 +75,8 @@ bench: .venv/ready beanstalkd databases
 	touch $@
 
 # Tests that need one of these are skipped, and say so, where it is missing and may not be
-# installed: a real server, a terminal, a Prometheus with its tool, a browser, and database
-# servers. Of the latter only the programs are used: the tests start their own, in temporary
+# installed: a real server, a terminal, a Prometheus with its tool, a browser, nginx, and database
+# servers. Of the last two only the programs are used: the tests start their own, in temporary
 # folders.
 install = { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && \
   { $(APT) $(1) || { apt-get update --quiet && $(APT) $(1); }; } >/dev/null; } || \
@@ -85,6 +85,9 @@ APT = DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet
 
 beanstalkd tmux prometheus chromium:
 	@command -v $@ >/dev/null || $(call install,$@)
+
+nginx:
+	@PATH="$$PATH:/usr/sbin"; command -v nginx >/dev/null || $(call install,nginx-light)
 
 databases:
 	@PATH="$$PATH:/usr/sbin"; command -v mariadbd >/dev/null || $(call install,mariadb-server)

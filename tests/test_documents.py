@@ -3,7 +3,8 @@
 Each ``python`` block is a program, and runs in this process against a server of its own; blocks
 with tests run under pytest. A ``console`` block shows commands after ``$``, and then what they
 print. An ``ini`` block is a configuration of the runner. ``text``, ``toml`` and ``dockerfile`` are
-not run. ``make types`` checks the blocks with annotations.
+not run; ``nginx`` is run by ``tests/browser/test_behind_nginx.py``. ``make types`` checks the
+blocks with annotations.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ INI = [block for block in BLOCKS if block.language == "ini"]
 
 def test_there_are_no_other_kinds_of_blocks() -> None:
     assert {block.language for block in BLOCKS} <= {
-        *("python", "console", "ini", "text", "toml", "dockerfile")
+        *("python", "console", "ini", "text", "toml", "dockerfile", "nginx")
     }
 
 

@@ -69,6 +69,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="a name by which browsers reach the console; may be repeated",
     )
+    add(
+        "--prefix",
+        default="",
+        metavar="PATH",
+        help="what all addresses begin with behind a proxy, such as /queues",
+    )
+    add(
+        "--trusted-proxy",
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="a proxy whose header X-Forwarded-For is believed; may be repeated",
+    )
     add("--read-only", action="store_true", help="refuse everything that changes a server")
     add(
         "--interval",
@@ -121,6 +134,8 @@ def _settings(options: argparse.Namespace) -> Settings:
         password=_secret(options.password_file, "BEANSTALKT_CONSOLE_PASSWORD"),
         token=_secret(options.token_file, "BEANSTALKT_CONSOLE_TOKEN"),
         allowed_hosts=tuple(options.allow_host),
+        prefix=options.prefix,
+        trusted_proxies=tuple(options.trusted_proxy),
         read_only=options.read_only,
         interval=options.interval,
         runners=named(options.runners, "runner"),

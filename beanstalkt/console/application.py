@@ -18,6 +18,7 @@ from .jobs import BodyHandler, ExportHandler, JobHandler, JobsHandler
 from .live import LiveHandler, StateHandler
 from .login import LoginHandler, LogoutHandler, SessionHandler
 from .metrics import HealthHandler, MetricsHandler
+from .proxies import undo
 
 STATIC = Path(__file__).parent / "static"
 
@@ -41,6 +42,12 @@ API: dict[str, type[RequestHandler]] = {
 """The handlers of what the page's script asks, by path."""
 
 
+def page_for(prefix: str) -> bytes:
+    """Return the one page, with the addresses of its script and styles below a prefix."""
+    page = (STATIC / "index.html").read_text(encoding="utf-8")
+    return page.replace('"/static/', f'"{prefix}/static/').encode()
+
+
 class ConsoleApplication(Application):
     """A Tornado application in which no route can be reached past the gate."""
 
@@ -54,7 +61,7 @@ class ConsoleApplication(Application):
                 (r"/healthz", HealthHandler, shared),
                 (r"/static/(.*)", StaticFiles, {"path": str(STATIC)}),
                 # Every other path is the page's own: its script shows what the path names.
-                (r"/(?!api/).*", Page, {"path": str(STATIC / "index.html")}),
+                (r"/(?!api/).*", Page, {"page": page_for(context.settings.prefix)}),
             ],
             default_handler_class=Refused,
             default_handler_args=shared,
@@ -66,6 +73,7 @@ class ConsoleApplication(Application):
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> HTTPMessageDelegate:  # type: ignore[override]
         """Return what handles a request: its route, or the answer to what the gate refuses."""
+        undo(request, self._context.settings)
         refusal = self._context.gate.refusal(request, time.monotonic())
         if refusal is None:
             return super().find_handler(request, **kwargs)

@@ -58,8 +58,8 @@ class Console:
     def url(self) -> str:
         """The address of the console for a browser on the same machine."""
         scheme = "https" if self._settings.certificate else "http"
-        host = self._settings.host
-        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}/"
+        host, prefix = self._settings.host, self._settings.prefix
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}{prefix}/"
 
     def start(self) -> None:
         """Listen, and begin to watch the servers.

@@ -65,16 +65,15 @@ class StaticFiles(Secure, StaticFileHandler):
 class Page(Secure):
     """Serves the one page; its script shows what the path names."""
 
-    def initialize(self, path: str) -> None:
-        """Take the path of the page's file."""
-        self._path = path
+    def initialize(self, page: bytes) -> None:
+        """Take the page."""
+        self._page = page
 
     def get(self) -> None:
         """Send the page."""
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.set_header("Cache-Control", "no-cache")
-        with open(self._path, "rb") as page:
-            self.finish(page.read())
+        self.finish(self._page)
 
     head = get
 
@@ -90,6 +89,8 @@ class Api(Secure):
         """Set the headers of all responses, and keep answers out of caches."""
         super().set_default_headers()
         self.set_header("Cache-Control", "no-store")
+        # nginx would collect what is sent piece by piece.
+        self.set_header("X-Accel-Buffering", "no")
 
     @property
     def session(self) -> Session | None:
@@ -101,6 +102,20 @@ class Api(Secure):
         """Who asks, for the log of actions."""
         session = self.session
         return f"{session.who if session else 'nobody'} from {self.request.remote_ip}"
+
+    @property
+    def cookie_path(self) -> str:
+        """The path below which the browser sends the cookie of the session."""
+        return f"{self.context.settings.prefix}/"
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether the browser uses HTTPS, with the console or with a proxy in front of it.
+
+        The gate has compared the host in the header Origin with ours.
+        """
+        origin = self.request.headers.get("Origin", "")
+        return self.request.protocol == "https" or origin.startswith("https://")
 
     def json(self, value: Any) -> None:
         """Answer with JSON."""

@@ -61,9 +61,10 @@ class LoginHandler(Api):
         self.set_cookie(
             self.context.cookie,
             session.id,
+            path=self.cookie_path,
             httponly=True,
             samesite="Strict",
-            secure=self.request.protocol == "https",
+            secure=self.uses_tls,
         )
         self.json({"who": session.who, "csrf": session.csrf})
 
@@ -76,5 +77,5 @@ class LogoutHandler(Api):
         session = self.session
         if session is not None:
             self.context.gate.sessions.close(session.id)
-        self.clear_cookie(self.context.cookie)
+        self.clear_cookie(self.context.cookie, path=self.cookie_path)
         self.json({})

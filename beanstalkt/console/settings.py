@@ -16,6 +16,8 @@ DEFAULT_PORT = 11380
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 """The names by which a browser on the same machine reaches the console."""
 
+_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*")
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -32,6 +34,9 @@ class Settings:
     :ivar password: what a person must type to see anything; None: nobody is asked
     :ivar token: what a program must send as ``Authorization: Bearer TOKEN``; None: there is none
     :ivar allowed_hosts: further names by which browsers may reach the console
+    :ivar prefix: what the paths of all addresses begin with, such as ``/queues``, where a proxy
+        has more than the console behind one name; empty: nothing
+    :ivar trusted_proxies: the addresses of proxies whose ``X-Forwarded-For`` tells who asks
     :ivar read_only: refuse everything that would change a server
     :ivar interval: seconds between two samples of a server
     :ivar runners: the URL of each runner that serves its metrics, by name
@@ -46,6 +51,8 @@ class Settings:
     password: str | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
     allowed_hosts: tuple[str, ...] = ()
+    prefix: str = ""
+    trusted_proxies: tuple[str, ...] = ()
     read_only: bool = False
     interval: float = 2.0
     runners: Mapping[str, str] = field(default_factory=dict)
@@ -61,6 +68,16 @@ class Settings:
             Address.parse(url)
         for name in self.runners:
             check_name(name)
+        if not _PREFIX.fullmatch(self.prefix) or {".", ".."} & {*self.prefix.split("/")}:
+            raise InvalidArgument(
+                f"the prefix {self.prefix!r} must begin with a slash and not end with one, as in "
+                "/queues"
+            )
+        for address in self.trusted_proxies:
+            if not is_address(address):
+                raise InvalidArgument(
+                    f"a trusted proxy is named by its IP address, not by {address!r}"
+                )
         if self.password is not None and not self.password:
             raise InvalidArgument("the password must not be empty")
         if self.token is not None and len(self.token) < MIN_TOKEN:
@@ -95,6 +112,15 @@ def check_name(name: str) -> None:
             f"the name {name!r} must be 1 to 64 letters, digits, dots, hyphens and underscores, "
             "and begin with a letter or digit"
         )
+
+
+def is_address(text: str) -> bool:
+    """Return whether `text` is an IP address."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def is_loopback(host: str) -> bool:

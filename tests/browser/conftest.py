@@ -22,6 +22,8 @@ CHROMIUM = shutil.which("chromium")
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    # The name that the how-to page about the console has behind nginx.
+    "--host-resolver-rules=MAP queue.example.com 127.0.0.1",
 )
 
 WATCH_FOR_VIOLATIONS = """
@@ -65,6 +67,7 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
             color_scheme="dark" if dark else "light",
             viewport={"width": width, "height": 800},
             reduced_motion="reduce",
+            ignore_https_errors=True,
         )
         contexts.append(context)
         context.set_default_timeout(20_000)
@@ -72,7 +75,7 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
         page = context.new_page()
         page.on("pageerror", lambda error: reports.append(str(error)))
         page.on("dialog", lambda dialog: reports.append(f"a dialog: {dialog.message}"))
-        own = (url[: url.index("/", 7)] if "/" in url[7:] else url, "data:", "blob:")
+        own = (url[: url.index("/", 8)] if "/" in url[8:] else url, "data:", "blob:")
 
         def note(message: ConsoleMessage) -> None:
             if _is_report(message.text):

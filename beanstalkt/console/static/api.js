@@ -1,5 +1,7 @@
 // Asks the console. Whatever goes wrong becomes an Error with a message for people.
 
+import { full } from "./address.js";
+
 export const session = { csrf: "", who: "", read_only: false, login: false, servers: [], interval: 2 };
 
 export class ApiError extends Error {
@@ -30,7 +32,7 @@ async function checked(response) {
 async function ask(path, options) {
   let response;
   try {
-    response = await fetch(path, { credentials: "same-origin", ...options });
+    response = await fetch(full(path), { credentials: "same-origin", ...options });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ApiError(0, "The console does not answer.");

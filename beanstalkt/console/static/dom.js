@@ -1,5 +1,7 @@
 // Builds elements. Text only ever becomes text nodes: nothing here can turn it into markup.
 
+import { full } from "./address.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 
 function fill(element, properties, children) {
@@ -7,6 +9,7 @@ function fill(element, properties, children) {
     if (value === undefined || value === null || value === false) continue;
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else if (name === "value" || name === "checked") element[name] = value;
+    else if (name === "href" && value.startsWith("/")) element.setAttribute(name, full(value));
     else element.setAttribute(name, value === true ? "" : String(value));
   }
   element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));

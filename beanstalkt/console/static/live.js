@@ -2,6 +2,7 @@
 //
 // Nothing is asked for while the page is in the background or updates are paused.
 
+import { full } from "./address.js";
 import { get, session } from "./api.js";
 
 const SILENCE = 20000; // ms without a message after which a connection counts as dead
@@ -68,7 +69,7 @@ class Live {
   connect() {
     clearTimeout(this.timer);
     this.asking = false;
-    const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/api/live`);
+    const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${full("/api/live")}`);
     this.socket = socket;
     socket.onopen = () => {
       this.failures = 0;

@@ -1,5 +1,6 @@
 // The frame of the page: what is around every view, and which view an address shows.
 
+import { full, own } from "./address.js";
 import { loadSession, post, session, whenLoginIsNeeded } from "./api.js";
 import { button, h, link, setText } from "./dom.js";
 import { live } from "./live.js";
@@ -93,7 +94,7 @@ function drawUser() {
 
 async function logOut() {
   await post("/api/logout", {});
-  location.assign("/");
+  location.assign(full("/"));
 }
 
 // Names what the keyboard does: shown with "?".
@@ -111,7 +112,7 @@ function keys(event) {
 }
 
 function navigate(address, { replace = false } = {}) {
-  history[replace ? "replaceState" : "pushState"](null, "", address);
+  history[replace ? "replaceState" : "pushState"](null, "", full(address));
   show();
 }
 
@@ -121,7 +122,7 @@ function notFound() {
 
 function show() {
   view?.leave?.();
-  const { pathname } = location;
+  const pathname = own(location.pathname);
   let found = null;
   for (const [pattern, page] of ROUTES) {
     const match = pattern.exec(pathname);
@@ -130,7 +131,8 @@ function show() {
   view = session.login ? loginPage(start) : (found ?? notFound());
   document.title = `${view.title} · beanstalkt`;
   for (const each of nav.children) {
-    const here = each.pathname === "/" ? pathname === "/" || pathname.startsWith("/server/") : pathname === each.pathname;
+    const path = own(each.pathname);
+    const here = path === "/" ? pathname === "/" || pathname.startsWith("/server/") : pathname === path;
     if (here) each.setAttribute("aria-current", "page");
     else each.removeAttribute("aria-current");
   }
@@ -144,9 +146,9 @@ function show() {
 function followLinks(event) {
   const anchor = event.target.closest?.("a[href]");
   if (!anchor || event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey) return;
-  if (anchor.origin !== location.origin || anchor.hasAttribute("download") || anchor.target || anchor.pathname.startsWith("/api/")) return;
+  if (anchor.origin !== location.origin || anchor.hasAttribute("download") || anchor.target || own(anchor.pathname).startsWith("/api/")) return;
   event.preventDefault();
-  navigate(anchor.pathname + anchor.search);
+  navigate(own(anchor.pathname) + anchor.search);
 }
 
 async function start() {
