@@ -28,6 +28,13 @@ _DIALECTS = {
     "mariadb": MYSQL,
     "sqlite": SQLITE,
 }
+_OLDEST = {"postgresql": (13,), "mysql": (8, 0), "mariadb": (10, 6), "sqlite": (3, 33)}
+_SHOWN = {
+    "postgresql": "PostgreSQL",
+    "mysql": "MySQL",
+    "mariadb": "MariaDB",
+    "sqlite": "SQLite",
+}
 _READ_ONLY = "25006"
 _MISSING = re.compile("no such (table|column)|has no column|syntax error|Unknown column")
 _DRIVERS = {"postgresql": "psycopg", "mysql": "pymysql"}
@@ -36,6 +43,10 @@ _NAMES = {"postgres": "postgresql", "mariadb": "mysql"}
 
 class MissingDriver(InvalidArgument):
     """Report that the package with which Python talks to a database is not installed."""
+
+
+class TooOld(InvalidArgument):
+    """Report that a database server is older than what this package supports."""
 
 
 class Database:
@@ -68,7 +79,7 @@ class Database:
         """Run the body of a ``with`` in a transaction that writes, and commit it.
 
         When anything goes wrong, it is rolled back, and the connection is given up unless it can
-        certainly be used again. Raises sqlalchemy.exc.SQLAlchemyError.
+        certainly be used again. Raises sqlalchemy.exc.SQLAlchemyError, and TooOld.
         """
         with self._begun(self.dialect.begin_writing) as connection:
             yield connection
@@ -82,7 +93,7 @@ class Database:
     @contextmanager
     def _begun(self, begin: str | None) -> Iterator[Connection]:
         if self._connection is None:
-            self._connection = self.engine.connect()
+            self._connection = self._connect()
         connection = self._connection
         try:
             with connection.begin():
@@ -92,6 +103,15 @@ class Database:
         except BaseException:
             self.close()
             raise
+
+    def _connect(self) -> Connection:
+        connection = self.engine.connect()
+        try:
+            _refuse_old(connection)
+        except TooOld:
+            connection.close()
+            raise
+        return connection
 
     def close(self) -> None:
         """Close the connection. The next transaction makes another one."""
@@ -175,6 +195,16 @@ def _begin_explicitly(engine: Engine) -> None:
     @sqlalchemy.event.listens_for(engine, "connect")
     def connected(connection: Any, _: object) -> None:
         connection.isolation_level = None
+
+
+def _refuse_old(connection: Connection) -> None:
+    """Raise TooOld for a server without the statements that are used: its errors say less."""
+    dialect = connection.dialect
+    name = "mariadb" if getattr(dialect, "is_mariadb", False) else dialect.name
+    version = tuple(each for each in dialect.server_version_info or () if isinstance(each, int))
+    if version and version < _OLDEST[name]:
+        shown, oldest = (".".join(map(str, each)) for each in (version, _OLDEST[name]))
+        raise TooOld(f"{_SHOWN[name]} {shown} is too old: {oldest} or later is needed")
 
 
 def describe(error: BaseException) -> str:

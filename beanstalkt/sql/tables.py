@@ -22,10 +22,11 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    func,
     text,
 )
 from sqlalchemy.dialects import mysql
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.expression import ColumnElement
 
 _ID = BigInteger().with_variant(Integer, "sqlite")
 _TIME = (
@@ -35,7 +36,25 @@ _TIME = (
 )
 _LONG_TEXT = Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
 _BYTES = LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")
-_NOW = func.current_timestamp()
+
+
+class _Now(ColumnElement[Any]):
+    """The time at which a row is inserted, as the default of a column."""
+
+    inherit_cache = True
+
+
+@compiles(_Now)
+def _now(element: _Now, compiler: Any, **options: Any) -> str:
+    return "CURRENT_TIMESTAMP"
+
+
+@compiles(_Now, "mysql", "mariadb")
+def _now_of_mysql(element: _Now, compiler: Any, **options: Any) -> str:
+    return "CURRENT_TIMESTAMP(6)"  # MySQL wants as many digits as the column has
+
+
+_NOW = _Now()
 
 metadata = MetaData()
 """The three tables."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from sqlalchemy.exc import OperationalError
 
 from beanstalkt.errors import InvalidArgument
-from beanstalkt.sql.database import Database, MissingDriver, describe, read_url
+from beanstalkt.sql import database as database_module
+from beanstalkt.sql.database import Database, MissingDriver, TooOld, describe, read_url
 
 
 @pytest.mark.parametrize(
@@ -55,6 +57,18 @@ def test_a_password_is_never_shown() -> None:
     with pytest.raises(OperationalError) as caught, database.reading():
         pass
     assert "secret" not in describe(caught.value)
+    database.close()
+
+
+def test_a_server_that_is_too_old_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(database_module._OLDEST, "sqlite", (999, 1))
+    database = Database(f"sqlite:///{tmp_path / 'file.db'}")
+    message = r"SQLite 3\.[0-9.]+ is too old: 999\.1 or later is needed"
+    for _ in range(2):
+        with pytest.raises(TooOld, match=message), database.reading():
+            pass
     database.close()
 
 

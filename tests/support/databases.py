@@ -1,6 +1,8 @@
 """Private database servers of tests: unprivileged, in a temporary folder, on a unix socket.
 
-They are Debian's, which `make databases` installs. A test without the programs is skipped.
+They are Debian's, which `make databases` installs, or those of a folder that the environment
+names: `BEANSTALKT_TEST_POSTGRESQL` for initdb and postgres, `BEANSTALKT_TEST_MYSQL` for
+mariadbd and mariadb-install-db, or for MySQL's mysqld. A test without the programs is skipped.
 """
 
 from __future__ import annotations
@@ -30,11 +32,14 @@ PATIENCE = 60.0
 _numbers = itertools.count(1)
 
 
-def program(*names: str) -> str | None:
-    """Return the path of the first program that is installed, of the newest version."""
+def program(name: str, variable: str) -> str | None:
+    """Return the path of a program of the newest version that is installed.
+
+    :param variable: of the environment: where it is set, only its folder is looked at
+    """
     folders = ["/usr/sbin", *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin")))]
     path = os.pathsep.join([os.environ.get("PATH", ""), *reversed(folders)])
-    return next((found for name in names if (found := shutil.which(name, path=path))), None)
+    return shutil.which(name, path=os.environ.get(variable) or path)
 
 
 class DatabaseServer(ABC):
@@ -141,7 +146,10 @@ class DatabaseServer(ABC):
         """The server, and the processes that it has started."""
         assert self.process is not None
         pid = self.process.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        try:
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        except (FileNotFoundError, ProcessLookupError):  # it has ended by itself
+            children = []
         return [pid, *map(int, children)]
 
     def freeze(self) -> None:
@@ -180,11 +188,14 @@ class DatabaseServer(ABC):
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+_POSTGRESQL, _MYSQL = "BEANSTALKT_TEST_POSTGRESQL", "BEANSTALKT_TEST_MYSQL"
+
+
 class PostgreSQL(DatabaseServer):
     """A PostgreSQL that loses its data when the machine crashes, which is fast."""
 
     name = "postgresql"
-    programs = (program("initdb"), program("postgres"))
+    programs = (program("initdb", _POSTGRESQL), program("postgres", _POSTGRESQL))
     stop_signal = signal.SIGINT  # ends its sessions, too
     first = "postgres"
 
@@ -214,8 +225,10 @@ class MariaDB(DatabaseServer):
     """A MariaDB that loses its data when the machine crashes, which is fast."""
 
     name = "mariadb"
-    programs = (program("mariadb-install-db"), program("mariadbd"))
+    programs = (program("mariadb-install-db", _MYSQL), program("mariadbd", _MYSQL))
     first = "mysql"
+    #: options of this server that the other one does not know
+    own: tuple[str, ...] = ()
 
     def make_files(self) -> Sequence[str]:
         options = ["--auth-root-authentication-method=normal", "--skip-test-db"]
@@ -231,6 +244,7 @@ class MariaDB(DatabaseServer):
             "--skip-networking",
             "--innodb-buffer-pool-size=32M",
             "--innodb-flush-log-at-trx-commit=2",
+            *self.own,
         ]
 
     def socket(self) -> Path:
@@ -238,6 +252,18 @@ class MariaDB(DatabaseServer):
 
     def url_of(self, database: str) -> str:
         return f"mysql://root@localhost/{database}?unix_socket={self.socket()}"
+
+
+class MySQL(MariaDB):
+    """A MySQL that loses its data when the machine crashes, which is fast."""
+
+    name = "mysql"
+    programs = (program("mysqld", _MYSQL),) * 2
+    own = ("--skip-log-bin", "--mysqlx=OFF", "--secure-file-priv=NULL")
+
+    def make_files(self) -> Sequence[str]:
+        data = f"--datadir={self.folder / 'data'}"
+        return [str(self.programs[0]), "--no-defaults", "--initialize-insecure", data]
 
 
 class SQLite:
@@ -252,5 +278,9 @@ class SQLite:
         return f"sqlite:///{self.folder / f'test{next(_numbers)}.db'}"
 
 
-SERVERS: dict[str, type[DatabaseServer]] = {"postgresql": PostgreSQL, "mysql": MariaDB}
+SERVERS: dict[str, type[DatabaseServer]] = {
+    "postgresql": PostgreSQL,
+    # MySQL itself only where a folder is named that has it, and no MariaDB.
+    "mysql": MySQL if MariaDB.programs[1] is None and os.environ.get(_MYSQL) else MariaDB,
+}
 """The kinds of servers, by what a URL calls them."""
