@@ -405,7 +405,8 @@ class Pool:
 
     def _job_of(self, member: Member, inner: Job) -> PoolJob:
         name = f"{member.server.name}/{inner['id']}"
-        return PoolJob(name, inner.body, self, inner, inner.origin)
+        origin = inner.origin
+        return PoolJob(name, inner.body, self, origin, inner._client, inner.id, origin)
 
     def reserve_job(self, job_id: str | AnyJob) -> PoolJob:
         """Reserve the job with this id, whatever its tube and state. Raises NotFound."""
@@ -460,10 +461,9 @@ class Pool:
 
     def _held(self, job_id: str | AnyJob) -> tuple[Client, int | AnyJob]:
         """Return the client that holds a job, and what the client knows it by."""
-        if isinstance(job_id, AnyPoolJob) and job_id.origin is not None:
-            inner: Any = job_id.inner
-            client: Client = inner._client
-            return client, inner
+        if isinstance(job_id, AnyPoolJob) and job_id.holder is not None:
+            client: Client = job_id.client
+            return client, job_id.inner
         member, number = self._find(job_id)
         with self._lock:
             for client, owner in self._scouts.items():

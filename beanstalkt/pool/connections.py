@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Iterable, Mapping
+from threading import get_ident
 from types import MappingProxyType, TracebackType
 from typing import Any, TypeVar
 
 from tornado.ioloop import IOLoop
 
 from ..client.callbacks import Callback, call, call_when_done, call_with_result, check_callback
-from ..client.client import Client
+from ..client.client import Client, UnknownLoop
 from ..client.reserve_future import ReserveFuture
 from ..client.timing import check_connect_timeout
 from ..errors import (
@@ -81,6 +82,7 @@ class PoolConnections:
             lambda server: Member(server, self._client_of(server), self._became_usable),
         )
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._runner: Any = UnknownLoop  # the loop, if it tells the thread that runs it
         self._reserving: Reserving | None = None  # while it is open
         self._waiters: dict[Future[None], asyncio.TimerHandle | None] = {}  # for any server
         self._grace: asyncio.TimerHandle | None = None  # for the others, when one has answered
@@ -346,13 +348,17 @@ class PoolConnections:
     # --- the event loop ---
 
     def _future(self, callback: Callback | None) -> Future[Any]:
-        future: Future[Any] = self._running().create_future()
+        if self._runner._thread_id != get_ident():
+            self._running()
+        future: Future[Any] = Future(loop=self._loop)
         if callback is not None:
             call_with_result(future, callback)
         return future
 
     def _reserve_future(self, callback: Callback | None) -> ReserveFuture:
-        future = ReserveFuture(loop=self._running())
+        if self._runner._thread_id != get_ident():
+            self._running()
+        future = ReserveFuture(loop=self._loop)
         future.holder = None
         if callback is not None:
             call_with_result(future, callback)
@@ -364,6 +370,7 @@ class PoolConnections:
             io_loop: Any = IOLoop.current()
             loop: asyncio.AbstractEventLoop = io_loop.asyncio_loop
             self._loop = loop
+            self._runner = loop if hasattr(loop, "_thread_id") else UnknownLoop
             return loop
         return self._running()
 

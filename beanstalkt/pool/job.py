@@ -16,22 +16,28 @@ class PoolJob(Job):
     A pickled or copied job has an id and a body, but no pool.
     """
 
-    __slots__ = ("__weakref__", "_inner", "lease")
+    __slots__ = ("__weakref__", "_number", "client", "holder", "lease")
 
     def __init__(
         self,
         id: str,  # noqa: A002 - the field's name
         body: bytes,
         pool: Any = None,
-        inner: Job | None = None,
         origin: object = None,
+        client: Any = None,
+        number: int | None = None,
+        holder: Any = None,
     ) -> None:
         # What the other kind of job does too; a call more takes longer.
         self["body"] = body
         self["id"] = id
         self._client = pool
         self.origin = origin
-        self._inner = inner
+        #: the client of its server that reserved it; None if the job was only peeked at
+        self.client = client
+        self._number = number
+        #: the connection that reserved it; None if the job was only peeked at
+        self.holder = holder
         #: the connection that waited for the job and holds no other; None for any other job
         self.lease: Any = None
 
@@ -49,21 +55,18 @@ class PoolJob(Job):
     @property
     def number(self) -> int:
         """Return the number that the server gave to the job."""
-        return int(self.id.rpartition("/")[2])
+        number = self._number
+        return int(self.id.rpartition("/")[2]) if number is None else number
 
     @property
     def inner(self) -> Job:
-        """Return the job as the client of its server knows it."""
-        if self._inner is None:
+        """Return the job as the client that reserved it knows it."""
+        if self.client is None:
             raise InvalidArgument(
                 f"job {self['id']} has no pool: pass its id to a method of a pool instead"
             )
-        return self._inner
-
-    @property
-    def client(self) -> Any:
-        """Return the client of its server whose connection holds it."""
-        return self.inner._client
+        made: Job = self.client.job_type(self.number, self.body, self.client, self.holder)
+        return made
 
     def __reduce__(self) -> tuple[type[Job], tuple[Any, bytes]]:
         # A connection cannot be pickled; the id and the body can.

@@ -43,7 +43,8 @@ class Member:
         #: called with the client when it has another connection than before
         self.on_reconnect: Callable[[Client], object] | None = None
         self._on_usable = on_usable
-        self._proof: Connection | None = None  # the connection on which it has answered
+        #: the connection on which it has answered; None until then
+        self.proof: Connection | None = None
         self._refuses_until = 0.0
 
     def __repr__(self) -> str:
@@ -69,7 +70,7 @@ class Member:
 
         def answered(reply: object) -> None:
             if not isinstance(reply, BaseException) and self.client.connection is connection:
-                self._proof = connection
+                self.proof = connection
                 self._refuses_until = 0.0
                 self._on_usable(self)
 
@@ -78,7 +79,7 @@ class Member:
     @property
     def usable(self) -> bool:
         """Whether it is connected, and has answered on that connection."""
-        return self._proof is not None and not self._proof.ended
+        return self.proof is not None and not self.proof.ended
 
     @property
     def reason(self) -> str:
@@ -99,14 +100,14 @@ class Member:
     @property
     def prompt(self) -> bool:
         """Whether it is usable, and answers in time at present."""
-        connection = self._proof
+        connection = self.proof
         return connection is not None and not connection.ended and not connection.silent(PATIENCE)
 
     @property
     def takes_puts(self) -> bool:
         """Whether a put is to be tried on it before all those of which this is not so."""
         # All in place, because it is asked for each put.
-        connection = self._proof
+        connection = self.proof
         if connection is None or connection.ended or connection.silent(PATIENCE):
             return False
         return not self._refuses_until or self._refuses_no_more()

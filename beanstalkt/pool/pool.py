@@ -40,6 +40,7 @@ from .member import Member
 from .membership import unreachable
 from .put_many import PoolPutMany
 from .puts import PoolPut
+from .reserving import Reserving
 from .routing import check_key
 from .totals import total
 
@@ -238,10 +239,11 @@ class Pool(PoolConnections):
         if timeout is not None:
             TIMEOUT.check(timeout)
         future = self._reserve_future(callback)
-        if self._reserving is None or not self._membership.usable:
+        reserving = self._reserving
+        if reserving is None:
             future.set_exception(unreachable("reserve", *self._membership.members))
         else:
-            self._reserving.reserve(future, timeout)
+            reserving.reserve(future, timeout)
         return future  # type: ignore[return-value]  # its jobs are the pool's
 
     def reserve_job(
@@ -257,7 +259,7 @@ class Pool(PoolConnections):
             future.set_exception(unreachable("reserve-job", member))
             return future  # type: ignore[return-value]
         future.holder = member.client.connection
-        request = TakeJob(payload, future, member.client, partial(reserving.job_of, member))
+        request = TakeJob(payload, future, member, reserving)
         member.client.connection.send(request)
         return future  # type: ignore[return-value]
 
@@ -291,6 +293,12 @@ class Pool(PoolConnections):
 
     def delete(self, job_id: str | Job, callback: Callback | None = None) -> Future[None]:
         """Delete a job that this pool, or no connection, has reserved. Raises NotFound."""
+        # All in place for a job that was reserved, because most jobs end so.
+        if isinstance(job_id, PoolJob) and job_id.holder is not None:
+            client = job_id.client
+            if client.connection is job_id.holder:
+                deleted: Future[None] = client.delete(job_id.number, callback)
+                return deleted if job_id.lease is None else self._settled(deleted, job_id)
         client, job = self._held(job_id)
         return self._settled(client.delete(job, callback), job_id)
 
@@ -322,10 +330,9 @@ class Pool(PoolConnections):
 
     def _held(self, job_id: str | Job) -> tuple[Client, int | Job]:
         """Return the client that holds a job, and what the client knows it by."""
-        if isinstance(job_id, PoolJob) and job_id.origin is not None:
-            inner = job_id.inner
-            client: Any = inner._client
-            return client, inner
+        if isinstance(job_id, PoolJob) and job_id.holder is not None:
+            client: Client = job_id.client
+            return client, job_id.inner
         member, number = self._find(job_id)
         reserving = self._reserving
         if reserving is None:
@@ -570,28 +577,25 @@ class Pool(PoolConnections):
 class TakeJob(ReserveJobRequest):
     """A reserve of one job of one server by its number."""
 
-    __slots__ = ("_job_of",)
+    __slots__ = ("_member", "_reserving")
 
     def __init__(
-        self,
-        payload: bytes,
-        future: ReserveFuture,
-        client: Client,
-        job_of: Callable[[Job], PoolJob],
+        self, payload: bytes, future: ReserveFuture, member: Member, reserving: Reserving
     ) -> None:
-        super().__init__(RESERVE_JOB, payload, future, client)
-        self._job_of = job_of
+        super().__init__(RESERVE_JOB, payload, future, member.client)
+        self._member = member
+        self._reserving = reserving
 
     def done(self, value: Any) -> None:
         """Settle it with the pool's job."""
-        job_id, body = value
+        number, body = value
         holder = self.holder
-        inner = Job(job_id, body, self.client, holder)  # type: ignore[arg-type]
+        job = self._reserving.job_of(self._member, self._member.client, number, body, holder)
         if self.result.done():
-            holder.give_back(inner, False)
+            holder.give_back(job.inner, False)
         else:
-            holder.jobs.add(job_id)
-            self.result.set_result(self._job_of(inner))
+            holder.jobs.add(number)
+            self.result.set_result(job)
 
 
 def worse_of(before: BeanstalkException | None, error: BeanstalkException) -> BeanstalkException:

@@ -21,16 +21,20 @@ from typing import Any
 
 from ..client.client import Client
 from ..client.connection import Connection
-from ..client.requests import NO_CONNECTION, UNWRITTEN, ReserveNowRequest
+from ..client.requests import NO_CONNECTION, UNWRITTEN, Holder, ReserveNowRequest
 from ..client.reserve_future import ReserveFuture
 from ..client.timers import LazyTimer
 from ..errors import BeanstalkException, ConnectionLost, TimedOut
-from ..job import Job
 from ..protocol.commands import RESERVE_WITH_TIMEOUT
 from .job import PoolJob
 from .member import PATIENCE, Member
 from .membership import unreachable
 from .scouts import Scout
+
+RUN = 32
+"""Reserves that are asked of one server before the next one has its turn, unless a reply comes
+earlier. What many callers ask in one turn of the loop so leaves in one write, and is answered in
+one piece; of callers who come one by one, each goes to the next server."""
 
 LINGER = 0.005
 """Seconds for which the scouts wait on when no caller is left."""
@@ -47,6 +51,9 @@ _NOW = RESERVE_WITH_TIMEOUT.encode(0)
 class AskForJob(ReserveNowRequest):
     """A reserve that does not wait, on one server; then another request asks the next one.
 
+    The pipeline treats it like any other command: only this caller can do with its job, which has
+    to become one of the pool.
+
     :param turn: the place of the server among all
     :param members: the servers that are asked next, in order; None: those after its place
     :param seconds: the timeout of the caller; None: for ever
@@ -55,28 +62,29 @@ class AskForJob(ReserveNowRequest):
 
     __slots__ = ("asked", "member", "members", "passed_on", "reserving", "seconds", "turn")
 
+    may_follow_reserve = False
+    command = RESERVE_WITH_TIMEOUT
+    payload = _NOW
+    timeout = 0
+    counted = False
+    ends = None
+    client_keeps_time = False
+
     def __init__(
         self,
         reserving: Reserving,
         future: ReserveFuture,
+        holder: Holder,
         member: Member,
         turn: int,
         members: Iterator[Member] | None,
         seconds: int | None,
         asked: float,
     ) -> None:
-        # What other reserves are made of; a call more takes longer. Nothing waits on this
-        # connection, so the pipeline need not count it among the reserves that do.
-        self.command = RESERVE_WITH_TIMEOUT
-        self.payload = _NOW
+        # Nothing but what differs from one to the next: one is made for each job.
         self.result = future
         self.position = UNWRITTEN
-        self.client = member.client
-        self.holder = future.holder or NO_CONNECTION
-        self.timeout = 0
-        self.counted = False
-        self.ends = None
-        self.client_keeps_time = False
+        self.holder = holder
         self.reserving = reserving
         self.member = member
         self.turn = turn
@@ -90,21 +98,32 @@ class AskForJob(ReserveNowRequest):
 
     def done(self, value: Any) -> None:
         """Settle the caller's reserve with the job, or give it back if he is gone."""
-        job_id, body = value
-        holder, reserving, member = self.holder, self.reserving, self.member
-        inner = Job(job_id, body, self.client, holder)  # type: ignore[arg-type]
+        number, body = value
+        holder, reserving, member, result = self.holder, self.reserving, self.member, self.result
         reserving.asking.pop(self, None)
+        reserving.left = 0
         member.ask_after = 0.0
-        if self.result.done():
+        # What `job_of` does; a call more takes longer.
+        job = PoolJob(
+            f"{member.server.name}/{number}",
+            body,
+            reserving.pool,
+            reserving,
+            member.client,
+            number,
+            holder,
+        )
+        if result.done():
             reserving.late += self.passed_on
-            holder.give_back(inner, False)
+            holder.give_back(job.inner, False)
         else:
-            holder.jobs.add(job_id)
-            self.result.set_result(reserving.job_of(member, inner))
+            holder.jobs.add(number)
+            result.set_result(job)
 
     def failed(self, error: BeanstalkException) -> None:
         """Ask the next server: this one has no job, or cannot be asked."""
         self.reserving.asking.pop(self, None)
+        self.reserving.left = 0
         self.reserving.had_none(self.member)
         if not self.passed_on and not self.result.done():
             self.pass_on()
@@ -135,10 +154,13 @@ class Reserving:
         self.late = 0
         self._loop = loop
         self._make_client = make_client
-        self._pool = pool
+        #: what the methods of the jobs go to
+        self.pool = pool
         self._members: list[Member] = []
         self._scouts: dict[Member, list[Scout]] = {}
         self._turn = 0
+        #: how many more reserves go to the server whose turn it is
+        self.left = 0
         #: the servers' replies that callers wait for, the oldest first
         self.asking: dict[AskForJob, None] = {}
         self._patient = False  # the timer of those is set
@@ -231,21 +253,48 @@ class Reserving:
 
         :param seconds: how long he waits; 0: not at all; None: for ever
         """
-        future.holder = self
-        if self._kept and self._give_kept(future):
-            return
-        members = self._members
-        turn = self._turn = self._turn + 1 if self._turn + 1 < len(members) else 0
-        member = members[turn]
-        if not member.ask_after and member.prompt and not self._is_watched(member):
-            self._ask(future, member, turn, None, seconds)
+        if self._kept:
+            future.holder = self
+            if self._give_kept(future):
+                return
+        turn, members = self._turn, self._members
+        if self.left:
+            self.left -= 1
         else:
-            self.ask(future, self.after(turn - 1, seconds), seconds)
+            self.left = RUN - 1
+            turn = self._turn = turn + 1 if turn + 1 < len(members) else 0
+        member = members[turn]
+        connection = member.proof
+        if (
+            connection is None
+            or member.ask_after
+            or connection.ended
+            or connection.silent(PATIENCE)
+        ):
+            self._ask_carefully(future, turn, seconds)
+            return
+        # What `_ask` does; a call more takes longer.
+        future.holder = connection
+        now = self._loop.time()
+        request = AskForJob(self, future, connection, member, turn, None, seconds, now)
+        self.asking[request] = None
+        if not self._patient:
+            self._be_patient(now)
+        connection.send(request)
+
+    def _ask_carefully(self, future: ReserveFuture, turn: int, seconds: int | None) -> None:
+        """Ask those servers that may have a job, the one in this place first."""
+        future.holder = self
+        if any(member.usable for member in self._members):
+            members = self._members[turn:] + self._members[:turn]
+            self.ask(future, self._to_ask(members, seconds), seconds)
+        else:
+            future.set_exception(unreachable("reserve", *self._members))
 
     def after(self, turn: int, seconds: int | None) -> Iterator[Member]:
-        """Return the servers to ask after the one in this place."""
+        """Return the servers to ask after the one in this place, each other one once."""
         members = self._members
-        return self._to_ask(members[turn + 1 :] + members[: turn + 1], seconds)
+        return self._to_ask(members[turn + 1 :] + members[:turn], seconds)
 
     def _to_ask(self, members: list[Member], seconds: int | None) -> Iterator[Member]:
         """Yield the servers that may have a job ready."""
@@ -282,15 +331,19 @@ class Reserving:
         connection = member.client.connection
         future.holder = connection
         now = self._loop.time()
-        request = AskForJob(self, future, member, turn, members, seconds, now)
+        holder = connection or NO_CONNECTION
+        request = AskForJob(self, future, holder, member, turn, members, seconds, now)
         if connection is None:
             request.pass_on()
             return
         self.asking[request] = None
         if not self._patient:
-            self._patient = True
-            self._patience_timer.set(now + PATIENCE)
+            self._be_patient(now)
         connection.send(request)
+
+    def _be_patient(self, now: float) -> None:
+        self._patient = True
+        self._patience_timer.set(now + PATIENCE)
 
     def had_none(self, member: Member) -> None:
         """Note that a server had no job ready."""
@@ -357,11 +410,9 @@ class Reserving:
         """Hand a job whose caller is gone to the next one, or return it to its tube."""
         if to_anyone and self._hand_over(job):
             return
-        inner: Job = job.inner
         job.lease, lease = None, job.lease
         self.late += 1
-        origin: Any = inner.origin
-        origin.give_back(inner, False)
+        job.holder.give_back(job.inner, False)
         if lease is not None:
             lease.end_lease()
 
@@ -410,6 +461,7 @@ class Reserving:
         """Have one scout wait at each server."""
         for member in self._members:
             if member.usable and not self._is_watched(member):
+                member.ask_after = self._loop.time()  # not as long as somebody waits there
                 self._free_scout(member).arm()
 
     def _free_scout(self, member: Member) -> Scout:
@@ -421,17 +473,19 @@ class Reserving:
         if chosen is None:
             chosen = Scout(
                 self._make_client(member),
-                lambda scout, job: self._arrived(member, scout, job),
+                lambda scout, *job: self._arrived(member, scout, *job),
                 lambda scout: self._gone(member, scout),
                 lambda client: member.reconnected(client),
             )
             scouts.append(chosen)
         return chosen
 
-    def _arrived(self, member: Member, scout: Scout, inner: Job) -> None:
+    def _arrived(
+        self, member: Member, scout: Scout, number: int, body: bytes, holder: Holder
+    ) -> None:
         """Hand a job that a scout has brought to the caller who has waited longest."""
         member.ask_after = 0.0
-        job = self.job_of(member, inner)
+        job = self.job_of(member, scout.client, number, body, holder)
         scout.lend(job)
         if not self._hand_over(job):
             self._kept.append(job)
@@ -464,14 +518,14 @@ class Reserving:
 
     @staticmethod
     def _is_lost(job: PoolJob) -> bool:
-        origin = job.inner.origin
-        return isinstance(origin, Connection) and origin.ended
+        return isinstance(job.holder, Connection) and job.holder.ended
 
-    def job_of(self, member: Member, inner: Job) -> PoolJob:
-        """Return the pool's job for the job of a client."""
-        return PoolJob(
-            f"{member.server.name}/{inner['id']}", inner["body"], self._pool, inner, self
-        )
+    def job_of(
+        self, member: Member, client: Client, number: int, body: bytes, holder: Holder
+    ) -> PoolJob:
+        """Return the pool's job for one that a client of the server has reserved."""
+        name = f"{member.server.name}/{number}"
+        return PoolJob(name, body, self.pool, self, client, number, holder)
 
     def _close_scouts(self, gone: Sequence[Scout]) -> None:
         for scouts in self._scouts.values():

@@ -14,7 +14,6 @@ from weakref import ref
 from ..client.client import Client
 from ..client.requests import NO_CONNECTION, Holder, ReserveRequest
 from ..errors import BeanstalkException
-from ..job import Job
 from ..protocol.commands import RESERVE
 from .job import PoolJob
 
@@ -49,7 +48,7 @@ class ScoutReserve(ReserveRequest):
     def __init__(
         self,
         client: Client,
-        arrived: Callable[[Job], object],
+        arrived: Callable[[int, bytes, Holder], object],
         gone: Callable[[BeanstalkException], object],
     ) -> None:
         super().__init__(RESERVE, RESERVE.form, ScoutResult(), client)
@@ -63,7 +62,7 @@ class ScoutReserve(ReserveRequest):
         job_id, body = value
         holder = self.holder
         holder.jobs.add(job_id)
-        self._arrived(Job(job_id, body, self.client, holder))  # type: ignore[arg-type]
+        self._arrived(job_id, body, holder)
 
     def failed(self, error: BeanstalkException) -> None:
         """Tell that it waits no more."""
@@ -75,7 +74,8 @@ class Scout:
     """A connection to one server that waits for a job, or holds the one that it has brought.
 
     :param client: watches what the pool watches, and is not connected yet
-    :param arrived: called with this scout and the job that it has brought
+    :param arrived: called with this scout and the job that it has brought: its number, its body,
+        and the connection that holds it
     :param gone: called with this scout when the server has ended its wait by an error
     :param reconnected: called with the client when it has another connection than before
     """
@@ -83,7 +83,7 @@ class Scout:
     def __init__(
         self,
         client: Client,
-        arrived: Callable[[Scout, Job], object],
+        arrived: Callable[[Scout, int, bytes, Holder], object],
         gone: Callable[[Scout], object],
         reconnected: Callable[[Client], object],
     ) -> None:
@@ -124,10 +124,10 @@ class Scout:
             self._wait()
         tell(self.client)
 
-    def _bring(self, job: Job) -> None:
+    def _bring(self, number: int, body: bytes, holder: Holder) -> None:
         self.armed = False
         self._request = None
-        self._arrived(self, job)
+        self._arrived(self, number, body, holder)
 
     def _fail(self, error: BeanstalkException) -> None:
         self.armed = False

@@ -213,6 +213,14 @@ async def test_timeouts_are_kept(servers: Servers) -> None:
         assert [job async for job in pool.jobs(0)] == []
 
 
+async def test_a_reserve_that_does_not_wait_asks_each_server_once(servers: Servers) -> None:
+    async with pool_of(servers) as pool:
+        with pytest.raises(TimedOut):
+            await pool.reserve(0)
+        for client in pool.clients.values():
+            assert (await client.stats())["cmd-reserve-with-timeout"] == 1
+
+
 async def test_an_idle_pool_sends_nothing(servers: Servers) -> None:
     async with pool_of(servers) as pool, client_of(servers["a"]) as client:
         waiting = pool.reserve(60)
@@ -297,6 +305,42 @@ async def test_servers_that_have_jobs_are_served_evenly(servers: Servers) -> Non
                 await client.put_many([b"x"] * 300)
         taken = [await pool.reserve() for _ in range(90)]
         assert counts([job.id for job in taken]) == {"a": 30, "b": 30, "c": 30}
+
+
+async def test_many_tasks_are_served_evenly_too(servers: Servers) -> None:
+    async with pool_of(servers) as pool:
+        for server in servers.values():
+            async with client_of(server) as client:
+                await client.put_many([b"x"] * 3000)
+        taken: list[str] = []
+
+        async def work() -> None:
+            for _ in range(75):
+                job = await pool.reserve()
+                taken.append(job.id)
+                await job.delete()
+
+        await asyncio.gather(*(work() for _ in range(80)))
+        assert all(1700 < count < 2300 for count in counts(taken).values())
+
+
+async def test_what_a_client_of_the_pool_gives_back_is_not_taken_for_a_job_of_the_pool(
+    servers: Servers,
+) -> None:
+    async with Pool({"a": servers["a"].url}) as pool:
+        await pool.put(b"x", priority=8)
+        of_the_client = pool.clients["a"].reserve(0)
+        await until(of_the_client.done)
+        servers["a"].freeze()
+        of_the_pool = pool.reserve(0)
+        del of_the_client  # its job goes back
+        gc.collect()
+        for _ in range(3):
+            await asyncio.sleep(0)
+        servers["a"].thaw()
+        with pytest.raises(TimedOut):
+            await soon(of_the_pool)
+        await priority_is_kept(servers["a"], 1, 8)
 
 
 async def test_a_server_that_was_empty_is_not_forgotten_under_load(servers: Servers) -> None:
