@@ -277,15 +277,15 @@ class Pipeline:
                         request, chunk = self._take_ids(chunk)
                     elif oldest.repeated:
                         request, chunk = self._take_repeated(chunk)
-                elif (
-                    chunk == oldest.command.acknowledgement
-                    and not parser.rest
-                    and not parser.missing
-                ):
-                    # No request of such a command blocks, is counted, or leads to another one.
-                    request = in_flight.popleft()
-                    request.done(None)
-                    chunk = b""
+                elif not oldest.command.with_data:
+                    value = self.value_at_once(oldest.command, chunk)
+                    if value is not UNANSWERED:
+                        # No request of such a command blocks, or leads to another one.
+                        request = in_flight.popleft()
+                        if request.counted:
+                            self._uncount(request)
+                        request.done(value)
+                        chunk = b""
             replies: Iterable[Reply] = ()
             if chunk:
                 single = parser.single(chunk)
