@@ -18,6 +18,7 @@ from weakref import WeakSet
 
 from ..client.puts import Puts
 from ..client.requests import (
+    Holder,
     PeekRequest,
     PriorityLookup,
     PutChunk,
@@ -79,6 +80,23 @@ ClientT = TypeVar("ClientT", bound="Client")
 
 IDLE = 0.01
 """Seconds after which a connection is looked at before it is used again."""
+
+
+def make_reserve(
+    command: Command,
+    payload: bytes,
+    kind: type[ReserveRequest],
+    client: Client,
+    holder: Holder,
+    timeout: int | None,
+    now: float,
+) -> ReserveRequest:
+    """Return the request of a reserve whose timeout counts from now."""
+    result = Result()
+    result.holder = holder
+    request = kind(command, payload, result, client, timeout)
+    request.begin(now)
+    return request
 
 
 class Client:
@@ -420,7 +438,7 @@ class Client:
         Raises NotFound, Buried.
         """
         if priority is None:
-            self._settle(RELEASE, job_id, delay, keep_priority=True)
+            self._settle(RELEASE, job_id, 0, delay, keep_priority=True)
         else:
             self._settle(RELEASE, job_id, priority, delay)
 
@@ -432,7 +450,7 @@ class Client:
         Raises NotFound.
         """
         if priority is None:
-            self._settle(BURY, job_id, keep_priority=True)
+            self._settle(BURY, job_id, 0, keep_priority=True)
         else:
             self._settle(BURY, job_id, priority)
 
@@ -603,22 +621,29 @@ class Client:
     def _settle(
         self, command: Command, job: int | AnyJob, *values: int, keep_priority: bool = False
     ) -> None:
-        job_id, origin = (job["id"], job.origin) if isinstance(job, AnyJob) else (job, None)
-        payload = command.encode(job_id, *((0,) if keep_priority else ()), *values)
+        job_id: int
+        origin: Any = None
+        if isinstance(job, AnyJob):
+            job_id, origin = job["id"], job.origin
+        else:
+            job_id = job
+        payload = command.encode(job_id, *values) if values else command.encode(job_id)
         keeps = False
         try:
             if keep_priority:
                 result = Result()
-                lookup = PriorityLookup(job_id, Request(command, payload, result), *values)
+                lookup = PriorityLookup(job_id, Request(command, payload, result), *values[1:])
                 self._call(command, lookup, result, None, job_id, origin)
             else:
                 self._ask(command, payload, job_id, origin)
             keeps = command is TOUCH
         finally:
             # Whatever the server refused, it does not hold the job for this connection.
-            holder: Any = origin or (self._connection and self._connection.pipeline)
-            if not keeps and holder is not None:
-                holder.jobs.discard(job_id)
+            if not keeps:
+                if origin is not None:
+                    origin.jobs.discard(job_id)
+                elif self._connection is not None:
+                    self._connection.pipeline.jobs.discard(job_id)
 
     def _reserve(
         self,
@@ -637,23 +662,16 @@ class Client:
                 connection = self._connection
                 if connection is None or now - connection.used > IDLE:
                     connection = self._ready(command)
-                holder = connection.pipeline
-
-                def make(command: Command, payload: bytes) -> ReserveRequest:
-                    result = Result()
-                    result.holder = holder
-                    request = kind(command, payload, result, self, timeout)
-                    request.begin(now)
-                    return request
-
-                if not kind.blocks:
-                    deadline = 0.0
-                elif timeout is None:
+                deadline = 0.0
+                if kind.blocks:
                     deadline = math.inf
-                else:
-                    deadline = now + timeout + self._timing.response_timeout
-                lock.waiting = command.verb if kind.blocks else None
-                value, request = connection.ask(command, payload, now, make, deadline)
+                    if timeout is not None:
+                        deadline = now + timeout + self._timing.response_timeout
+                    lock.waiting = command.verb
+                holder = connection.pipeline
+                value, request = connection.ask(
+                    command, payload, now, deadline, make_reserve, kind, self, holder, timeout, now
+                )
                 if request is not None:
                     connection = self._wait(request, connection, deadline)
                     job: Job = self._outcome(connection, request.result)

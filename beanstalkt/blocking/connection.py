@@ -77,7 +77,8 @@ class Connection:
 
     def __init__(self, sock: socket.socket, timing: Timing) -> None:
         #: what is asked, and which reply is whose
-        self.pipeline = Pipeline(time.monotonic)
+        self.pipeline = pipeline = Pipeline(time.monotonic)
+        self._value_at_once = pipeline.value_at_once
         #: whether it has ended
         self.ended = False
         #: why it ended
@@ -109,8 +110,9 @@ class Connection:
         command: Command,
         payload: bytes,
         now: float,
-        make: Callable[[Command, bytes], Request] = make_request,
         deadline: float = 0.0,
+        make: Callable[..., Request] = make_request,
+        *details: object,
     ) -> tuple[Any, Any]:
         """Send a command, and return the value of its reply, and None.
 
@@ -119,8 +121,8 @@ class Connection:
         with `call`, and is returned instead of a value.
 
         :param now: the time on the monotonic clock
-        :param make: makes the request
         :param deadline: see `call`
+        :param make: makes the request of the command, the payload and the details
         """
         self.used = NEVER
         request = chunk = None
@@ -135,11 +137,11 @@ class Connection:
                     if _too_late(error, deadline):
                         raise
                     chunk = self._read(deadline)
-                value = self.pipeline.value_at_once(command, chunk)
+                value = self._value_at_once(command, chunk)
                 if value is not UNANSWERED:
                     self.used = now
                     return value, None
-            request = self._begun(make(command, payload), count)
+            request = self._begun(make(command, payload, *details), count)
             if chunk is None:
                 self._send(memoryview(payload)[count:])
                 chunk = self._read(deadline)
@@ -147,7 +149,7 @@ class Connection:
             self._finish()
         except BaseException as error:
             if request is None:
-                request = self._begun(make(command, payload), count)
+                request = self._begun(make(command, payload, *details), count)
             self._fail(error)
         return None, request
 

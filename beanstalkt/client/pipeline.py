@@ -342,12 +342,12 @@ class Pipeline:
         """
         parser = self._parser
         if not parser.rest and not parser.missing:
-            if chunk == command.acknowledgement:
-                return None
-            if command is PUT and chunk[:9] == _INSERTED and chunk[-2:] == b"\r\n":
+            if command is PUT:
                 number = chunk[9:-2]
-                if number.isdigit():
+                if number.isdigit() and chunk[:9] == _INSERTED and chunk[-2:] == b"\r\n":
                     return int(number)
+            elif chunk == command.acknowledgement:
+                return None
         reply = parser.single(chunk)
         if reply is not None and reply[0][0] == command.success:
             try:

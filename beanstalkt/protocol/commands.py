@@ -55,6 +55,8 @@ class Command:
     form: bytes = field(init=False)
     #: whether the reply that means success has data
     with_data: bool = field(init=False)
+    #: returns the line with its arguments; raises InvalidArgument for a bad one
+    encode: Callable[..., bytes] = field(init=False, repr=False)
     #: the whole reply that means success, if it is a status alone; None for other commands
     acknowledgement: bytes | None = field(init=False)
 
@@ -65,15 +67,27 @@ class Command:
         places = [b"%d" if isinstance(each, Number) else b"%b" for each in self.arguments]
         line = b" ".join([self.verb.encode(), *places]) + b"\r\n"
         object.__setattr__(self, "form", line)
+        object.__setattr__(self, "encode", _encoder(line, self.arguments))
 
-    def encode(self, *values: object) -> bytes:
-        """Return the command line with these arguments; raise InvalidArgument for a bad one."""
-        arguments = self.arguments
-        if len(arguments) == len(values) == 1:
-            return self.form % arguments[0].check(values[0])
-        return self.form % tuple(
-            [argument.check(value) for argument, value in zip(arguments, values, strict=True)]
+
+def _encoder(form: bytes, arguments: tuple[Number | TubeName, ...]) -> Callable[..., bytes]:
+    """Return what makes the line of a command: one call for the commonest, those of a job's id."""
+    if len(arguments) != 1:
+        return lambda *values: (
+            form
+            % tuple(
+                [argument.check(value) for argument, value in zip(arguments, values, strict=True)]
+            )
         )
+    argument = arguments[0]
+    limit = argument.limit if isinstance(argument, Number) else -1
+
+    def encode(value: object) -> bytes:
+        if type(value) is int and 0 <= value <= limit:
+            return form % value
+        return form % argument.check(value)
+
+    return encode
 
 
 _MISSING = frozenset({b"NOT_FOUND"})
@@ -129,18 +143,25 @@ def put_form(priority: int, delay: int, ttr: int) -> bytes:
     return line.removesuffix(b"0\r\n") + b"%d\r\n%b\r\n"
 
 
-_put_form = lru_cache(typed=True)(put_form)  # most puts of a program have the same few numbers
+# Most puts of a program have the same few numbers, and nearly all the very numbers of the last.
+_cached_put_form = lru_cache(typed=True)(put_form)
+_last_put: tuple[object, object, object, bytes] = (None, None, None, b"")  # with its form
 
 
 def encode_put(priority: int, delay: int, ttr: int, body: object) -> bytes:
     """Return a whole put, command line and body; raise InvalidArgument for a bad argument."""
+    global _last_put
     if type(body) is not bytes:
         body = check_body(body)
     size = len(body)
     if size > MAX_NUMBER:
         SIZE.check(size)
-    try:
-        form = _put_form(priority, delay, ttr)
-    except TypeError:  # one is not hashable, and so is no number
-        form = put_form(priority, delay, ttr)
+    last_priority, last_delay, last_ttr, form = _last_put
+    # The same objects, since True or 1.0 is equal to a good number and is refused all the same.
+    if priority is not last_priority or delay is not last_delay or ttr is not last_ttr:
+        try:
+            form = _cached_put_form(priority, delay, ttr)
+        except TypeError:  # one is not hashable, and so is no number
+            form = put_form(priority, delay, ttr)
+        _last_put = priority, delay, ttr, form
     return form % (size, body)
