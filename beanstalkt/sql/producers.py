@@ -7,15 +7,16 @@ talks to beanstalkd, and nothing but a SQLAlchemy connection needs SQLAlchemy.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
+from inspect import iscoroutinefunction
 from typing import Any
 
 from ..dispatch.call import encode
 from ..dispatch.schedule import Scheduled
 from ..errors import InvalidArgument
 from ..job import DEFAULT_PRIORITY, DEFAULT_TTR
-from ..protocol.arguments import DELAY, PRIORITY, TTR, TUBE, check_body
+from ..protocol.arguments import DELAY, PRIORITY, TTR, TUBE, Number, check_body
 from .dialect import MYSQL, POSTGRESQL, SQLITE, Dialect
 
 Payload = bytes | bytearray | memoryview | str
@@ -36,6 +37,8 @@ _MODULES = {
 _NAMES = {"sqlite": SQLITE, "postgresql": POSTGRESQL, "mysql": MYSQL, "mariadb": MYSQL}
 
 _COLUMNS = ("tube", "payload", "priority", "ttr_secs", "unique_key", "not_before")
+_MAX_ATTEMPTS = Number("max_attempts", 2**31 - 1)
+_RETRY_DELAY = Number("retry_delay", 2**31 - 1)
 
 
 def enqueue(
@@ -48,6 +51,8 @@ def enqueue(
     ttr: int = DEFAULT_TTR,
     not_before: datetime | None = None,
     unique_key: str | None = None,
+    max_attempts: int | None = None,
+    retry_delay: int | None = None,
 ) -> int | None:
     """Insert a row into the outbox, in the caller's transaction; return the row's id.
 
@@ -61,6 +66,9 @@ def enqueue(
     :param not_before: instead of a delay: when the job is ready; it must have a time zone
     :param unique_key: at most 255 characters. While a row that has not been sent yet has the
         same key, nothing is inserted, and None is returned
+    :param max_attempts: how often the job may be run, at least once; None: what the runner is
+        set to
+    :param retry_delay: seconds before another attempt; None: what the runner is set to
 
     Raises InvalidArgument before anything is executed, else what the database's driver raises.
     """
@@ -68,9 +76,11 @@ def enqueue(
     values = [tube, check_body(payload), PRIORITY.check(priority), TTR.check(ttr), unique_key]
     _check_key(unique_key)
     DELAY.check(delay)
+    limits = _limits(max_attempts, retry_delay)
     execution = _execution(connection)
     time, moment = _ready(execution.dialect, delay, not_before)
-    row_id: int | None = execution.insert(_insert(execution.dialect, time), values + moment)
+    statement = _insert(execution.dialect, time, limits)
+    row_id: int | None = execution.insert(statement, [*values, *moment, *limits.values()])
     return row_id
 
 
@@ -127,6 +137,18 @@ def _check_key(key: object) -> None:
         raise InvalidArgument("a unique_key must be a str of 1 to 255 characters without NUL")
 
 
+def _limits(max_attempts: int | None, retry_delay: int | None) -> dict[str, int]:
+    """Return the columns of the limits that a row has, with their values."""
+    limits = {}
+    if max_attempts is not None:
+        limits["remaining_retries"] = _MAX_ATTEMPTS.check(max_attempts)
+        if not max_attempts:
+            raise InvalidArgument("max_attempts must be at least 1")
+    if retry_delay is not None:
+        limits["retry_delay_secs"] = _RETRY_DELAY.check(retry_delay)
+    return limits
+
+
 def _ready(dialect: Dialect, delay: int, when: datetime | None) -> tuple[str, list[Any]]:
     """Return the expression for not_before, where {} is a parameter, and that parameter."""
     if when is None:
@@ -138,11 +160,15 @@ def _ready(dialect: Dialect, delay: int, when: datetime | None) -> tuple[str, li
     return dialect.moment("{}"), [when.timestamp()]
 
 
-def _insert(dialect: Dialect, time: str) -> str:
-    """Return the insert of a row, where {} is each parameter."""
-    values = ", ".join(["{}"] * 5 + [time])
+def _insert(dialect: Dialect, time: str, others: Collection[str] = ()) -> str:
+    """Return the insert of a row, where {} is each parameter.
+
+    :param others: names of columns besides those that every row has
+    """
+    columns = ", ".join([*_COLUMNS, *others])
+    values = ", ".join(["{}"] * 5 + [time] + ["{}"] * len(others))
     end = dialect.skip_known("queued_job")
-    return f"INSERT INTO queued_job ({', '.join(_COLUMNS)}) VALUES ({values}) {end}"
+    return f"INSERT INTO queued_job ({columns}) VALUES ({values}) {end}"
 
 
 class _DBAPI:
@@ -167,8 +193,7 @@ class _DBAPI:
         try:
             cursor.execute(self._text(statement + (" RETURNING id" if returns else "")), values)
             if returns:
-                row = cursor.fetchone()
-                return None if row is None else int(row[0])
+                return _first(cursor.fetchone())
             return _new_id(cursor)
         finally:
             cursor.close()
@@ -205,13 +230,19 @@ class _SQLAlchemy:
             self._text(statement + (" RETURNING id" if returns else "")), _named(values)
         )
         if returns:
-            row = done.first()
-            return None if row is None else int(row[0])
+            return _first(done.first())
         return _new_id(done)
 
     def insert_many(self, statement: str, rows: list[list[Any]]) -> None:
         """Insert rows."""
         self._connection.execute(self._text(statement), [_named(row) for row in rows])
+
+
+def _first(row: Any) -> int | None:
+    """Return the id in a row, which a driver may have been told to make a mapping."""
+    if row is None:
+        return None
+    return int(next(iter(row.values())) if isinstance(row, Mapping) else row[0])
 
 
 def _new_id(done: Any) -> int | None:
@@ -238,6 +269,8 @@ def _execution(connection: Any) -> Any:
     for each in kind.__mro__:
         package = each.__module__.partition(".")[0]
         if package in _MODULES and hasattr(connection, "cursor"):
+            if iscoroutinefunction(getattr(connection, "commit", None)):
+                break
             style = getattr(sys.modules.get(package), "paramstyle", "format")
             parameter = {"qmark": "?", "numeric": ":{}"}.get(style, "%s")
             return _DBAPI(connection, _MODULES[package], parameter)

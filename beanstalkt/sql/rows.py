@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import InvalidArgument
 from ..protocol.arguments import DELAY, MAX_NUMBER, PRIORITY, TTR, TUBE, check_body
-from ..worker.outbox_id import JSON_KEY, wrap
+from ..worker.outbox_id import Carried, json_keys, wrap
 
 HTTP_MARGIN = 10
 """Seconds that a job with a URL may be held longer than its request may take."""
@@ -32,6 +32,8 @@ class QueuedJob:
         if they are more than was asked for, those four are None
     :ivar timed: whether `not_before` is set
     :ivar delay: seconds until then; None: it is not set, or is no time
+    :ivar remaining_retries: attempts that are left; None: the runner decides
+    :ivar retry_delay_secs: seconds before another attempt; None: the runner decides
     """
 
     id: int
@@ -47,6 +49,8 @@ class QueuedJob:
     size: int
     timed: int
     delay: float | None
+    remaining_retries: int | None
+    retry_delay_secs: int | None
 
 
 @dataclass(slots=True)
@@ -85,16 +89,16 @@ def put_of(
         body, margin = _request(row, timeout), HTTP_MARGIN
     else:
         payload = check_body(row.payload)
-        body, margin = payload if plain else wrap(row.id, payload), PAYLOAD_MARGIN
+        body, margin = payload if plain else wrap(payload, _carried(row)), PAYLOAD_MARGIN
     ttr = timeout + margin if row.ttr_secs is None else _whole(row.ttr_secs, "ttr_secs")
     priority = PRIORITY.check(_whole(row.priority, "priority"))
     return Put(row.id, tube, priority, _delay(row), TTR.check(ttr), body)
 
 
 def _request(row: QueuedJob, timeout: int) -> bytes:
-    """Return the JSON that `work --http-job` reads. The id of the row comes first in it."""
+    """Return the JSON that `work --http-job` reads. What is carried comes first in it."""
     request: dict[str, Any] = {
-        JSON_KEY: row.id,
+        **json_keys(_carried(row)),
         "http_method": _text(row.http_method, "http_method"),
         "url": _text(row.url, "url"),
     }
@@ -107,6 +111,16 @@ def _request(row: QueuedJob, timeout: int) -> bytes:
         return json.dumps(request, ensure_ascii=False, separators=(",", ":")).encode()
     except UnicodeEncodeError:
         raise InvalidArgument("headers holds half a character") from None
+
+
+def _carried(row: QueuedJob) -> Carried:
+    """Return what the job of a row tells the runner."""
+    attempts, delay = row.remaining_retries, row.retry_delay_secs
+    if attempts is not None and _whole(attempts, "remaining_retries") < 1:
+        raise InvalidArgument("remaining_retries must be at least 1: it counts the attempts left")
+    if delay is not None and not 0 <= _whole(delay, "retry_delay_secs") <= MAX_NUMBER:
+        raise InvalidArgument(f"retry_delay_secs must be from 0 to {MAX_NUMBER}")
+    return Carried(row.id, attempts, delay)
 
 
 def _headers(text: str) -> Mapping[str, str]:

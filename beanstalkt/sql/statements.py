@@ -97,7 +97,8 @@ def _columns(dialect: Dialect) -> str:
     timed = "CASE WHEN not_before IS NULL THEN 0 ELSE 1 END AS timed"
     return (
         f"id, http_method, {texts}, timeout_secs, tube, priority, ttr_secs, {size} AS size, "
-        f"{timed}, {dialect.seconds_until('not_before')} AS delay"
+        f"{timed}, {dialect.seconds_until('not_before')} AS delay, "
+        "remaining_retries, retry_delay_secs"
     )
 
 

@@ -122,16 +122,12 @@ queued_job = Table(
     Column(
         "remaining_retries",
         Integer,
-        nullable=False,
-        server_default="5",
-        doc="how many attempts were left after the last one",
+        doc="how many attempts are left; NULL: as many as the runner is set to (max_attempts)",
     ),
     Column(
         "retry_delay_secs",
         Integer,
-        nullable=False,
-        server_default="60",
-        doc="the delay before the next attempt",
+        doc="the delay before the next attempt; NULL: what the runner is set to (delay, backoff)",
     ),
     CheckConstraint("(url IS NULL) <> (payload IS NULL)", name="queued_job_url_or_payload"),
     CheckConstraint(

@@ -71,6 +71,8 @@ def resend(
 ) -> Iterator[int]:
     """Make rows new again, so that a relay puts them once more; yield the rows of each batch.
 
+    A row goes on with the attempts that it has left. One without any gets those of the runner.
+
     :param server: only rows that were sent to the server of this name; None: to any
     :param server_run: only rows that were sent to this run of it (its ``id`` in ``stats``)
     :param states: only rows in these states
@@ -88,7 +90,10 @@ def resend(
         conditions.append("id IN (" + _list("id", ids) + ")")
         values |= _values("id", ids)
     condition = " AND ".join(conditions)
-    update = "UPDATE queued_job SET state = 'new', last_error = NULL WHERE " + condition
+    update = (
+        "UPDATE queued_job SET state = 'new', last_error = NULL, remaining_retries = "
+        "CASE WHEN remaining_retries < 1 THEN NULL ELSE remaining_retries END WHERE " + condition
+    )
     yield from _batches(database, "queued_job", condition, values, None if dry_run else update)
 
 

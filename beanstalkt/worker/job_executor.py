@@ -21,7 +21,7 @@ from .config.settings import TubeSettings
 from .events import Event, JobFinished, JobStarted, LoopBlocked, SlotReconnected
 from .handlers.base import Handler, WorkerJob
 from .held_job import HeldJob, HeldJobContext
-from .outbox_id import unwrap
+from .outbox_id import Carried, unwrap
 from .policy.decision import Action, SettleResult, decide
 from .policy.limit import time_limit
 from .policy.outcome import Kind, Outcome
@@ -172,8 +172,9 @@ class JobExecutor:
                 return None
         except (ConnectionLost, NotFound):
             return None  # the server has the job again
-        quota = budget(counters, self._settings.policy.max_attempts)
-        outbox_id, body = unwrap(job.body)
+        carried, body = unwrap(job.body)
+        limit = carried.attempts or self._settings.policy.max_attempts
+        quota = budget(counters, limit)
         held = self._held_job = self._running[key] = HeldJob(
             client,
             job,
@@ -181,9 +182,15 @@ class JobExecutor:
             self._held_job_context,
         )
         try:
-            work = self._work(job.id, body, outbox_id, counters, quota, began)
+            work = self._work(job.id, body, carried, counters, quota.attempt, limit, began)
             outcome = await self._handle(work, quota)
-            action = decide(outcome, self._settings.policy, quota.attempt, random.random())
+            action = decide(
+                outcome,
+                self._settings.policy,
+                quota.attempt,
+                random.random(),
+                carried.retry_delay,
+            )
             if action is None:
                 settled = SettleResult.LOST
             else:
@@ -223,9 +230,10 @@ class JobExecutor:
         self,
         job_id: int,
         body: bytes,
-        outbox_id: int | None,
+        carried: Carried,
         counters: StatsJob,
-        quota: Budget,
+        attempt: int,
+        max_attempts: int,
         began: float,
     ) -> WorkerJob:
         settings = self._settings
@@ -235,13 +243,13 @@ class JobExecutor:
             body,
             tube=self._tube,
             counters=counters,
-            attempt=quota.attempt,
-            max_attempts=settings.policy.max_attempts,
+            attempt=attempt,
+            max_attempts=max_attempts,
             time_limit=time_limit(settings.timeout, counters["ttr"], elapsed),
             kill_grace=settings.kill_grace,
             server=self._server,
             slot=self._slot,
-            outbox_id=outbox_id,
+            outbox_id=carried.outbox_id,
         )
 
     async def _handle(self, work: WorkerJob, quota: Budget) -> Outcome:

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from tornado.web import RequestHandler
 
-from beanstalkt import Worker, WorkerJob
+from beanstalkt import Retry, Worker, WorkerJob
+from beanstalkt.sql import upkeep
 from beanstalkt.sql.database import Database
 from beanstalkt.sql.history import History
 
@@ -94,6 +95,65 @@ async def test_503_is_tried_five_times(
     assert "503" in found["last_error"]
     names = [each["event"] for each in events(database, row_id)]
     assert names == ["sent", *["started", "released"] * 5, "buried"]
+
+
+async def test_a_row_says_how_often_and_how_soon_it_is_tried_again(
+    database: Database, url: str, beanstalkd: Beanstalkd
+) -> None:
+    # The runner would try it five times, an hour apart.
+    async with requesting(database, beanstalkd, url, answering(503), delay="3600") as web:
+        own = insert(database, url=f"{web.url}/own", remaining_retries=3, retry_delay_secs=0)
+        slow = insert(database, url=f"{web.url}/slow", remaining_retries=9)
+        await relayed(database, beanstalkd)
+        await until(lambda: states(database)["failed"] == 1)
+        assert [each.path for each in web.requests].count("/own") == 3
+    found = row(database, own)
+    assert (found["state"], found["remaining_retries"], found["retry_delay_secs"]) == (
+        "failed",
+        0,
+        0,
+    )
+    names = [each["event"] for each in events(database, own)]
+    assert names == ["sent", *["started", "released"] * 3, "buried"]
+    waits = row(database, slow)
+    assert (waits["state"], waits["remaining_retries"], waits["retry_delay_secs"]) == (
+        "sent",
+        8,
+        3600,
+    )
+
+
+async def test_the_attempts_of_a_row_go_on_when_it_is_put_again(
+    database: Database, url: str, beanstalkd: Beanstalkd
+) -> None:
+    seen: list[tuple[int, int]] = []
+
+    async def handler(job: WorkerJob) -> None:
+        seen.append((job.attempt, job.max_attempts))
+        raise Retry
+
+    async def work(count: int) -> None:
+        async with History(url) as history:
+            worker = Worker(
+                beanstalkd.url, "t", handler, delay=3600, max_jobs=count, observers=[history]
+            )
+            await worker.run(signals=False)
+
+    row_id = insert(database, payload=b"x", tube="t", remaining_retries=3, retry_delay_secs=0)
+    await relayed(database, beanstalkd)
+    await work(1)
+    assert row(database, row_id)["remaining_retries"] == 2
+    beanstalkd.kill()
+    beanstalkd.start()  # without the job
+    assert sum(upkeep.resend(database, server="one")) == 1
+    await relayed(database, beanstalkd)
+    await work(3)
+    assert seen == [(1, 3), (1, 2), (2, 2)]
+    found = row(database, row_id)
+    assert (found["state"], found["remaining_retries"]) == ("failed", 0)
+    # Without attempts left, a person's wish to run it again counts more.
+    assert sum(upkeep.resend(database, states=["failed"])) == 1
+    assert row(database, row_id)["remaining_retries"] is None
 
 
 async def test_any_other_status_is_final(

@@ -43,7 +43,7 @@ async def row_ids(client: Client) -> Counter[int]:
     await client.watch("t")
     found: Counter[int] = Counter()
     async for job in client.jobs(timeout=0):
-        row_id = unwrap(job.body)[0]
+        row_id = unwrap(job.body)[0].outbox_id
         assert row_id is not None
         found[row_id] += 1
         await job.delete()

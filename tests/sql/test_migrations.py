@@ -79,7 +79,7 @@ def test_the_insert_of_strings_queue_is_all_that_a_row_needs(database: Database)
         connection.exec_driver_sql(OLD_INSERT)
         row = connection.exec_driver_sql("SELECT * FROM queued_job").mappings().one()
     assert (row["state"], row["sends"], row["priority"]) == ("new", 0, 2**31)
-    assert (row["remaining_retries"], row["retry_delay_secs"]) == (5, 60)
+    assert (row["remaining_retries"], row["retry_delay_secs"]) == (None, None)
     assert row["created_at"] is not None
 
 

@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy
 from sqlalchemy.orm import Session
@@ -16,6 +17,7 @@ from beanstalkt.dispatch import Scheduled
 from beanstalkt.errors import InvalidArgument
 from beanstalkt.sql import enqueue, enqueue_many, schedule_function
 from beanstalkt.sql.database import Database, read_url
+from beanstalkt.sql.dialect import POSTGRESQL
 from beanstalkt.sql.outbox import Outbox
 from beanstalkt.sql.rows import QueuedJob
 
@@ -38,7 +40,16 @@ def of_driver(engine: sqlalchemy.Engine) -> Iterator[Any]:
         yield raw.driver_connection
 
 
-@pytest.fixture(params=[of_session, of_connection, of_driver])
+@contextmanager
+def of_program(engine: sqlalchemy.Engine) -> Iterator[Any]:
+    """A connection that a program has made itself, without SQLAlchemy."""
+    arguments, options = engine.dialect.create_connect_args(engine.url)
+    driver: Any = engine.dialect.dbapi
+    with closing(driver.connect(*arguments, **options)) as connection:
+        yield connection
+
+
+@pytest.fixture(params=[of_session, of_connection, of_driver, of_program])
 def connection(request: pytest.FixtureRequest, database: Database, url: str) -> Iterator[Any]:
     """What a program has at hand, with a transaction that it commits itself."""
     engine = sqlalchemy.create_engine(read_url(url))
@@ -73,6 +84,70 @@ def test_it_is_never_there_when_it_is_rolled_back(connection: Any, database: Dat
     enqueue_many(connection, "mail", ["x", "y"])
     connection.rollback()
     assert rows(database) == []
+
+
+def test_it_shares_the_fate_of_what_the_caller_writes(
+    connection: Any, database: Database, url: str
+) -> None:
+    def write(name: str) -> None:
+        statement: Any = f"INSERT INTO orders (name) VALUES ('{name}')"
+        if hasattr(connection, "get_bind") or hasattr(connection, "exec_driver_sql"):
+            connection.execute(sqlalchemy.text(statement))
+        else:
+            with closing(connection.cursor()) as cursor:
+                cursor.execute(statement)
+        enqueue(connection, "mail", name, unique_key=name)
+
+    def seen() -> list[tuple[str, str]]:
+        with database.reading() as reading:
+            found = reading.exec_driver_sql(
+                "SELECT name, unique_key FROM orders JOIN queued_job ON name = unique_key"
+            )
+            return [(row[0], row[1]) for row in found]
+
+    with database.transaction() as making:
+        making.exec_driver_sql("CREATE TABLE orders (name varchar(20))")
+    write("one")
+    assert not seen()  # not for others before the commit
+    connection.rollback()
+    assert not seen()
+    write("two")
+    connection.commit()
+    write("three")
+    connection.rollback()
+    write("one")  # a key that was rolled back is free
+    connection.commit()
+    assert sorted(seen()) == [("one", "one"), ("two", "two")]
+
+
+def test_rows_of_any_shape_give_the_id(database: Database, url: str) -> None:
+    if database.dialect is not POSTGRESQL:
+        pytest.skip("other databases tell the id without a row")
+    engine = sqlalchemy.create_engine(read_url(url))
+    with of_program(engine) as connection:
+        for factory in (psycopg.rows.dict_row, psycopg.rows.namedtuple_row):
+            connection.row_factory = factory
+            row_id = enqueue(connection, "mail", "x")
+            assert isinstance(row_id, int)
+            assert enqueue(connection, "mail", "x", unique_key=f"{row_id}") == row_id + 1
+            assert enqueue(connection, "mail", "x", unique_key=f"{row_id}") is None
+
+
+def test_the_limits_of_a_job_are_in_its_row(connection: Any, database: Database) -> None:
+    enqueue(connection, "mail", "x", max_attempts=3, retry_delay=0)
+    enqueue(connection, "mail", "x", delay=5, retry_delay=7)
+    connection.commit()
+    limits = [(each.remaining_retries, each.retry_delay_secs) for each in rows(database)]
+    assert limits == [(3, 0), (None, 7)]
+
+
+def test_an_asynchronous_connection_is_refused() -> None:
+    class AsyncConnection:
+        cursor = commit = psycopg.AsyncConnection.commit
+
+    AsyncConnection.__module__ = "psycopg"
+    with pytest.raises(InvalidArgument, match=r"not on psycopg.*AsyncConnection"):
+        enqueue(AsyncConnection(), "mail", "x")
 
 
 def test_a_key_lets_one_row_wait_at_a_time(connection: Any, database: Database) -> None:
@@ -121,6 +196,9 @@ class AnyConnection:
         (("t", "p"), {"unique_key": ""}, "unique_key"),
         (("t", "p"), {"unique_key": "x" * 256}, "unique_key"),
         (("t", "p"), {"unique_key": 7}, "unique_key"),
+        (("t", "p"), {"max_attempts": 0}, "max_attempts must be at least 1"),
+        (("t", "p"), {"max_attempts": 2**31}, "max_attempts"),
+        (("t", "p"), {"retry_delay": -1}, "retry_delay"),
         (("t", "p"), {}, "AnyConnection"),
     ],
 )

@@ -19,7 +19,7 @@ from beanstalkt.sql.dialect import POSTGRESQL
 from beanstalkt.sql.outbox import Outbox, Settled
 from beanstalkt.sql.relay import Relay, RelayTiming
 from beanstalkt.sql.rows import QueuedJob
-from beanstalkt.worker.outbox_id import unwrap
+from beanstalkt.worker.outbox_id import Carried, unwrap
 
 from ..support.beanstalkd import Beanstalkd
 from ..support.clients import client_of
@@ -55,7 +55,7 @@ async def test_rows_become_jobs_and_say_so(database: Database, beanstalkd: Beans
         await relay.run()
         await client.watch("t")
         job = await client.reserve(0)
-        assert unwrap(job.body) == (plain, b"\x00any")
+        assert unwrap(job.body) == (Carried(plain), b"\x00any")
         stats = await job.stats()
         assert (stats["pri"], stats["ttr"]) == (7, 9)
         await client.watch("requests")
@@ -78,7 +78,8 @@ async def test_order_holds_over_many_batches(database: Database, beanstalkd: Bea
         await relay_of(database, client, burst=True, batch=100).run()
         found = await bodies(client)
     assert [unwrap(body)[1] for body in found] == [b"job %d" % n for n in range(530)]
-    assert [unwrap(body)[0] for body in found] == sorted(unwrap(body)[0] or 0 for body in found)
+    ids = [unwrap(body)[0].outbox_id or 0 for body in found]
+    assert ids == sorted(ids)
 
 
 async def test_rows_that_come_later_are_relayed_until_it_is_stopped(
@@ -213,7 +214,7 @@ async def test_two_relays_put_no_row_twice(database: Database, beanstalkd: Beans
         ]
         await asyncio.gather(*(relay.run() for relay in relays))
         assert sum(relay.counts["sent"] for relay in relays) == 600
-        found = [unwrap(body)[0] for body in await bodies(client)]
+        found = [unwrap(body)[0].outbox_id for body in await bodies(client)]
     assert len(found) == len(set(found)) == 600
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from beanstalkt.errors import InvalidArgument
 from beanstalkt.sql.rows import QueuedJob, put_of
 from beanstalkt.worker.handlers.http.request import read_request
-from beanstalkt.worker.outbox_id import unwrap
+from beanstalkt.worker.outbox_id import Carried, unwrap
 
 
 def row(**changes: Any) -> QueuedJob:
@@ -30,6 +30,8 @@ def row(**changes: Any) -> QueuedJob:
         "size": 40,
         "timed": 0,
         "delay": None,
+        "remaining_retries": None,
+        "retry_delay_secs": None,
     }
     return QueuedJob(**values | changes)
 
@@ -37,7 +39,7 @@ def row(**changes: Any) -> QueuedJob:
 def test_the_runner_reads_the_request_of_a_row() -> None:
     put = put_of(row(headers='{"X-Kind": "mail"}'), "jobs")
     assert (put.tube, put.priority, put.delay, put.ttr) == ("jobs", 2**31, 0, 130)
-    assert unwrap(put.body)[0] == 7
+    assert unwrap(put.body)[0] == Carried(7)
     request = read_request(put.body)
     assert (request.method, str(request.url)) == ("POST", "http://example.com/somewhere")
     assert (request.body, request.timeout) == (b"some post body", 120)
@@ -47,7 +49,7 @@ def test_the_runner_reads_the_request_of_a_row() -> None:
 @given(body=st.none() | st.text(), row_id=st.integers(1, 2**53))
 def test_any_text_arrives(body: str | None, row_id: int) -> None:
     put = put_of(row(body=body, id=row_id), "jobs")
-    assert unwrap(put.body) == (row_id, put.body)
+    assert unwrap(put.body) == (Carried(row_id), put.body)
     assert read_request(put.body).body == (body or "").encode()
 
 
@@ -55,8 +57,22 @@ def test_any_text_arrives(body: str | None, row_id: int) -> None:
 def test_any_payload_arrives(payload: bytes) -> None:
     chosen = row(url=None, payload=payload, tube="own", ttr_secs=5)
     put = put_of(chosen, "jobs")
-    assert (unwrap(put.body), put.tube, put.ttr) == ((7, payload), "own", 5)
+    assert (unwrap(put.body), put.tube, put.ttr) == ((Carried(7), payload), "own", 5)
     assert put_of(chosen, "jobs", plain=True).body == payload
+
+
+@pytest.mark.parametrize("payload", [None, b"", b"Beanstalkt-Outbox-Id: 1\n\nx"])
+@pytest.mark.parametrize(("attempts", "delay"), [(None, None), (1, 0), (2**31 - 1, None), (3, 60)])
+def test_the_limits_of_a_row_go_along(
+    payload: bytes | None, attempts: int | None, delay: int | None
+) -> None:
+    chosen = row(remaining_retries=attempts, retry_delay_secs=delay)
+    if payload is not None:
+        chosen.url, chosen.payload = None, payload
+    body = put_of(chosen, "jobs").body
+    assert unwrap(body) == (Carried(7, attempts, delay), body if payload is None else payload)
+    if payload is None:
+        assert read_request(body).body == b"some post body"
 
 
 @pytest.mark.parametrize(("seconds", "delay"), [(-3600.0, 0), (0.0, 0), (0.1, 1), (60.0, 60)])
@@ -90,6 +106,11 @@ def test_a_job_is_never_ready_too_early(seconds: float, delay: int) -> None:
         ({"url": None, "payload": 7}, "body must be bytes-like"),
         ({"size": 2**40}, "the job has 1099511627776 bytes"),
         ({"url": None}, "body must be bytes-like"),
+        ({"remaining_retries": 0}, "remaining_retries must be at least 1"),
+        ({"remaining_retries": "5"}, "remaining_retries is str"),
+        ({"retry_delay_secs": -1}, "retry_delay_secs must be from 0"),
+        ({"retry_delay_secs": 2**32}, "retry_delay_secs must be from 0"),
+        ({"url": None, "payload": b"", "retry_delay_secs": 1.5}, "retry_delay_secs is float"),
     ],
 )
 def test_what_cannot_be_put_is_refused_with_the_column(

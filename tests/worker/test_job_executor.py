@@ -13,7 +13,7 @@ from beanstalkt.worker.config.settings import TubeSettings
 from beanstalkt.worker.events import JobEvent, JobFinished, JobNotSettled, JobStarted
 from beanstalkt.worker.handlers.base import WorkerJob
 from beanstalkt.worker.job_executor import JobExecutor
-from beanstalkt.worker.outbox_id import wrap
+from beanstalkt.worker.outbox_id import Carried, wrap
 from beanstalkt.worker.policy.decision import SettleResult
 from beanstalkt.worker.policy.outcome import SUCCESS, Kind, Outcome
 
@@ -119,10 +119,24 @@ async def test_a_handler_gets_the_payload_and_the_id_of_the_row_that_it_comes_fr
         return Outcome(Kind.SUCCESS)
 
     running = Executing(do)
-    await running.run(7, reserved(7, wrap(12, b"x")), reserved(8, b"y"))
+    await running.run(7, reserved(7, wrap(b"x", Carried(12))), reserved(8, b"y"))
     assert seen == [(12, b"x"), (None, b"y")]
     assert [event.outbox_id for event in running.context.find(JobStarted)] == [12, None]
     assert [event.outbox_id for event in running.context.find(JobFinished)] == [12, None]
+
+
+async def test_the_limits_that_a_job_carries_count_more_than_the_settings() -> None:
+    seen: list[tuple[int, int]] = []
+
+    async def do(work: WorkerJob) -> Outcome:
+        seen.append((work.attempt, work.max_attempts))
+        return Outcome(Kind.RETRY)
+
+    running = Executing(do)
+    await running.run(7, reserved(7, wrap(b"x", Carried(12, 3, 77))))
+    assert seen == [(1, 3)]
+    assert running.finished.attempts_left == 2
+    assert str(running.finished.action) == "release:77"
 
 
 async def test_the_run_of_a_server_is_asked_for_once_for_each_connection() -> None:

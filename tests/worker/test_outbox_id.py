@@ -8,20 +8,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beanstalkt.worker.outbox_id import unwrap, wrap
+from beanstalkt.worker.outbox_id import NOTHING, Carried, json_keys, unwrap, wrap
 
-IDS = st.integers(0, 10**18 - 1)
-
-
-@given(IDS, st.binary())
-def test_a_wrapped_payload_comes_out_unchanged(row: int, payload: bytes) -> None:
-    assert unwrap(wrap(row, payload)) == (row, payload)
+NUMBERS = st.none() | st.integers(0, 2**32 - 1)
+CARRIED = st.builds(Carried, st.integers(0, 10**18 - 1), NUMBERS, NUMBERS)
 
 
-@given(IDS, st.text())
-def test_json_with_the_id_is_left_as_it_is(row: int, url: str) -> None:
-    body = json.dumps({"outbox_id": row, "url": url}, separators=(",", ":")).encode()
-    assert unwrap(body) == (row, body)
+@given(CARRIED, st.binary())
+def test_a_wrapped_payload_comes_out_unchanged(carried: Carried, payload: bytes) -> None:
+    assert unwrap(wrap(payload, carried)) == (carried, payload)
+    # A payload that is wrapped twice is unwrapped once.
+    assert unwrap(wrap(wrap(payload, Carried(7, 8, 9)), carried))[0] == carried
+
+
+@given(CARRIED, st.text())
+def test_json_with_the_id_is_left_as_it_is(carried: Carried, url: str) -> None:
+    body = json.dumps({**json_keys(carried), "url": url}, separators=(",", ":")).encode()
+    assert unwrap(body) == (carried, body)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +43,10 @@ def test_json_with_the_id_is_left_as_it_is(row: int, url: str) -> None:
         b"Beanstalkt-Outbox-Id: 1",
         b" Beanstalkt-Outbox-Id: 1\n\nx",
         b"beanstalkt-outbox-id: 1\n\nx",
+        b"Beanstalkt-Outbox-Id: 1\nBeanstalkt-Outbox-Retries: -1\n\nx",
+        b"Beanstalkt-Outbox-Id: 1\nBeanstalkt-Outbox-Retries: 99999999999\n\nx",
+        b"Beanstalkt-Outbox-Id: 1\nBeanstalkt-Outbox-Retry-Delay: 1\nX: 1\n\nx",
     ],
 )
 def test_any_other_body_has_no_id(body: bytes) -> None:
-    assert unwrap(body) == (None, body)
+    assert unwrap(body) == (NOTHING, body)

@@ -29,8 +29,8 @@ CREATE TABLE queued_job (
     last_error text,
     result_code integer,
     http_status integer,
-    remaining_retries integer NOT NULL DEFAULT 5,
-    retry_delay_secs integer NOT NULL DEFAULT 60,
+    remaining_retries integer,
+    retry_delay_secs integer,
     CONSTRAINT queued_job_url_or_payload CHECK ((url IS NULL) <> (payload IS NULL)),
     CONSTRAINT queued_job_state
         CHECK (state IN ('new', 'claimed', 'sent', 'done', 'failed', 'in doubt'))

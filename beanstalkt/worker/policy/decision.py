@@ -69,16 +69,28 @@ class Policy:
     backoff: Backoff = field(default_factory=Backoff)
 
 
-def decide(outcome: Outcome, policy: Policy, attempt: int, jitter: float) -> Action | None:
+def decide(
+    outcome: Outcome,
+    policy: Policy,
+    attempt: int,
+    jitter: float,
+    own_delay: int | None = None,
+) -> Action | None:
     """Choose how to settle a job; return None for a job that was lost to another worker.
 
     An action that releases the job always has a delay.
 
     :param attempt: which attempt at the job has ended, from 1
     :param jitter: a random number from 0 to 1
+    :param own_delay: seconds that the job itself names for being released after a failure; they
+        count more than the policy, and less than a delay of the outcome
     """
     action = _choose(outcome, policy)
-    if action is None or action.verb is not Verb.RELEASE or action.delay is not None:
+    if action is None or action.verb is not Verb.RELEASE:
+        return action
+    if own_delay is not None and outcome.delay is None and outcome.kind in _RETRIED:
+        return Action(Verb.RELEASE, own_delay)
+    if action.delay is not None:
         return action
     return Action(Verb.RELEASE, _delay(outcome, policy.backoff, attempt, jitter))
 
@@ -107,6 +119,7 @@ def _choose(outcome: Outcome, policy: Policy) -> Action | None:
 
 
 _FAILS = frozenset({Kind.PERMANENT_FAIL, Kind.TEMPORARY_FAIL, Kind.UNKNOWN_FAIL})
+_RETRIED = _FAILS | {Kind.TIMEOUT, Kind.RETRY}
 
 
 def _delay(outcome: Outcome, backoff: Backoff, attempt: int, jitter: float) -> int:

@@ -115,6 +115,30 @@ def test_a_delay_in_the_configuration_is_taken_as_it_is() -> None:
     assert decide(outcome, policy, 1, 0.5) == Action(Verb.RELEASE, 9000)
 
 
+@pytest.mark.parametrize(
+    ("outcome", "delay"),
+    [
+        (Outcome(Kind.TEMPORARY_FAIL), 7200),
+        (Outcome(Kind.TEMPORARY_FAIL, exit_code=75), 7200),
+        (Outcome(Kind.TIMEOUT), 7200),
+        (Outcome(Kind.RETRY), 7200),
+        (Outcome(Kind.TEMPORARY_FAIL, delay=30), 300),
+        (Outcome(Kind.RETRY, delay=30), 30),
+        (Outcome(Kind.STOPPED), 0),
+        (Outcome(Kind.NOT_STARTED), 60),
+    ],
+)
+def test_a_delay_of_the_job_itself_counts_more_than_the_policy(
+    outcome: Outcome, delay: int
+) -> None:
+    policy = Policy(
+        on_temporary_fail=Action(Verb.RELEASE, 300), on_exit=((75, RELEASE),), on_timeout=RELEASE
+    )
+    assert decide(outcome, policy, 5, 0.5, 7200) == Action(Verb.RELEASE, delay)
+    assert decide(Outcome(Kind.PERMANENT_FAIL), policy, 1, 0.5, 7200) == BURY
+    assert decide(Outcome(Kind.SUCCESS), policy, 1, 0.5, 7200) == DELETE
+
+
 def test_a_release_grows_with_the_attempts() -> None:
     policy = Policy(backoff=Backoff(10, exponential=True))
     delays = [decide(Outcome(Kind.TIMEOUT), policy, attempt, 0.0) for attempt in (1, 2, 3)]

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ....protocol.arguments import MAX_NUMBER
-from ...outbox_id import JSON_KEY
+from ...outbox_id import JSON_KEYS
 from ..base import WorkerJob
 from .url import HTTPURL
 
@@ -26,7 +26,7 @@ AGENT = "beanstalkt"
 SQSD_AGENT = "aws-sqsd/2.0"
 """The User-Agent of Elastic Beanstalk's daemon. Applications recognise it by its beginning."""
 
-_KEYS = ("http_method", "url", "body", "timeout_secs", "headers", JSON_KEY)
+_KEYS = ("http_method", "url", "body", "timeout_secs", "headers", *JSON_KEYS)
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\t\x20-\x7e]*")
 
