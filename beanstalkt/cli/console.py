@@ -15,6 +15,7 @@ from ..console.settings import DEFAULT_PORT
 from ..errors import InvalidArgument
 from .converters import positive_seconds
 from .exit_status import DONE, REFUSED, USAGE
+from .extras import DATABASES, lacking
 from .serving import add_servers, ended, log_to_stderr, named, servers_of
 from .stdio import say
 from .verbs import Verb
@@ -110,8 +111,11 @@ def console(options: argparse.Namespace) -> int:
         return USAGE
     try:
         history = None if options.history is None else _history(options.history)
-    except (InvalidArgument, ModuleNotFoundError) as error:
+    except InvalidArgument as error:
         say(f"--history: {error}")
+        return USAGE
+    except ModuleNotFoundError as error:
+        say(str(error))
         return USAGE
     try:
         return asyncio.run(_console(settings, history))
@@ -167,7 +171,7 @@ def _history(url: str) -> HistoryLog:
     try:
         from ..sql.history_log import HistoryLog
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"install beanstalkt[sql]: {error}") from None
+        raise ModuleNotFoundError(lacking("--history", error, DATABASES)) from None
     return HistoryLog(url)
 
 

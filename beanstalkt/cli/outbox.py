@@ -14,12 +14,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from ..client.client import Client
 from ..errors import BeanstalkException, InvalidArgument
 from ..pool.pool import Pool
 from ..protocol.address import Address
 from ..protocol.arguments import JOB_ID, Number
 from ..protocol.servers import Server, servers_of
+from ..sql import listening, migrations, upkeep
+from ..sql.database import Database, describe, dialect_of, is_temporary
+from ..sql.outbox import Outbox
+from ..sql.relay import BATCH, Relay, doubtful_state
 from . import confirm
 from .converters import converter, number, seconds, tube
 from .exit_status import DONE, NO_SERVER, REFUSED, exit_status_of
@@ -28,18 +34,6 @@ from .parser import Parser
 from .server_options import CONNECT_TIMEOUT
 from .stdio import say
 from .verbs import Verb
-
-try:
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from ..sql import listening, migrations, upkeep
-    from ..sql.database import Database, describe, dialect_of, is_temporary
-    from ..sql.outbox import Outbox
-    from ..sql.relay import BATCH, Relay, doubtful_state
-except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(
-        "it needs SQLAlchemy: pip install 'beanstalkt[sql]', or [postgresql] or [mysql]"
-    ) from error
 
 EPILOG = """\
 A program inserts rows into queued_job, in its own transactions. The relay puts their

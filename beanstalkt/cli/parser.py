@@ -11,6 +11,7 @@ from ..protocol import arguments
 from . import server_options
 from .converters import job_id, tube
 from .exit_status import USAGE
+from .extras import EXTRAS, lacking
 from .verbs import ALIASES, GROUPS, load
 
 DESCRIPTION = "Talk to a beanstalkd server: one verb, one connection."
@@ -79,7 +80,7 @@ class VerbParser(Parser):
         try:
             self.load()
         except ModuleNotFoundError as error:
-            self.error(f"this installation cannot run {self._verb}: {error}")
+            self.error(lacking(self._verb, error, EXTRAS.get(self._verb)))
         return super().parse_known_args(args, namespace)
 
     def load(self) -> None:

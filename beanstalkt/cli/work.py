@@ -32,6 +32,7 @@ from ..worker.process.orphan_reaper import reap_orphans
 from ..worker.runner import Runner, Stage
 from ..worker.signals import signals
 from .exit_status import DONE, NO_SERVER, REFUSED, USAGE
+from .extras import DATABASES, EXTRAS, lacking
 from .server_options import RESPONSE_TIMEOUT
 from .stdio import null, say
 from .verbs import Verb
@@ -206,7 +207,7 @@ def _metrics(settings: Settings) -> RunnerMetrics | None:
     try:
         from ..metrics.runner import RunnerMetrics
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"--metrics needs beanstalkt[metrics]: {error}") from None
+        raise ModuleNotFoundError(lacking("--metrics", error, EXTRAS["metrics"])) from None
     return RunnerMetrics(*settings.run["metrics"])
 
 
@@ -220,9 +221,7 @@ def _history(settings: Settings) -> History | None:
     try:
         from ..sql.history import History
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"--history needs beanstalkt[sql], [postgresql] or [mysql]: {error}"
-        ) from None
+        raise ModuleNotFoundError(lacking("--history", error, DATABASES)) from None
     try:
         return History(settings.run["history"])
     except InvalidArgument as error:

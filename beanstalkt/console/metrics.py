@@ -12,7 +12,7 @@ class MetricsHandler(Api):
         """Answer at once: no server is asked for it."""
         make = self.context.metrics
         if make is None:
-            refuse("There are no metrics: install beanstalkt[console].", 404)
+            refuse("The metrics need a package: pip install 'beanstalkt[console]'.", 404)
         watches = self.context.watches.items()
         self.set_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
         self.finish(make({name: watch.latest for name, watch in watches}))

@@ -190,7 +190,27 @@ def test_what_is_not_installed_is_missed_only_when_it_is_used(
 ) -> None:
     monkeypatch.setitem(GROUPS, "no_such_module", {"dig": "dig for jobs"})
     assert parse(["stats"]).verb == "stats"
-    assert "this installation cannot run dig" in error_of(capsys, "dig")
+    missing = "needs the package beanstalkt.cli.no_such_module, which is not installed"
+    assert f"dig {missing}" in error_of(capsys, "dig")
+
+
+@pytest.mark.parametrize(
+    ("verb", "package", "extra"),
+    [("metrics", "prometheus_client", "metrics"), ("outbox", "sqlalchemy", "sql")],
+)
+def test_a_verb_names_the_package_and_the_extra_that_it_needs(
+    verb: str,
+    package: str,
+    extra: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: str) -> Verb:
+        raise ModuleNotFoundError(name=package)
+
+    monkeypatch.setattr("beanstalkt.cli.parser.load", fail)
+    message = f"{verb} needs the package {package}: pip install 'beanstalkt[{extra}]'"
+    assert message in error_of(capsys, verb)
 
 
 def test_durations_are_taken_wherever_seconds_are_asked_for() -> None:

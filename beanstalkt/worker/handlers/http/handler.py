@@ -153,7 +153,7 @@ class HTTPHandler(Handler):
     def check(self) -> None:
         """Raise CannotStart if aiohttp is missing, or if the credentials cannot be read."""
         if importlib.util.find_spec("aiohttp") is None:
-            raise CannotStart("HTTP needs aiohttp: pip install 'beanstalkt[http]'")
+            raise CannotStart("HTTP needs the package aiohttp: pip install 'beanstalkt[http]'")
         if self._auth is not None:
             self._auth.header()
 
