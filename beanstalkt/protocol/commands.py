@@ -72,6 +72,8 @@ class Command:
 
 def _encoder(form: bytes, arguments: tuple[Number | TubeName, ...]) -> Callable[..., bytes]:
     """Return what makes the line of a command: one call for the commonest, those of a job's id."""
+    if not arguments:
+        return lambda: form
     if len(arguments) != 1:
         return lambda *values: (
             form
