@@ -239,7 +239,14 @@ def test_the_blocking_client_brings_in_nothing_at_all(made: str) -> None:
     assert "blocking.client" in own.split()
     assert ("blocking.pool" in own.split()) == made.startswith("Pool")
     assert not {"client.client", "client.connection", "server", "worker"} & set(own.split())
-    assert not {"tornado", "asyncio"} & set(loaded.split())
+    assert set(loaded.split()) == {"__main__", "beanstalkt"}
+
+
+def test_the_blocking_client_pays_for_no_loop_and_for_tls_only_where_it_is_used() -> None:
+    program = "from beanstalkt.blocking import Client; Client{}; print(*sys.modules)"
+    loaded = set(run(program.format("()")).split())
+    assert not {"asyncio", "concurrent.futures", "ssl", "subprocess"} & loaded
+    assert "ssl" in run(program.format(".from_url('beanstalks://localhost')")).split()
 
 
 def test_names_that_are_imported_late_are_found() -> None:

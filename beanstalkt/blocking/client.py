@@ -6,14 +6,13 @@ import logging
 import math
 import os
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from time import monotonic
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
 from ..client.puts import Puts
@@ -28,13 +27,14 @@ from ..client.requests import (
     ReserveRequest,
     reservation_lost,
 )
-from ..client.sockets import reason_of
+from ..client.sockets import check_ssl_options, reason_of
 from ..client.timing import DEADLINE_PAUSE, Timing, check_connect_timeout
 from ..client.tubes import Tubes
 from ..errors import (
     BeanstalkException,
     ConnectionLost,
     DeadlineSoon,
+    InvalidArgument,
     TimedOut,
 )
 from ..job import DEFAULT_PRIORITY, DEFAULT_TTR, job_id_of
@@ -72,6 +72,9 @@ from ..protocol.stats import Stats, StatsJob, StatsTube
 from .connection import NEVER, Connection, Result, open_connection
 from .job import Job
 from .lock import CallLock
+
+if TYPE_CHECKING:
+    import ssl  # takes long to import, and is needed for TLS alone
 
 log = logging.getLogger("beanstalkt")
 
@@ -141,6 +144,7 @@ class Client:
         timing: Timing | None = None,
     ) -> None:
         connect_timeout = check_connect_timeout(connect_timeout)
+        ssl_options = check_ssl_options(ssl_options)
         #: where the server is
         self.address = Address(host, port, unix_path, ssl_options is not None)
         self._connect_timeout = connect_timeout
@@ -170,6 +174,8 @@ class Client:
         """
         address = Address.parse(url)
         if address.tls:
+            import ssl
+
             options.setdefault("ssl_options", ssl.create_default_context())
         return cls(address.host, address.port, unix_path=address.path, **options)
 
@@ -225,8 +231,11 @@ class Client:
     def set_reconnect_callback(self, callback: Callable[[], object] | None) -> None:
         """Have `callback` called, without arguments, when a lost connection is back.
 
-        By then the tubes are restored. It must not call the client. None: no callback.
+        By then the tubes are restored. It must not call the client. None: no callback. Raises
+        InvalidArgument.
         """
+        if callback is not None and not callable(callback):
+            raise InvalidArgument(f"callback must be a function or None, not {callback!r:.100}")
         self._on_reconnect = callback
 
     @property

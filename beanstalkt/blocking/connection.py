@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 import select
 import socket
-import ssl
 import struct
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..client.pipeline import UNANSWERED, Pipeline
 from ..client.requests import NO_CONNECTION, UNWRITTEN, Holder, PutChunk, Request, ReserveRequest
@@ -19,6 +18,9 @@ from ..client.timing import MOVEMENT, Timing
 from ..errors import BeanstalkException, ConnectionLost
 from ..protocol.address import Address
 from ..protocol.commands import QUIT, Command
+
+if TYPE_CHECKING:
+    import ssl  # takes long to import, and is needed for TLS alone
 
 READ_SIZE = 2**16 + 2**10
 """The number of bytes to read at once: the largest job of a server with default settings and its
@@ -32,6 +34,13 @@ MAX_READ_SIZE = 2**22
 
 NEVER = -math.inf
 """When a connection was last used that must not be used without a look at it."""
+
+GLANCE = 1e-3
+"""Seconds that a read or write waits by itself, which is enough for nearly all of them.
+
+For the rest, poll() waits. Its timeout is not renewed by signals, as that of a read is: the
+interpreter begins it anew after each signal, so with enough of them it would never end.
+"""
 
 UNDER_WAY = 2048
 """Puts of put_many that are written ahead of their replies, at the most."""
@@ -75,7 +84,7 @@ class Connection:
     included: what the server has got is not known then.
     """
 
-    def __init__(self, sock: socket.socket, timing: Timing) -> None:
+    def __init__(self, sock: socket.socket, timing: Timing, tls: bool = False) -> None:
         #: what is asked, and which reply is whose
         self.pipeline = pipeline = Pipeline(time.monotonic)
         self._value_at_once = pipeline.value_at_once
@@ -90,7 +99,7 @@ class Connection:
         self._handed = 0  # bytes that the socket has taken
         self._moved = 0  # bytes of the reply under way, since it was last given more time
         self._sock = sock
-        self._tls = isinstance(sock, ssl.SSLSocket)
+        self._tls = tls
         self._timing = timing
         limit = timing.response_timeout
         if self._tls:
@@ -98,8 +107,7 @@ class Connection:
         else:
             sock.settimeout(None)
             # The system keeps the time: a timeout of Python's own costs a poll() at each call.
-            seconds = 0.0 if limit == math.inf else max(limit, 1e-3)
-            value = struct.pack("@ll", int(seconds), int(seconds % 1 * 1e6))
+            value = struct.pack("@ll", 0, int(GLANCE * 1e6))
             for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
                 sock.setsockopt(socket.SOL_SOCKET, option, value)
 
@@ -128,15 +136,16 @@ class Connection:
         request = chunk = None
         count = 0
         try:
-            count = self._sock.send(payload)
+            try:
+                count = self._sock.send(payload)
+            except BlockingIOError:
+                count = 0
             if count == len(payload):
                 try:
                     # What is to be read is allocated first, and most replies are a short line.
                     chunk = self._sock.recv(READ_SIZE if command.with_data else LINE_SIZE)
                 except OSError as error:
-                    if _too_late(error, deadline):
-                        raise
-                    chunk = self._read(deadline)
+                    chunk = self._read_later(error, READ_SIZE, deadline)
                 value = self._value_at_once(command, chunk)
                 if value is not UNANSWERED:
                     self.used = now
@@ -198,10 +207,9 @@ class Connection:
             finally:
                 self._sock.settimeout(timeout)
             self.used = time.monotonic()
-        except (BlockingIOError, ssl.SSLWantReadError):
-            pass
         except BaseException as error:
-            self._fail(error)
+            if not self._nothing_there(error):
+                self._fail(error)
 
     def fileno(self) -> int:
         """Return the descriptor of the socket, for a selector."""
@@ -269,13 +277,8 @@ class Connection:
             data = data[count:]
 
     def _wait_until_writable(self) -> None:
-        poll = select.poll()
-        poll.register(self._sock, select.POLLIN | select.POLLOUT)
-        limit = self._timing.response_timeout
-        found = poll.poll(None if limit == math.inf else math.ceil(min(limit * 1000, 2**31 - 1)))
-        if not found:
-            raise TimeoutError
-        if found[0][1] & (select.POLLIN | select.POLLHUP | select.POLLERR):
+        found = self._poll(select.POLLIN | select.POLLOUT, self._latest())
+        if found & (select.POLLIN | select.POLLHUP | select.POLLERR):
             self._receive()
 
     # --- bytes ---
@@ -283,7 +286,11 @@ class Connection:
     def _send(self, data: bytes | memoryview) -> None:
         view = memoryview(data)
         while view:
-            count = self._sock.send(view)
+            try:
+                count = self._sock.send(view)
+            except BlockingIOError:
+                self._poll(select.POLLOUT, self._latest())
+                continue
             self._handed += count
             view = view[count:]
 
@@ -300,7 +307,7 @@ class Connection:
     def _receive(self) -> None:
         missing = self.pipeline.missing
         size = READ_SIZE if missing <= READ_SIZE else min(missing, MAX_READ_SIZE)
-        self._take(self._sock.recv(size))
+        self._take(self._read(size=size))
 
     def _take(self, chunk: bytes) -> None:
         """Settle what is answered by what was read, and write what that leads to."""
@@ -310,14 +317,46 @@ class Connection:
             self._note_progress(chunk)
         self._flush()
 
-    def _read(self, deadline: float) -> bytes:
-        """Read once, however often response_timeout ends until the deadline."""
+    def _read(self, deadline: float = 0.0, size: int = READ_SIZE) -> bytes:
+        """Read once, waiting for response_timeout, or until the deadline where that is later."""
+        try:
+            return self._sock.recv(size)
+        except OSError as error:
+            return self._read_later(error, size, deadline)
+
+    def _read_later(self, error: OSError, size: int, deadline: float) -> bytes:
+        """Go on with a read that has ended with an error; raise that if it may not go on."""
+        latest = self._latest(deadline)
         while True:
+            if not _timed_out(error):
+                raise error
+            if not self._tls:
+                self._poll(select.POLLIN, latest)
+            elif time.monotonic() >= deadline:  # that was response_timeout
+                raise error
             try:
-                return self._sock.recv(READ_SIZE)
-            except OSError as error:
-                if _too_late(error, deadline):
-                    raise
+                return self._sock.recv(size)
+            except OSError as another:
+                error = another
+
+    def _latest(self, deadline: float = 0.0) -> float:
+        """Return until when to wait for the peer that begins to wait now."""
+        return max(time.monotonic() + self._timing.response_timeout, deadline)
+
+    def _poll(self, events: int, latest: float) -> int:
+        """Wait for events of the socket, and return them; raise TimeoutError when it is too late.
+
+        Signals do not prolong it. It may return 0 before that.
+        """
+        poll = select.poll()
+        poll.register(self._sock, events)
+        left = max(latest - time.monotonic(), 0.0)
+        found = poll.poll(None if left == math.inf else math.ceil(min(left * 1000, 2**31 - 1)))
+        if found:
+            return found[0][1]
+        if time.monotonic() >= latest:
+            raise TimeoutError
+        return 0
 
     def _note_progress(self, chunk: bytes) -> None:
         """Give a long reply more time as its bytes come; raise OSError if they hardly do."""
@@ -338,9 +377,9 @@ class Connection:
                 chunk = self._take_tickets()
             else:
                 chunk = self._sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except (BlockingIOError, ssl.SSLWantReadError):
-            return False
         except OSError as error:
+            if self._nothing_there(error):
+                return False
             self.end(reason_of(error), error)
             return True
         self.end(
@@ -351,13 +390,21 @@ class Connection:
         return True
 
     def _take_tickets(self) -> bytes:
-        """Read what TLS says by itself, such as session tickets; raise SSLWantReadError then."""
+        """Read what TLS says by itself, such as session tickets; raise `SSLWantReadError` then."""
         timeout = self._sock.gettimeout()
         self._sock.setblocking(False)
         try:
             return self._sock.recv(1)
         finally:
             self._sock.settimeout(timeout)
+
+    def _nothing_there(self, error: BaseException) -> bool:
+        """Return whether this says only that there is nothing to read yet."""
+        if not self._tls:
+            return isinstance(error, BlockingIOError)
+        from ssl import SSLWantReadError
+
+        return isinstance(error, (BlockingIOError, SSLWantReadError))
 
     # --- the end ---
 
@@ -441,7 +488,7 @@ def open_connection(
         except OSError as error:
             failure = OSError(reason_of(error))
         else:
-            return Connection(sock, timing)
+            return Connection(sock, timing, address.tls)
     raise failure
 
 
@@ -471,11 +518,6 @@ def _connect(
         sock.close()
         raise
     return sock
-
-
-def _too_late(error: OSError, deadline: float) -> bool:
-    """Return whether this ends a read that may take until the deadline."""
-    return not _timed_out(error) or time.monotonic() >= deadline
 
 
 def _timed_out(error: OSError) -> bool:

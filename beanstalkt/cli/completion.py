@@ -6,7 +6,7 @@ the program had when the script was made.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from .description import Described, Option, describe
 
@@ -33,6 +33,8 @@ _beanstalkt() {{
     case $verb in
 {"".join(cases)}        *) return ;;
     esac
+    case $verb,$prev in
+{"".join(_bash_value_cases([program, *verbs]))}    esac
     if [[ " $files " == *" $prev "* ]]; then
         IFS=$'\\n'
         compopt -o filenames 2>/dev/null
@@ -71,6 +73,8 @@ _beanstalkt() {{
     case $verb in
 {"".join(cases)}        *) return 1 ;;
     esac
+    case $verb,$prev in
+{"".join(_zsh_value_cases([program, *verbs]))}    esac
     if (( ${{files[(Ie)$prev]}} )); then
         _files
     elif (( ${{values[(Ie)$prev]}} )); then
@@ -141,6 +145,26 @@ def _bash_case(pattern: str, described: Described, words: str) -> str:
     )
 
 
+def _bash_value_cases(all_described: Iterable[Described]) -> Iterator[str]:
+    """Yield what completes the values of options that can be listed."""
+    for pattern, choices in _listed(all_described):
+        yield f"        {pattern}) COMPREPLY=($(compgen -W '{choices}' -- \"$cur\")); return ;;\n"
+
+
+def _zsh_value_cases(all_described: Iterable[Described]) -> Iterator[str]:
+    for pattern, choices in _listed(all_described):
+        yield f"        {pattern}) compadd {choices}; return ;;\n"
+
+
+def _listed(all_described: Iterable[Described]) -> Iterator[tuple[str, str]]:
+    """Yield patterns of a verb and an option, with a comma between, and the option's values."""
+    for described in all_described:
+        for option in described.options:
+            if option.flags and option.choices:
+                pairs = [f"{name},{flag}" for name in described.names for flag in option.flags]
+                yield "|".join(pairs), " ".join(option.choices)
+
+
 def _zsh_case(pattern: str, described: Described) -> str:
     flags = " ".join(
         _quote(f"{flag}:{option.help}") for option in described.options for flag in option.flags
@@ -164,6 +188,7 @@ def _fish_options(condition: str, described: Described) -> list[str]:
             words += ["-a", _fish_quote(" ".join(option.choices))]
         elif option.metavar is not None:
             words.append("-rF" if option.is_file else "-x")
+            words += ["-a", _fish_quote(" ".join(option.choices))] if option.choices else []
         if option.flags or option.choices:
             lines.append(" ".join([*words, "-d", _fish_quote(option.help)]))
     return lines

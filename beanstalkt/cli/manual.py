@@ -24,6 +24,8 @@ def manual() -> str:
     common = frozenset(option.flags for option in program.options)
     lines = [
         '.TH BEANSTALKT 1 "" beanstalkt',
+        ".nh",  # a hyphen in the middle of an option would be copied as a part of it
+        ".ad l",
         ".SH NAME",
         r"beanstalkt \- talk to a beanstalkd server, and run its jobs",
         ".SH SYNOPSIS",
@@ -61,7 +63,7 @@ def _options(options: Iterable[Option]) -> list[str]:
 def _heading(option: Option) -> str:
     value = option.metavar
     if option.choices:
-        value = "|".join(option.choices)
+        value = "|".join(option.choices)  # a long one may be broken, see _escape
     words = ", ".join(f"\\fB{_escape(flag)}\\fR" for flag in option.flags)
     return words if value is None else f"{words} \\fI{_escape(value)}\\fR".strip()
 
@@ -83,4 +85,6 @@ def _line(text: str) -> str:
 
 
 def _escape(text: str) -> str:
-    return text.replace("\\", "\\e").replace("-", "\\-")
+    """Escape what the formatter would take for its own; let it break lists without spaces."""
+    escaped = text.replace("\\", "\\e").replace("-", "\\-")
+    return re.sub(r"(?<=\w[,|])(?=\w)", r"\\:", escaped)

@@ -12,6 +12,7 @@ from . import server_options
 from .converters import job_id, tube
 from .exit_status import USAGE
 from .extras import EXTRAS, lacking
+from .output import emit
 from .verbs import ALIASES, GROUPS, load
 
 DESCRIPTION = "Talk to a beanstalkd server: one verb, one connection."
@@ -56,6 +57,13 @@ class Parser(argparse.ArgumentParser):
             hint = ": was -P meant, the port?" if rest[0].startswith("-p") else ""
             self.error(f"unrecognized arguments: {' '.join(rest)}{hint}")
         return options, rest
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        # argparse hides that standard output cannot be written, where it is not buffered.
+        if file is sys.stdout and file is not None:
+            emit(message.removesuffix("\n"))
+        else:
+            super()._print_message(message, file)
 
     def error(self, message: str) -> NoReturn:
         """Print the usage and `message`; exit with status 2."""
@@ -107,7 +115,10 @@ class Version(argparse.Action):
         from .. import __version__
 
         # If standard output is closed, argparse prints the help to standard error as well.
-        print("beanstalkt", __version__, file=sys.stdout or sys.stderr)
+        if sys.stdout is None:
+            print("beanstalkt", __version__, file=sys.stderr)
+        else:
+            emit(f"beanstalkt {__version__}")
         parser.exit()
 
 

@@ -71,6 +71,7 @@ from .requests import (
     reservation_lost,
 )
 from .reserve_future import ReserveFuture
+from .sockets import check_ssl_options
 from .timing import DEADLINE_PAUSE, Timing, check_connect_timeout
 from .tubes import Tubes
 
@@ -134,6 +135,7 @@ class Client:
         timing: Timing | None = None,
     ) -> None:
         connect_timeout = check_connect_timeout(connect_timeout)
+        ssl_options = check_ssl_options(ssl_options)
         #: where the server is
         self.address = Address(host, port, unix_path, ssl_options is not None)
         if max_reconnect_delay is None:

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import socket
+from typing import TYPE_CHECKING
+
+from ..errors import InvalidArgument
+
+if TYPE_CHECKING:
+    import ssl  # takes long to import, and is needed for TLS alone
 
 KEEPALIVE = {
     "TCP_KEEPIDLE": 60,  # seconds
@@ -11,6 +17,20 @@ KEEPALIVE = {
     "TCP_USER_TIMEOUT": 120_000,  # milliseconds; for bytes that nobody acknowledges
 }
 """Socket options by which a peer that is silently gone is noticed after two minutes."""
+
+
+def check_ssl_options(options: object) -> ssl.SSLContext | None:
+    """Return the options of a TLS connection, None for another one; raise InvalidArgument."""
+    if options is None:
+        return None
+    import ssl
+
+    if not isinstance(options, ssl.SSLContext):
+        raise InvalidArgument(
+            "ssl_options must be None or an ssl.SSLContext, such as ssl.create_default_context(), "
+            f"not {options!r:.100}"
+        )
+    return options
 
 
 def tune(sock: socket.socket) -> None:

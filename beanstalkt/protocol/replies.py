@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .. import errors
 from .arguments import JOB_ID, TUBE, Number, TubeName
-from .commands import Command
+from .commands import PEEK, STATS_JOB, Command
 
 MIN_PUT_REPLY = len(b"DRAINING\r\n")
 """The length of the shortest reply to a put, in bytes."""
@@ -92,7 +92,9 @@ def refusal(
 def _not_found(command: Command, subject: str | None) -> str:
     """Return what NOT_FOUND says of `command`, which was about `subject` if that is known."""
     noun, why = ("tube", "has no job in this state")
-    if command.arguments:
+    if command in (PEEK, STATS_JOB):  # these work in any state, whoever has reserved the job
+        noun, why = ("job", "does not exist")
+    elif command.arguments:
         noun, why = _NOT_FOUND[command.arguments[0]]
     return f"the {noun} {why}" if subject is None else f"{noun} {subject} {why}"
 

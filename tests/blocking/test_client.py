@@ -330,6 +330,32 @@ def test_an_exception_of_a_signal_handler_ends_the_wait(beanstalkd: Beanstalkd) 
             client.delete(job_id)
 
 
+@pytest.mark.parametrize("reserves", [False, True])
+def test_signals_do_not_prolong_the_wait_for_a_frozen_server(
+    beanstalkd: Beanstalkd, reserves: bool
+) -> None:
+    """The interpreter begins a read anew after each signal, with the timeout of the socket."""
+    calls = 0
+
+    def look(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+        assert calls < PATIENCE * 100, "it still waits"
+
+    client = client_of(beanstalkd, response_timeout=0.2)
+    client.connect()
+    beanstalkd.freeze()
+    try:
+        with handling(signal.SIGALRM, look):
+            signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+            with pytest.raises(TimedOut if reserves else ConnectionLost, match=r"within 0\.2 s"):
+                client.reserve(1) if reserves else client.put(b"x")
+    finally:
+        beanstalkd.thaw()
+    assert calls
+    client.close()
+
+
 def test_a_handler_that_only_looks_disturbs_nothing(beanstalkd: Beanstalkd) -> None:
     times: list[float] = []
     with (
@@ -708,6 +734,18 @@ def test_bad_timeouts_are_refused(bad: Any) -> None:
             Client(**{name: bad})
     with pytest.raises(InvalidArgument):
         Client().reserve(bad)
+
+
+@pytest.mark.parametrize("kind", [Client, beanstalkt.Client])
+def test_what_is_no_context_and_what_cannot_be_called_is_refused(kind: Any) -> None:
+    wrong: Any
+    for wrong in (True, {}, "tls"):
+        with pytest.raises(InvalidArgument, match="ssl_options must be"):
+            kind(ssl_options=wrong)
+        with pytest.raises(InvalidArgument, match="ssl_options must be"):
+            kind.from_url("beanstalks://localhost", ssl_options=wrong)
+    with pytest.raises(InvalidArgument, match="callback must be a function"):
+        kind().set_reconnect_callback("no function")
 
 
 @pytest.mark.parametrize("huge", [float("inf"), 2**63, 10**400], ids=["inf", "2**63", "10**400"])

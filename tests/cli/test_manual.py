@@ -24,7 +24,8 @@ def test_it_has_every_verb_option_and_variable() -> None:
     assert "%(default)s" not in text
 
 
-def test_the_formatter_finds_nothing_wrong(tmp_path: Path) -> None:
+@pytest.mark.parametrize("width", ["80", "200"])
+def test_the_formatter_finds_nothing_wrong(width: str, tmp_path: Path) -> None:
     if shutil.which("man") is None or shutil.which("groff") is None:
         pytest.skip("man or groff is not installed")
     file = tmp_path / "beanstalkt.1"
@@ -34,11 +35,12 @@ def test_the_formatter_finds_nothing_wrong(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         timeout=60,
-        env={"MANWIDTH": "200", "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
+        env={"MANWIDTH": width, "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
     )
     assert done.returncode == 0
     assert done.stderr == ""
     assert "--max-attempts NUMBER" in done.stdout
+    assert "\N{HYPHEN}" not in done.stdout  # no word is divided: it may be an option
     assert "69     no server, or the connection was lost" in done.stdout
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from types import ModuleType
 
@@ -135,6 +136,19 @@ def test_the_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     for verb in [*VERBS, "work", "serve"]:
         assert verb in out
+
+
+@pytest.mark.parametrize("words", [["--help"], ["put", "--help"], ["--version"]])
+def test_help_that_cannot_be_written_is_an_error(
+    words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where standard output is not buffered, so that the write itself fails."""
+    full = open("/dev/full", "wb", buffering=0)  # noqa: SIM115
+    with io.TextIOWrapper(full, write_through=True) as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        with pytest.raises(OSError, match="standard output"):
+            parse(words)
+        monkeypatch.undo()
 
 
 @pytest.fixture

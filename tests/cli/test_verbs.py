@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from beanstalkt import cmd
 from beanstalkt.cli.description import describe
 from beanstalkt.cli.verbs import ALIASES, GROUPS, load
 
@@ -42,6 +43,26 @@ def test_the_verbs_do_not_import_what_they_do_not_use(words: list[str]) -> None:
     assert [group for group in GROUPS if f"beanstalkt.cli.{group}" in modules] == used
     assert not modules & {"tqdm", "textual", "importlib.metadata", "beanstalkt.worker", "aiohttp"}
     assert ("beanstalkt.server" in modules) == (words[0] == "serve")
+
+
+@pytest.mark.parametrize(
+    ("verb", "missing", "extra"),
+    [("metrics", "prometheus_client", "metrics"), ("outbox", "sqlalchemy", "sql")],
+)
+def test_a_verb_without_its_extra_says_which_one_to_install(
+    verb: str,
+    missing: str,
+    extra: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in list(sys.modules):
+        if name.startswith((f"beanstalkt.cli.{verb}", "beanstalkt.metrics.", "beanstalkt.sql.")):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(SystemExit, match="2"):
+        cmd.main([verb, "--help"])
+    assert f"pip install 'beanstalkt[{extra}]'" in capsys.readouterr().err
 
 
 def test_the_help_of_every_verb_has_an_example() -> None:

@@ -198,6 +198,7 @@ async def converse_cut(kind: Kind, server: Beanstalkd, direction: Direction) -> 
                 assert proxy.accepted == accepted + 2
 
 
+@pytest.mark.gen_test(timeout=120)
 @pytest.mark.parametrize("direction", ["up", "down"])
 async def test_use_watch_and_ignore_cut_at_every_byte(
     kind: Kind, beanstalkd: Beanstalkd, direction: Direction
@@ -228,6 +229,7 @@ async def test_use_watch_and_ignore_cut_at_every_byte(
                 assert ("default" in client.watching) != granted[2]
 
 
+@pytest.mark.gen_test(timeout=120)
 @pytest.mark.parametrize("direction", ["up", "down"])
 async def test_the_replay_cut_at_every_byte(
     kind: Kind, beanstalkd: Beanstalkd, direction: Direction

@@ -92,7 +92,7 @@ def test_not_found_tells_what_was_not_found(verb: str, message: str) -> None:
     ("verb", "subject", "message"),
     [
         ("delete", "99", "job 99 does not exist, is in the wrong state, or is reserved by"),
-        ("stats-job", "0", "job 0 does not exist"),
+        ("kick-job", "99", "job 99 does not exist, is in the wrong state, or is reserved by"),
         ("stats-tube", "mail", "tube mail does not exist"),
         ("peek-buried", "mail", "tube mail has no job in this state"),
     ],
@@ -100,6 +100,12 @@ def test_not_found_tells_what_was_not_found(verb: str, message: str) -> None:
 def test_not_found_names_what_the_command_was_about(verb: str, subject: str, message: str) -> None:
     error = refusal(COMMANDS[verb], [b"NOT_FOUND"], subject)
     assert str(error).startswith(f"{verb}: NOT_FOUND: {message}")
+
+
+@pytest.mark.parametrize("verb", ["peek", "stats-job"])
+def test_what_works_in_any_state_says_only_that_there_is_no_such_job(verb: str) -> None:
+    error = refusal(COMMANDS[verb], [b"NOT_FOUND"], "99")
+    assert str(error) == f"{verb}: NOT_FOUND: job 99 does not exist"
 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)

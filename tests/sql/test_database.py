@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import OperationalError
 
+import beanstalkt.sql
 from beanstalkt.errors import InvalidArgument
 from beanstalkt.sql import database as database_module
 from beanstalkt.sql.database import Database, MissingDriver, TooOld, describe, read_url
@@ -80,3 +81,10 @@ def test_a_producer_on_a_dbapi_connection_does_not_import_sqlalchemy() -> None:
         "sys.exit('sqlalchemy' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], timeout=30).returncode == 0
+
+
+def test_without_sqlalchemy_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sqlalchemy", None)
+    monkeypatch.delitem(sys.modules, "beanstalkt.sql.tables", raising=False)
+    with pytest.raises(ModuleNotFoundError, match=r"metadata needs SQLAlchemy.*beanstalkt\[sql\]"):
+        beanstalkt.sql.metadata  # noqa: B018
