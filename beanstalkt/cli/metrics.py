@@ -10,6 +10,8 @@ from tornado.netutil import bind_sockets
 
 from ..admin import TubeFilter
 from ..errors import InvalidArgument
+from ..metrics.servers import HEADS, MAX_TUBES, TIMEOUT, ServerMetrics
+from ..metrics.web import MetricsServer
 from ..protocol.address import parse_host_and_port
 from ..protocol.arguments import Number
 from .converters import converter, number, positive_seconds
@@ -18,14 +20,6 @@ from .output import emit
 from .serving import add_servers, ended, log_to_stderr, servers_of
 from .stdio import say
 from .verbs import Verb
-
-try:
-    from ..metrics.servers import HEADS, MAX_TUBES, TIMEOUT, ServerMetrics
-    from ..metrics.web import MetricsServer
-except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(
-        "it needs prometheus-client: pip install 'beanstalkt[metrics]'"
-    ) from error
 
 DESCRIPTION = """\
 Print the metrics of servers and their tubes in the format of Prometheus, or serve them.

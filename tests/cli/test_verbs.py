@@ -62,7 +62,8 @@ def test_a_verb_without_its_extra_says_which_one_to_install(
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(SystemExit, match="2"):
         cmd.main([verb, "--help"])
-    assert f"pip install 'beanstalkt[{extra}]'" in capsys.readouterr().err
+    message = f"{verb} needs the package {missing}: pip install 'beanstalkt[{extra}]'"
+    assert message in capsys.readouterr().err
 
 
 def test_the_help_of_every_verb_has_an_example() -> None:
