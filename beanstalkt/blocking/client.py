@@ -244,6 +244,14 @@ class Client:
         return self._connection
 
     @property
+    def reason(self) -> str:
+        """Why there is no connection, while there is none."""
+        connection = self._connection
+        if connection is not None and connection.ended and connection.reason:
+            return connection.reason
+        return self._reason
+
+    @property
     def tubes(self) -> Tubes:
         """What each connection is to use and watch, for what is built on a client."""
         return self._tubes

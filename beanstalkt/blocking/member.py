@@ -16,7 +16,7 @@ REFUSAL_PAUSE = 1.0
 """Seconds for which a server that takes no jobs is left out where another one will do."""
 
 LONGEST_ABSENCE = 30.0
-"""Seconds for which a server that could not be reached is left out, at the most."""
+"""Seconds for which a server that cannot be reached is left out at the most, unless told."""
 
 
 class Member:
@@ -27,10 +27,15 @@ class Member:
 
     :param make_client: makes a client of the server, not connected yet
     :param delay: seconds for which it is left out at first
+    :param longest: seconds up to which that grows
     """
 
     def __init__(
-        self, server: Server, make_client: Callable[[Server], Client], delay: float
+        self,
+        server: Server,
+        make_client: Callable[[Server], Client],
+        delay: float,
+        longest: float,
     ) -> None:
         #: name, address and weight
         self.server = server
@@ -45,6 +50,7 @@ class Member:
         self._make_client = make_client
         self._first_delay = delay
         self._delay = delay
+        self._longest = longest
         self._away_until = 0.0
         self._refuses_until = 0.0
 
@@ -75,7 +81,7 @@ class Member:
         """Note that it could not be reached, or has not answered."""
         self.reason = str(error)
         self._away_until = monotonic() + self._delay
-        self._delay = min(2 * self._delay, LONGEST_ABSENCE)
+        self._delay = min(2 * self._delay, self._longest)
 
     def answered(self) -> None:
         """Note that it can be used."""

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import ssl
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from random import randrange
-from types import MappingProxyType, TracebackType
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from ..client.puts import CHUNK
-from ..client.timing import Timing, check_connect_timeout
 from ..errors import (
     BeanstalkException,
     ConnectionLost,
@@ -25,21 +20,21 @@ from ..job import Job as AnyJob
 from ..pool.chunks import SplitPuts
 from ..pool.failover import may_go_on, worse
 from ..pool.job import PoolJob as AnyPoolJob
-from ..pool.membership import Membership, note, unreachable
-from ..pool.routing import ROUND_ROBIN, check_key
+from ..pool.membership import note, unreachable
+from ..pool.routing import check_key
 from ..pool.totals import total
-from ..protocol.arguments import BOUND, DEFAULT_TUBE, TIMEOUT
+from ..protocol.arguments import BOUND, TIMEOUT
 from ..protocol.commands import IGNORE, PAUSE_TUBE, STATS_TUBE, USE, WATCH, encode_put
-from ..protocol.servers import Server, parse_job_id, servers_of
+from ..protocol.servers import parse_job_id
 from ..protocol.stats import Stats, StatsJob, StatsTube
 from .client import Body, Client
 from .job import Job
 from .member import Member
+from .pool_servers import PoolServers
 from .waiting import Waits
 
 Key = str | bytes
 T = TypeVar("T")
-PoolT = TypeVar("PoolT", bound="Pool")
 
 
 class PoolJob(Job, AnyPoolJob):
@@ -52,7 +47,7 @@ class PoolJob(Job, AnyPoolJob):
         return PoolJob, (self.id, self.body)
 
 
-class Pool:
+class Pool(PoolServers):
     """Several beanstalkds behind the verbs of a blocking client.
 
     ::
@@ -63,126 +58,13 @@ class Pool:
             job.delete()
 
     It does what :class:`beanstalkt.Pool` does, without an event loop. A server that is lost is
-    left out for a while that doubles, up to 30 s, and then tried again by the next call. A server
-    that accepts a command and is silent keeps that one call waiting for `response_timeout`.
-    Threads may share a pool; each reserve that waits has connections of its own.
+    left out for `reconnect_delay` seconds, and then tried again by the next call; that doubles up
+    to `max_reconnect_delay` (None: 30 s). A server that accepts a command and is silent keeps that
+    one call waiting for `response_timeout`. Threads may share a pool; each reserve that waits has
+    connections of its own. A child process gets connections of its own, too.
 
     The parameters are those of :class:`beanstalkt.Pool`. Raises InvalidArgument.
     """
-
-    def __init__(
-        self,
-        servers: str | Mapping[str, str] | Iterable[str | Server],
-        *,
-        strategy: str = ROUND_ROBIN,
-        may_double: bool = False,
-        connect_timeout: float | None = None,
-        ssl_options: ssl.SSLContext | None = None,
-        reconnect_delay: float = 1.0,
-        response_timeout: float = 60.0,
-        timing: Timing | None = None,
-    ) -> None:
-        self._may_double = may_double
-        self._connect_timeout = check_connect_timeout(connect_timeout)
-        self._ssl_options = ssl_options
-        self._delay = reconnect_delay
-        self._options = {
-            "reconnect_delay": reconnect_delay,
-            "response_timeout": response_timeout,
-            "timing": timing,
-        }
-        self._using = DEFAULT_TUBE
-        self._watching = {DEFAULT_TUBE: True}
-        self._membership = Membership(servers_of(servers), strategy, self._make_member)
-        self._turn = randrange(len(self._membership.members))
-        self._closing = threading.Event()
-        self._lock = threading.Lock()  # of the two below
-        self._waits: set[Waits] = set()  # of threads that wait
-        self._scouts: dict[Client, Member] = {}  # that wait, have waited, or hold a job
-        self._busy: set[Client] = set()  # those of them that wait
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {' '.join(str(server) for server in self.servers)}>"
-
-    def _make_member(self, server: Server) -> Member:
-        return Member(server, self._client_of, self._delay)
-
-    def _client_of(self, server: Server) -> Client:
-        options: dict[str, Any] = dict(self._options)
-        if server.address.tls:
-            options["ssl_options"] = self._ssl_options or ssl.create_default_context()
-        # One attempt: there are other servers.
-        client = Client.from_url(server.url, connect_timeout=0, **options)
-        self._set_tubes(client)
-        return client
-
-    def _set_tubes(self, client: Client) -> None:
-        tubes = client.tubes
-        tubes.using = tubes.asked = self._using
-        tubes.watching = dict(self._watching)
-
-    # --- the servers ---
-
-    @property
-    def servers(self) -> tuple[Server, ...]:
-        """The servers, in the order in which they were given."""
-        return tuple(member.server for member in self._membership.members)
-
-    @property
-    def clients(self) -> Mapping[str, Client]:
-        """The client of each server by its name, for what concerns one server only."""
-        members = self._membership.members
-        return MappingProxyType({member.server.name: member.client for member in members})
-
-    def server_of(self, key: Key) -> str:
-        """Return the name of the server where jobs with this key belong."""
-        return self._membership.home_of(check_key(key)).server.name
-
-    def connect(self) -> None:
-        """Connect to all servers that can be reached, trying again until there is one.
-
-        Raises ConnectionLost when `connect_timeout` is over.
-        """
-        self._closing.clear()
-        timeout = self._connect_timeout
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while True:
-            if [member for member in self._membership.members if self._reach(member)]:
-                return
-            if self._closing.is_set() or (deadline is not None and time.monotonic() >= deadline):
-                raise unreachable("connect", *self._membership.members)
-            left = self._delay if deadline is None else deadline - time.monotonic()
-            self._closing.wait(max(0.0, min(self._delay, left)))
-
-    def _reach(self, member: Member) -> bool:
-        try:
-            member.client.connect()
-        except ConnectionLost as error:
-            member.lost(error)
-            return False
-        member.answered()
-        return True
-
-    def close(self) -> None:
-        """End all connections; reserves of other threads fail. May be called twice."""
-        self._closing.set()
-        with self._lock:
-            waits = list(self._waits)
-            # Threads that wait close what they wait on themselves.
-            theirs = {client for wait in waits for client in wait.clients}
-            scouts = [client for client in self._scouts if client not in theirs]
-            self._scouts.clear()
-            self._busy.clear()
-        for wait in waits:
-            wait.interrupt()
-        for client in scouts:
-            client.close()
-        for member in self._membership.members:
-            member.client.close()
-
-    def closed(self) -> bool:
-        """Return whether there is no connection to any server."""
-        return all(member.client.closed() for member in self._membership.members)
 
     @property
     def using(self) -> str:
@@ -193,22 +75,6 @@ class Pool:
     def watching(self) -> frozenset[str]:
         """The tubes that reserves take from."""
         return frozenset(self._watching)
-
-    def __enter__(self: PoolT) -> PoolT:
-        try:
-            self.connect()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     # --- producing ---
 
@@ -287,15 +153,6 @@ class Pool:
             raise failure
         return ids
 
-    def _revive(self) -> None:
-        """Try all servers again if none is worth a try: there is nothing else to do."""
-        if self._closing.is_set():
-            raise ConnectionLost("the pool was closed")
-        members = self._membership.members
-        if not any(member.usable for member in members):
-            for member in members:
-                member.try_now()
-
     def _note_loss(self, error: BaseException, member: Member) -> None:
         if isinstance(error, ConnectionLost):
             member.lost(error)
@@ -367,7 +224,12 @@ class Pool:
         return None
 
     def _wait(self, deadline: float | None) -> PoolJob | None:
-        waits = Waits(self._membership.members, self._scout_of, self._closing.is_set)
+        waits = Waits(
+            lambda: self._membership.members,
+            self._scout_of,
+            self._is_current,
+            self._closing.is_set,
+        )
         with self._lock:
             self._waits.add(waits)
         found = None
@@ -385,23 +247,6 @@ class Pool:
             with self._lock:
                 self._waits.discard(waits)
                 self._busy.difference_update(waits.clients)
-
-    def _scout_of(self, member: Member) -> Client:
-        """Return an idle client of this server, on which a reserve can wait."""
-        with self._lock:
-            for client, owner in list(self._scouts.items()):
-                connection = client.connection
-                if client in self._busy:
-                    continue
-                if connection is None or connection.ended:
-                    del self._scouts[client]
-                elif owner is member and not connection.pipeline.jobs:
-                    self._busy.add(client)
-                    return client
-            client = member.new_client()
-            self._scouts[client] = member
-            self._busy.add(client)
-        return client
 
     def _job_of(self, member: Member, inner: Job) -> PoolJob:
         name = f"{member.server.name}/{inner['id']}"
@@ -472,24 +317,6 @@ class Pool:
                     return client, number
         return member.client, number
 
-    def _settled(self, client: Client) -> None:
-        """Close the connection that held a job, unless it is the only one that is free to wait."""
-        with self._lock:
-            owner = self._scouts.get(client)
-            free = [
-                other
-                for other, member in self._scouts.items()
-                if member is owner
-                and other not in self._busy
-                and other.connection
-                and not other.connection.pipeline.jobs
-            ]
-            surplus = [] if owner is None else free[1:]
-            for other in surplus:
-                del self._scouts[other]
-        for other in surplus:
-            other.close()
-
     def watch(self, name: str) -> int:
         """Watch a tube on all servers, to reserve its jobs too; return the number watched."""
         WATCH.encode(name)
@@ -510,13 +337,10 @@ class Pool:
 
     def _watch_changed(self, command: Callable[[Client], object]) -> int:
         with self._lock:
-            scouts = [client for client in self._scouts if client not in self._busy]
+            waits = list(self._waits)
+        for each in waits:
+            each.wake()  # it goes on with connections that watch what the pool does now
         self._everywhere(command)
-        for client in scouts:
-            if client.closed():
-                self._set_tubes(client)
-            else:
-                command(client)
         return len(self._watching)
 
     # --- looking and moving ---

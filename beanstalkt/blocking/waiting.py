@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import selectors
+import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from ..client.requests import ReserveRequest
 from ..errors import BeanstalkException, ConnectionLost, DeadlineSoon
@@ -13,6 +15,9 @@ from .client import Client
 from .connection import Connection, Result
 from .job import Job
 from .member import Member
+
+WAKES = 4096
+"""Bytes that are read when the thread was woken: one for each time."""
 
 CLOSED_CHECK = 0.5
 """Seconds between two looks whether the pool was closed, while no server can be reached."""
@@ -57,21 +62,28 @@ class Wait:
 class Waits:
     """The reserves of one caller, one at each server; the first job ends them all.
 
-    :param members: the servers
+    :param members: returns the servers
     :param make_client: returns a client that waits for no other caller
+    :param is_current: returns whether a client watches what it is to watch now
     :param closed: returns whether the pool was closed
     """
 
     def __init__(
         self,
-        members: Iterable[Member],
+        members: Callable[[], Sequence[Member]],
         make_client: Callable[[Member], Client],
+        is_current: Callable[[Client], bool],
         closed: Callable[[], bool],
     ) -> None:
-        self._members = list(members)
+        self._members = members
         self._make_client = make_client
+        self._is_current = is_current
         self._closed = closed
         self._selector = selectors.DefaultSelector()
+        self._woken, self._waker = socket.socketpair()
+        for end in (self._woken, self._waker):
+            end.setblocking(False)
+        self._selector.register(self._woken, selectors.EVENT_READ)
         self._waits: dict[Member, Wait] = {}
         #: all clients that it has got
         self.clients: list[Client] = []
@@ -90,6 +102,9 @@ class Waits:
                 if self._closed():
                     raise ConnectionLost("reserve: the pool was closed", command="reserve")
                 for key, _ in self._selector.select(self._patience(deadline)):
+                    if key.data is None:
+                        self._woken.recv(WAKES)
+                        continue
                     found = self._look(key.data)
                     if found is not None:
                         return found
@@ -101,14 +116,30 @@ class Waits:
         finally:
             self._close()
 
+    def wake(self) -> None:
+        """Have the thread look again where it is to wait; may be called from any other one."""
+        with suppress(OSError):  # it has been woken often enough, or waits no more
+            self._waker.send(b"w")
+
     def interrupt(self) -> None:
-        """Wake the thread that waits; may be called from any other one."""
+        """End the waits because the pool was closed; may be called from any other thread."""
         for wait in list(self._waits.values()):
             wait.connection.interrupt()
+        self.wake()
+
+    def forget(self) -> None:
+        """Let go, in a child process, of what belongs to a thread of its parent."""
+        self._selector.close()
+        self._woken.close()
+        self._waker.close()
 
     def _start(self) -> None:
-        """Wait at the servers at which it does not wait yet, as far as they can be reached."""
-        for member in self._members:
+        """Wait at each server that takes part and can be reached, and at no other one."""
+        members = self._members()
+        for member, wait in list(self._waits.items()):
+            if member not in members or not self._is_current(wait.client):
+                self._end(wait)
+        for member in members:
             if member in self._waits or not member.usable:
                 continue
             client = self._make_client(member)
@@ -126,7 +157,7 @@ class Waits:
 
     def _patience(self, deadline: float | None) -> float | None:
         """Return for how long to wait at most."""
-        away = [member.back_at for member in self._members if member not in self._waits]
+        away = [member.back_at for member in self._members() if member not in self._waits]
         now = time.monotonic()
         ends = [when - now for when in away]
         if deadline is not None:
@@ -160,7 +191,7 @@ class Waits:
             if client is not self._winner:
                 client.close()  # the server takes back a job that was on its way
         self._waits.clear()
-        self._selector.close()
+        self.forget()
 
 
 def _as_lost(error: BeanstalkException) -> ConnectionLost:

@@ -55,6 +55,15 @@ def waiting(servers: Servers) -> bool:
     return all(stats_of(servers, name)["current-waiting"] for name in servers)
 
 
+def selectors_open() -> int:
+    """Return how many selectors this process has open."""
+    found = 0
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(OSError):
+            found += "eventpoll" in os.readlink(f"/proc/self/fd/{name}")
+    return found
+
+
 class Caller(threading.Thread):
     """Calls a function in a thread; `result` is what it returns or raises."""
 
@@ -310,6 +319,7 @@ def test_a_child_process_has_connections_of_its_own(servers: Servers) -> None:
         pool.put(b"x")
         child = os.fork()
         if not child:
+            signal.alarm(20)
             try:
                 pool.put(b"from the child")
                 os._exit(0)
@@ -317,6 +327,142 @@ def test_a_child_process_has_connections_of_its_own(servers: Servers) -> None:
                 os._exit(1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         assert sorted(job.body for job in pool.jobs(0)) == [b"from the child", b"x"]
+
+
+def test_a_child_process_is_not_kept_by_what_threads_of_its_parent_do(servers: Servers) -> None:
+    with pool_of(servers) as pool:
+        caller = Caller(pool.reserve)
+        block_until(lambda: waiting(servers))
+        held = put_on(servers, "a")
+        job = caller.outcome()
+        caller = Caller(pool.reserve)
+        block_until(lambda: waiting(servers))
+        with pool._lock:  # another thread may hold it when a process forks
+            child = os.fork()
+            if not child:
+                signal.alarm(20)
+                try:
+                    assert not selectors_open()
+                    with pytest.raises(ReservationLost):
+                        job.delete()
+                    with pytest.raises(TimedOut):
+                        pool.reserve(1)
+                    pool.put(b"from the child")
+                    pool.close()
+                    os._exit(0)
+                finally:
+                    os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert caller.outcome().body == b"from the child"
+        assert job.id == held
+        job.delete()  # the child has not closed the parent's connections
+
+
+# --- other servers than before ---
+
+
+def test_servers_can_be_added_and_removed(servers: Servers) -> None:
+    urls = urls_of(servers)
+    pool = blocking.Pool({"a": urls["a"], "b": urls["b"]}, reconnect_delay=0.02)
+    with pool:
+        for name in ("a", "a", "b"):
+            put_on(servers, name)
+        taken = [pool.reserve() for _ in range(3)]
+        put_on(servers, "a")
+        before = pool.clients["b"].connection
+        pool.set_servers({"b": urls["b"] + "?weight=2", "c": urls["c"]})
+        assert [server.name for server in pool.servers] == ["b", "c"] == list(pool.usable)
+        assert counts([pool.put(b"x") for _ in range(6)]) == {"b": 4, "c": 2}
+        assert pool.clients["b"].connection is before
+        assert "a" not in counts([job.id for job in pool.jobs(0)])
+        assert pool.url_of("a") == urls["a"]  # its jobs can be settled
+        for job in taken:
+            job.delete()
+        block_until(lambda: stats_of(servers, "a")["current-connections"] == 1)
+        with pytest.raises(InvalidArgument):
+            pool.url_of("a")
+        assert pool.connections == 2
+        with pytest.raises(InvalidArgument):
+            pool.set_servers({})
+        assert list(pool.usable) == ["b", "c"]
+
+
+def test_a_reserve_that_waits_goes_on_at_the_new_servers(servers: Servers) -> None:
+    urls = urls_of(servers)
+    with blocking.Pool({"a": urls["a"]}, reconnect_delay=0.02) as pool:
+        caller = Caller(pool.reserve)
+        block_until(lambda: stats_of(servers, "a")["current-waiting"])
+        pool.set_servers({"a": urls["a"], "b": urls["b"]})
+        block_until(lambda: stats_of(servers, "b")["current-waiting"])
+        pool.set_servers({"b": urls["b"]})
+        block_until(lambda: not stats_of(servers, "a")["current-waiting"])
+        put_on(servers, "a")
+        put = put_on(servers, "b")
+        assert caller.outcome().id == put
+        block_until(lambda: stats_of(servers, "a")["current-connections"] == 2)  # the main one
+        pool.put(b"x")
+        block_until(lambda: stats_of(servers, "a")["current-connections"] == 1)
+
+
+def test_a_reserve_that_waits_takes_from_the_tubes_watched_since(servers: Servers) -> None:
+    with pool_of(servers, watching=["s"]) as pool:
+        assert pool.watching == {"s"}
+        caller = Caller(pool.reserve)
+        block_until(lambda: waiting(servers))
+        pool.watch("t")
+        pool.ignore("s")
+        pool.put(b"not this one", tube="s")
+        put = pool.put(b"x", tube="t")
+        job = caller.outcome()
+        assert job.id == put
+        pool.watch("u")
+        job.delete()  # what held it could wait again, but watches other tubes
+        caller = Caller(pool.reserve)
+        block_until(lambda: waiting(servers))
+        with blocking.Client.from_url(servers[job.server].url) as client:
+            client.put(b"y", tube="u")
+        assert caller.outcome().body == b"y"
+
+
+def test_the_callback_tells_that_a_server_is_back(servers: Servers) -> None:
+    calls: list[int] = []
+    pool = pool_of(servers)
+    pool.set_reconnect_callback(lambda: calls.append(1))
+    with pytest.raises(InvalidArgument):
+        pool.set_reconnect_callback("x")  # type: ignore[arg-type]
+    with pool:
+        assert not calls
+        servers["a"].restart()
+        with suppress(ConnectionLost):
+            pool.clients["a"].stats()
+        block_until(lambda: pool.put(b"x").startswith("a/"))
+        assert len(calls) == 1
+        pool.set_reconnect_callback(None)
+        servers["b"].restart()
+        with suppress(ConnectionLost):
+            pool.clients["b"].stats()
+        block_until(lambda: pool.put(b"x").startswith("b/"))
+        assert len(calls) == 1
+
+
+def test_a_server_is_left_out_for_as_long_as_the_options_say(servers: Servers) -> None:
+    with pool_of(servers, reconnect_delay=0.1, max_reconnect_delay=0.2) as pool:
+        assert pool.connections == 3
+        servers["a"].kill()
+        with suppress(ConnectionLost):
+            pool.clients["a"].stats()
+        member = pool._membership.named("a")
+        for most in (0.1, 0.2, 0.2):
+            block_until(lambda: member.usable)
+            began = time.monotonic()
+            while member.usable:
+                pool.put(b"x")
+            assert pool.usable == ("b", "c")
+            assert member.back_at <= time.monotonic() + most
+            assert member.back_at >= began + most
+    for bad in ("t", [], ["a b"]):
+        with pytest.raises(InvalidArgument):
+            pool_of(servers, watching=bad)
 
 
 def test_ids_and_arguments_of_other_kinds_are_refused(servers: Servers) -> None:
