@@ -4,34 +4,26 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import hashlib
-import logging
 import os
-import signal
 import socket
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..client.client import Client
 from ..errors import BeanstalkException, InvalidArgument
-from ..pool.pool import Pool
 from ..protocol.address import Address
 from ..protocol.arguments import JOB_ID, Number
 from ..protocol.servers import Server, servers_of
 from ..sql import listening, migrations, upkeep
 from ..sql.database import Database, describe, dialect_of, is_temporary
 from ..sql.outbox import Outbox
-from ..sql.relay import BATCH, Relay, doubtful_state
-from . import confirm
+from ..sql.relay import BATCH, doubtful_state
+from . import confirm, relaying
 from .converters import converter, number, seconds, tube
 from .exit_status import DONE, NO_SERVER, REFUSED, exit_status_of
 from .output import emit, emit_json
 from .parser import Parser
-from .server_options import CONNECT_TIMEOUT
 from .stdio import say
 from .verbs import Verb
 
@@ -48,9 +40,6 @@ examples:
       --history sqlite:///jobs.db
   beanstalkt outbox --help, and for example: beanstalkt outbox relay --help
 """
-
-_RESPONSE_TIMEOUT = 15.0
-"""Seconds for a reply of the server: far less than a claim lasts."""
 
 _BATCH = Number("batch", 500)
 
@@ -333,88 +322,12 @@ def _carry_out(
 
 
 def _relay(options: argparse.Namespace) -> int:
-    _log_to_stderr()
-    with _database(options) as database, _only_one(options.name, database):
+    relaying.log_to_stderr()
+    with _database(options) as database, relaying.only_one(options.name, database):
         if options.listen:
             listening.check(database)
         outbox = Outbox(database, options.name, doubtful_state(options.on_doubt))
-        return asyncio.run(_run_relay(options, outbox))
-
-
-def _client_of(servers: Sequence[Server]) -> Client | Pool:
-    options: dict[str, Any] = {
-        "connect_timeout": CONNECT_TIMEOUT,
-        "response_timeout": _RESPONSE_TIMEOUT,
-        "max_reconnect_delay": 10.0,
-    }
-    if len(servers) > 1:
-        return Pool(servers, **options)
-    return Client.from_url(servers[0].url, **options)
-
-
-async def _run_relay(options: argparse.Namespace, outbox: Outbox) -> int:
-    names = ", ".join(server.name for server in options.servers)
-    async with _client_of(options.servers) as client:
-        relay = Relay(
-            outbox,
-            client,
-            options.servers[0].name,
-            tube=options.default_tube,
-            plain=options.plain,
-            batch=options.batch,
-            on_doubt=options.on_doubt,
-            burst=options.burst,
-        )
-        client.set_reconnect_callback(relay.wake)
-        loop = asyncio.get_running_loop()
-        for number_ in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number_, relay.stop)
-        say(f"relaying from {outbox.database.shown} to {names}, as {options.name}")
-        listener = None
-        if options.listen:
-            listener = loop.create_task(listening.listen(options.database, relay.wake))
-        try:
-            await relay.run()
-        except TimeoutError as error:
-            say(str(error))
-            return NO_SERVER
-        finally:
-            if listener is not None:
-                listener.cancel()
-                await asyncio.wait([listener])
-            counts = ", ".join(f"{count} {state}" for state, count in relay.counts.items())
-            say(f"rows: {counts or 'none'}")
-    return DONE
-
-
-@contextmanager
-def _only_one(name: str, database: Database) -> Iterator[None]:
-    """Refuse to run when a relay of the same name runs on this machine, for the same database.
-
-    Each would take back the rows that the other one is putting. Raises InvalidArgument.
-    """
-    if sys.platform != "linux":
-        yield
-        return
-    with socket.socket(socket.AF_UNIX) as lock:
-        # An abstract name: it is given up by the kernel, however this process ends.
-        try:
-            lock.bind(f"\0beanstalkt-relay-{_hash_of(name, database.shown)}")
-        except OSError:
-            raise InvalidArgument(
-                f"a relay called {name} already runs here for this database: give --name"
-            ) from None
-        yield
-
-
-def _hash_of(*parts: str) -> str:
-    """Return a short name that stands for texts."""
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
-
-
-def _log_to_stderr() -> None:
-    """Have warnings and reports of the relay printed on standard error."""
-    logging.basicConfig(format="beanstalkt: %(message)s", level=logging.INFO)
+        return asyncio.run(relaying.run(options, outbox))
 
 
 _ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {

@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 
 from ..errors import InvalidArgument
 from .database import Database, describe
+from .database_thread import DatabaseThread
 from .dialect import POSTGRESQL
 
 log = logging.getLogger("beanstalkt.outbox")
@@ -52,7 +53,12 @@ async def _listen_once(database: Database, heard: Callable[[], object]) -> None:
     """Listen on one connection until it is lost."""
     loop = asyncio.get_running_loop()
     lost: asyncio.Future[None] = loop.create_future()
-    connection = await asyncio.to_thread(_connect, database)
+    # Not in a thread of the loop's: that would keep the process for as long as it connects.
+    thread = DatabaseThread("listening")
+    try:
+        connection = await thread.call(_connect, database)
+    finally:
+        thread.close()
     try:
         driver: Any = connection.connection.driver_connection
 

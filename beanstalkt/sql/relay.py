@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -95,6 +96,8 @@ class Relay:
         self._ended = asyncio.Event()  # set by `stop`
         self._next_expired = 0.0
         self._held: tuple[int, ...] = ()  # rows that are being put and marked
+        self._asked_server = ""  # what the server has not answered yet, in words
+        self._asked_database = 0  # calls that the database has not answered yet
         self._ahead: asyncio.Future[tuple[list[QueuedJob], float]] | None = None
         self._reports: dict[str, float] = {}  # when the next message about a trouble is due
         #: how many rows went to each state
@@ -109,6 +112,16 @@ class Relay:
             self._stopped_at = time.monotonic()
         self._ended.set()
         self._woken.set()
+
+    def hurry(self) -> None:
+        """Stop, and do not wait any longer for a database that does not answer at once."""
+        self.stop()
+        self._stopped_at = -math.inf
+
+    @property
+    def waits_for(self) -> str:
+        """Return what the relay waits for at the moment, in a few words; empty: for nothing."""
+        return self._asked_server or ("the database" if self._asked_database else "")
 
     def wake(self) -> None:
         """Look at the table now, if the relay is waiting."""
@@ -197,7 +210,9 @@ class Relay:
         if self._stopping or self._server.closed():
             return [], now
         if self._putter.max_size is None:
-            await self._putter.learn()
+            await self._learn()
+            if self._stopping:
+                return [], now
         max_size = self._putter.max_size or MAX_NUMBER
         expired = now >= self._next_expired
         if expired:
@@ -212,6 +227,14 @@ class Relay:
             return self._outbox.claim(self._limit, max_size=max_size, expired=expired, held=held)
 
         return await self._database(claim), now
+
+    async def _learn(self) -> None:
+        """Ask the server what it takes."""
+        self._asked_server = "the server"
+        try:
+            await self._putter.learn()
+        finally:
+            self._asked_server = ""
 
     async def _settle(self, settled: Sequence[Settled]) -> None:
         """Write what became of rows."""
@@ -245,7 +268,11 @@ class Relay:
             late = "the relay was not running for too long after it had claimed this row"
             batch = Batch([Settled(put.row_id, "new", error=late) for put in puts])
         else:
-            batch = await self._putter.put(puts) if puts else Batch()
+            self._asked_server = f"the server to answer for {len(puts)} jobs"
+            try:
+                batch = await self._putter.put(puts) if puts else Batch()
+            finally:
+                self._asked_server = ""
         batch.settled += failed
         for each in batch.settled:
             if each.state == "failed":
@@ -261,12 +288,15 @@ class Relay:
         delay = self._timing.retry
         while True:
             call = self._thread.call(function, *values, **options)
+            self._asked_database += 1
             try:
                 return await self._bounded(call)
             except Exception as error:
                 if not is_temporary(error) or self._out_of_time():
                     raise
                 self._report("database", "the database: %s", describe(error))
+            finally:
+                self._asked_database -= 1
             await asyncio.sleep(delay)
             delay = min(2 * delay, self._timing.max_retry)
 

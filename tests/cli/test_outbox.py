@@ -184,10 +184,10 @@ def test_a_database_without_tables_is_told_what_to_run(
 def test_a_relay_of_the_same_name_is_refused(
     database: Database, url: str, beanstalkd: Beanstalkd, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from beanstalkt.cli.outbox import _only_one
+    from beanstalkt.cli.relaying import only_one
 
     words = ["outbox", "relay", "--database", url, "--server", beanstalkd.url, "--burst"]
-    with _only_one("same", database):
+    with only_one("same", database):
         assert main([*words, "--name", "same"]) == 2
         assert "a relay called same already runs here" in capsys.readouterr().err
         assert main([*words, "--name", "other"]) == 0
