@@ -2,7 +2,8 @@
 
 Nothing here prints: functions return results, and say how far they are by callbacks or by
 asynchronous iteration. What is done to many jobs takes a connected client, which should reserve
-nothing meanwhile, and a selection of the jobs (:func:`select`).
+nothing meanwhile, and a selection of the jobs (:func:`select`). In place of the client, a dict of
+clients by the names of their servers will do, such as `pool.clients`.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from .progress import OnProgress, Progress, Summary
 from .record import JobRecord, State
 from .sampler import Sampler, Subscription
 from .scan import Scan
+from .scans import Scans
 from .selection import Selection, select
 from .snapshot import Badge, Head, Rates, ServerRates, Snapshot, TubeSample
 from .tailing import Tail
+from .tails import Tails
 from .tube_filter import TubeFilter
 
 __all__ = [
@@ -35,6 +38,7 @@ __all__ = [
     "Rates",
     "Sampler",
     "Scan",
+    "Scans",
     "Selection",
     "ServerRates",
     "Snapshot",
@@ -42,6 +46,7 @@ __all__ = [
     "Subscription",
     "Summary",
     "Tail",
+    "Tails",
     "TubeFilter",
     "TubeSample",
     "bury",

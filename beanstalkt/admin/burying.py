@@ -13,11 +13,13 @@ from .deletion import CLAIMS
 from .progress import OnProgress, Summary
 from .record import JobRecord, State
 from .selection import Selection
+from .several import on_each
 
 BURIABLE: frozenset[State] = frozenset({"ready", "delayed"})
 """The states in which a job can be buried by somebody else than its worker."""
 
 
+@on_each("buried")
 async def bury(
     client: Client,
     selection: Selection,

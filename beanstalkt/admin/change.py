@@ -62,6 +62,8 @@ class Change:
         at_once: int = 2,
         in_one_step: bool = True,
     ) -> None:
+        if limit is not None and limit < 0:
+            raise InvalidArgument(f"limit must be 0 or more, not {limit}")
         possible = frozenset(states)
         if not selection.states <= possible:
             wrong = ", ".join(sorted(selection.states - possible))
@@ -96,8 +98,6 @@ class Change:
         Cancelled, it ends between two jobs: those whose change has begun are changed before it
         raises. Raises ConnectionLost. In both cases the summary tells what was done.
         """
-        if self._limit is not None and self._limit < 0:
-            raise InvalidArgument(f"limit must be 0 or more, not {self._limit}")
         try:
             if self._limit is None or self._summary.done < self._limit:
                 await self._run(work)

@@ -14,6 +14,7 @@ from .progress import OnProgress, Summary
 from .ready_deletion import ReadyDeletion, ready_jobs_will_do
 from .record import SETTLED_STATES, JobRecord
 from .selection import Selection
+from .several import on_each
 from .sole_tube import SoleTubeDeletion
 
 READY_CLAIMS = 64
@@ -25,6 +26,7 @@ CLAIMS = 16
 held at the most. They are ready if the connection is lost just then, so they are few."""
 
 
+@on_each("deleted")
 async def clear(
     client: Client,
     selection: Selection,
@@ -47,6 +49,7 @@ async def clear(
     )
 
 
+@on_each("deleted")
 async def delete(
     client: Client,
     selection: Selection,
@@ -65,6 +68,9 @@ async def delete(
     reserved just before it is deleted. If the connection is lost in that moment, some jobs are
     ready afterwards which were delayed or buried (32 at the most).
 
+    :param client: or clients by the names of their servers, as `pool.clients`; then the summary
+        tells of each server too, a lost one does not keep the others from being done, and the
+        limit is that of all
     :param dry_run: change nothing, and count what would be deleted
     :param limit: the number of jobs to delete at the most; None: no limit
     :param progress: called with the progress, some times a second

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 
 from ..client.client import Client
+from .change import count
+from .listing import list_jobs
 from .portable import encode
 from .progress import OnProgress, Summary
 from .scan import Scan
 from .selection import Selection
+from .several import Clients, prepare
 
 
 async def export_jobs(
-    client: Client,
+    client: Client | Clients,
     selection: Selection,
     *,
     limit: int | None = None,
@@ -25,6 +28,8 @@ async def export_jobs(
     and what is left of its delay; `import_jobs` makes a job of it again. A job of any state is
     exported unless the selection says otherwise. Jobs that are put meanwhile are not.
 
+    :param client: or clients by the names of their servers, as `pool.clients`; then each line has
+        the name of its server, and the jobs come one server after another
     :param limit: the number of jobs after which it ends; None: no limit
     :param summary: is filled in as the export goes on
     :param progress: called some times a second
@@ -33,17 +38,26 @@ async def export_jobs(
     """
     summary = Summary() if summary is None else summary
     summary.action = "exported"
-    scan = Scan(client, selection, bodies=True, limit=limit, progress=progress)
+    if isinstance(client, Mapping):
+        prepare(summary, "exported", client)
+    scan = list_jobs(client, selection, bodies=True, limit=limit, progress=progress)
     try:
         async for record in scan:
-            summary.done += 1
-            summary.states[record.state] += 1
-            summary.tubes[record.tube] += 1
+            count(summary.servers.get(record.server or "", summary), record)
             yield encode(record)
     finally:
-        summary.vanished = scan.vanished
-        summary.notes += scan.notes
-        summary.range = scan.range
-        summary.looked_at = scan.looked_at
-        summary.limited = limit is not None and scan.matched >= limit
-        summary.seconds = scan.seconds
+        if isinstance(scan, Scan):
+            _note_end(summary, scan)
+        else:
+            for name, each in scan.scans.items():
+                _note_end(summary.servers[name], each)
+        summary.add_up()
+
+
+def _note_end(summary: Summary, scan: Scan) -> None:
+    summary.vanished = scan.vanished
+    summary.notes += scan.notes
+    summary.range = scan.range
+    summary.looked_at = scan.looked_at
+    summary.limited = scan.limited
+    summary.seconds = scan.seconds

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..client.bulk import Bulk, raise_lost
 from ..client.client import Client
-from ..errors import NotFound
+from ..errors import ConnectionLost, NotFound
 from ..protocol.commands import KICK_JOB
 from .change import Change, count_results
 from .progress import OnProgress, Summary
 from .record import JobRecord, State
 from .selection import Selection, select
+from .several import Clients, on_each
 
 KICKABLE: tuple[State, ...] = ("buried", "delayed")
 """The states that a job can be kicked in."""
 
 
+@on_each("kicked")
 async def kick(
     client: Client,
     selection: Selection,
@@ -51,7 +53,7 @@ async def kick(
 
 
 async def kick_all(
-    client: Client,
+    client: Client | Clients,
     tube: str,
     *,
     dry_run: bool = False,
@@ -61,14 +63,23 @@ async def kick_all(
 ) -> Summary:
     """Make all buried jobs of a tube ready, or all delayed ones if none is buried.
 
-    That is what the command kick does with some of them, and it is decided once, at the beginning.
-    The arguments, the result and the errors are those of :func:`kick`.
+    That is what the command kick does with some of them, and it is decided once, at the beginning,
+    for all servers together. The arguments, the result and the errors are those of :func:`kick`.
     """
-    try:
-        stats: Any = await client.stats_tube(tube)
-    except NotFound:
-        stats = {}
-    state: State = "buried" if stats.get("current-jobs-buried") else "delayed"
+    several = isinstance(client, Mapping)
+    state: State = "delayed"
+    for each in client.values() if isinstance(client, Mapping) else [client]:
+        try:
+            stats: Any = await each.stats_tube(tube)
+        except NotFound:
+            continue
+        except ConnectionLost:
+            if not several:
+                raise
+            continue  # the kick itself tells that
+        if stats.get("current-jobs-buried"):
+            state = "buried"
+            break
     return await kick(
         client,
         select(tube, state),

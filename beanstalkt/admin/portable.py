@@ -3,7 +3,8 @@
 A line is an object such as ``{"id": 7, "tube": "mail", "state": "ready", "priority": 2147483648,
 "delay": 0, "ttr": 120, "body": "text"}``. A body that is not UTF-8 is in base64, with
 ``"encoding": "base64"``. The delay is what was left of it, in seconds. The id is that of the job
-which was exported, and is not read again. All but ASCII is escaped, so that no line controls a
+which was exported, and is not read again. Where there are several servers, ``"server": "a"`` tells
+which one had the job. All but ASCII is escaped, so that no line controls a
 terminal.
 """
 
@@ -21,7 +22,9 @@ from ..job import DEFAULT_PRIORITY, DEFAULT_TTR
 from ..protocol.arguments import DELAY, PRIORITY, SIZE, TTR, TUBE, Number
 from .record import STATES, JobRecord, State
 
-_FIELDS = frozenset({"id", "tube", "state", "priority", "delay", "ttr", "body", "encoding"})
+_FIELDS = frozenset(
+    {"id", "server", "tube", "state", "priority", "delay", "ttr", "body", "encoding"}
+)
 
 
 @dataclass(slots=True)
@@ -40,6 +43,8 @@ class PortableJob:
     #: how many seconds a worker may hold it
     ttr: int
     body: bytes
+    #: the name of the server that had it; None if that is not told
+    server: str | None = None
 
 
 def portable(record: JobRecord, body: bytes, tube: str | None = None) -> PortableJob:
@@ -66,8 +71,11 @@ def encode(record: JobRecord) -> bytes:
         encoding = ', "encoding": "base64"'
     # This is some times faster than json.dumps.
     tube, state = encode_basestring_ascii(record.tube), encode_basestring_ascii(record.state)
+    server = ""
+    if record.server is not None:
+        server = f'"server": {encode_basestring_ascii(record.server)}, '
     return (
-        f'{{"id": {record.id}, "tube": {tube}, "state": {state}, '
+        f'{{"id": {record.id}, {server}"tube": {tube}, "state": {state}, '
         f'"priority": {record.priority}, "delay": {delay_left(record)}, "ttr": {record.ttr}, '
         f'"body": {encode_basestring_ascii(text)}{encoding}}}\n'
     ).encode("ascii")
@@ -98,6 +106,7 @@ def decode(line: bytes | str, tube: str | None = None) -> PortableJob:
         delay,
         _number(found, "ttr", TTR, DEFAULT_TTR),
         _body(found),
+        _server(found),
     )
 
 
@@ -153,6 +162,13 @@ def _state_and_delay(found: dict[str, Any]) -> tuple[State, int]:
     if state != "delayed" and delay:
         raise InvalidArgument(f"delay: it must be 0 where the state is {state}")
     return cast(State, state), delay
+
+
+def _server(found: dict[str, Any]) -> str | None:
+    name = found.get("server")
+    if name is None or isinstance(name, str):
+        return name
+    raise InvalidArgument(f"server: it must be a string, not {_shown(name)}")
 
 
 def _body(found: dict[str, Any]) -> bytes:

@@ -65,8 +65,9 @@ class Summary:
     vanished: int = 0
     #: jobs for which the server refused it
     failed: int = 0
-    #: the first of them: the id, or the number of the line, and the reason
-    failures: list[tuple[int, str]] = field(default_factory=list)
+    #: the first of them: the id, or the number of the line, and the reason; with several servers,
+    #: the id is a str such as ``"a/17"``
+    failures: list[tuple[int | str, str]] = field(default_factory=list)
     #: jobs of which it is not known, because the connection was lost
     unknown: int = 0
     #: what the numbers of the failures are those of: a job, or a line
@@ -89,6 +90,9 @@ class Summary:
     looked_at: int = 0
     #: seconds
     seconds: float = 0.0
+    #: what was done on each of several servers, by its name; empty if there was but one. Their
+    #: notes and ranges are in there alone
+    servers: dict[str, Summary] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -100,8 +104,31 @@ class Summary:
         if number:
             self.skipped[reason] += number
 
+    def add_up(self) -> None:
+        """Set the counts to the sums of those of several servers; with one, do nothing."""
+        each = self.servers.values()
+        if not each:
+            return
+        for name in _SUMS:
+            setattr(self, name, sum(getattr(own, name) for own in each))
+        for name in _COUNTERS:
+            setattr(self, name, sum((getattr(own, name) for own in each), Counter()))
+        for name in _FLAGS:
+            setattr(self, name, any(getattr(own, name) for own in each))
+        self.seconds = max(own.seconds for own in each)
+        self.failures = [
+            (failed if self.noun == "line" else f"{name}/{failed}", reason)
+            for name, own in self.servers.items()
+            for failed, reason in own.failures
+        ][:KEPT_FAILURES]
+
     def fail(self, job_id: int, reason: str) -> None:
         """Count a job for which the server refused it."""
         self.failed += 1
         if len(self.failures) < KEPT_FAILURES:
             self.failures.append((job_id, reason))
+
+
+_SUMS = ("done", "vanished", "failed", "unknown", "looked_at")
+_COUNTERS = ("skipped", "states", "tubes")
+_FLAGS = ("dry_run", "interrupted", "limited")

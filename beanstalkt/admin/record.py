@@ -50,14 +50,23 @@ class JobRecord:
     kicks: int
     #: None where it was not asked for
     body: bytes | None = None
+    #: the name of the server that has it, where there are several; None where there is one
+    server: str | None = None
+
+    @property
+    def name(self) -> int | str:
+        """The id, after the name of the server and a slash if there are several servers."""
+        return self.id if self.server is None else f"{self.server}/{self.id}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the record as JSON can write it.
 
         A body that is not UTF-8 is in base64, with ``"encoding": "base64"``; a record without a
-        body has neither of the two keys.
+        body has neither of the two keys. Where there are several servers, the id is a str such as
+        ``"a/17"``.
         """
         found: dict[str, Any] = {name: getattr(self, name) for name in _NUMBERS}
+        found["id"] = self.name
         if self.body is not None:
             try:
                 found["body"] = self.body.decode()
@@ -72,7 +81,7 @@ def unread(job_id: int, tube: str, state: State) -> JobRecord:
     return JobRecord(job_id, tube, state, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
-_NUMBERS = tuple(name for name in JobRecord.__dataclass_fields__ if name != "body")
+_NUMBERS = tuple(name for name in JobRecord.__dataclass_fields__ if name not in ("body", "server"))
 
 # As every beanstalkd writes it. Read in one go, since a scan reads millions of these.
 _AS_WRITTEN = re.compile(

@@ -130,6 +130,11 @@ class Scan:
         return first, first + self.looked_at - 1
 
     @property
+    def limited(self) -> bool:
+        """Whether it ended at its limit."""
+        return self._left == 0
+
+    @property
     def notes(self) -> list[str]:
         """What is to be told of it besides its numbers, in sentences."""
         return [INEXACT] if self.complete and not self.exact and self.looked_at else []

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from typing import Any
 
 from .. import admin
 from ..admin.kicking import KICKABLE
 from ..client.client import Client
-from ..errors import CommandFailed
+from ..errors import CommandFailed, ConnectionLost
 from ..protocol import arguments
 from . import confirm, selection_options
 from .changing import change_jobs
 from .connected import connected
 from .converters import number, tube
-from .exit_status import DONE, REFUSED
+from .exit_status import DONE, NO_SERVER, REFUSED
 from .output import emit
 from .parser import add_ids, add_use
 from .stdio import say
@@ -177,31 +178,54 @@ def _where(options: Namespace) -> str:
     return f"of {', '.join(names)}" if names else "of all tubes"
 
 
-async def each(command: Callable[[int], Awaitable[None]], ids: list[int]) -> int:
+async def each(command: Callable[[Any], Awaitable[None]], ids: Sequence[int | str]) -> int:
     """Carry out a command for each id, also after it failed for another; return the exit status.
 
-    A job for which the command failed is named on standard error.
+    A job for which the command failed is named on standard error. With several servers, those
+    that are not lost are gone on with.
     """
     status = DONE
+    lost: set[str] = set()
     for job_id in ids:
+        server = job_id.rpartition("/")[0] if isinstance(job_id, str) else None
+        if server in lost:
+            say(f"job {job_id}: nothing was sent, since {server} is lost")
+            continue
         try:
             await command(job_id)
         except CommandFailed as error:
             say(f"job {job_id}: {error}")
-            status = REFUSED
+            status = status or REFUSED
+        except ConnectionLost as error:
+            if server is None:
+                raise
+            unknown = ", and may have been carried out" if error.sent else ""
+            say(f"job {job_id}: {error}{unknown}")
+            lost.add(server)
+            status = NO_SERVER
     return status
 
 
 VERBS = {
-    "clear": Verb(connected(clear), _add_clear_arguments, _check_clear, epilog=CLEAR_EPILOG),
+    "clear": Verb(
+        connected(clear, each=True), _add_clear_arguments, _check_clear, epilog=CLEAR_EPILOG
+    ),
     "delete": Verb(
-        connected(delete, several=lambda options: bool(options.ids)),
+        connected(
+            delete,
+            several=lambda options: bool(options.ids),
+            each=lambda options: not options.ids,
+        ),
         _add_delete_arguments,
         _check_delete,
         epilog=DELETE_EPILOG,
     ),
     "kick": Verb(
-        connected(kick, several=lambda options: not (options.all or options.chosen)),
+        connected(
+            kick,
+            several=lambda options: not (options.all or options.chosen),
+            each=lambda options: options.all or options.chosen,
+        ),
         _add_kick_arguments,
         _check_kick,
         epilog=KICK_EPILOG,

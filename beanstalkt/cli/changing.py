@@ -7,6 +7,7 @@ from argparse import Namespace
 from typing import Protocol
 
 from ..admin.progress import OnProgress, Summary
+from ..errors import ConnectionLost
 from .confirm import confirmed
 from .exit_status import DONE, INTERRUPTED, REFUSED
 from .output import emit
@@ -51,9 +52,19 @@ async def _ask(verb: str, where: str, operation: JobOperation) -> int | None:
                 say(f"there are no such jobs {where}; nothing was changed")
                 emit("0")
                 return DONE
-            if await confirmed(f"{verb} {counted_jobs(planned)} {where}?"):
+            if await confirmed(f"{verb} {counted_jobs(planned)} {where}{_by_server(planned)}?"):
                 return None
             return REFUSED
         except asyncio.CancelledError:
             say("interrupted; nothing was changed")
             return INTERRUPTED
+        except ConnectionLost:
+            say("the jobs could not be counted; nothing was changed")
+            raise
+
+
+def _by_server(planned: Summary) -> str:
+    """Return how many jobs each of several servers has, for the end of a question."""
+    if not planned.servers:
+        return ""
+    return f" ({', '.join(f'{name}: {own.done:,}' for name, own in planned.servers.items())})"

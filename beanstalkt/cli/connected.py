@@ -6,33 +6,43 @@ import asyncio
 import logging
 import os
 from argparse import Namespace
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from types import TracebackType
 from typing import Any
 
+from ..admin.several import raise_all
 from ..client.client import Client
 from ..errors import BeanstalkException, ConnectionLost, InvalidArgument
 from ..protocol.address import Address
-from ..protocol.servers import names_one, parse_servers
-from .exit_status import DONE, exit_status_of
+from ..protocol.servers import names_one, parse_job_id, parse_servers
+from .exit_status import DONE, NO_SERVER, REFUSED, exit_status_of
 from .stdio import say
 
-Command = Callable[[Client, Namespace], Awaitable[int | None]]
+Command = Callable[[Any, Namespace], Awaitable[int | None]]
 """Carry out a verb over a connected client; return the exit status, or None for 0."""
+
+Which = bool | Callable[[Namespace], bool]
+"""Whether something holds of a verb, or of a verb with these options."""
 
 
 def connected(
-    command: Command, several: bool | Callable[[Namespace], bool] = False
+    command: Command, several: Which = False, each: Which = False
 ) -> Callable[[Namespace], int]:
     """Return a function of the options that runs `command` over a connection of its own.
 
     The function returns the exit status, and prints the message of a BeanstalkException.
 
-    :param several: whether the verb can do with several servers; then `command` may get a pool
+    :param several: whether `command` takes a pool if several servers are named
+    :param each: whether `command` takes clients by name if several servers are named
     """
 
     async def connect_and_run(options: Namespace) -> int:
-        allowed = several(options) if callable(several) else several
-        async with pool_or_client_of(options) if allowed else client_of(options) as client:
+        if _holds(each, options) and not names_one(servers_of_options(options)):
+            async with NamedClients(options) as clients:
+                status = await command(clients.connected, options) or DONE
+                return NO_SERVER if clients.away and status in (DONE, REFUSED) else status
+        pooled = _holds(several, options)
+        async with pool_or_client_of(options) if pooled else client_of(options) as client:
             return await command(client, options) or DONE
 
     def run(options: Namespace) -> int:
@@ -46,6 +56,67 @@ def connected(
             return exit_status_of(error)
 
     return run
+
+
+def _holds(which: Which, options: Namespace) -> bool:
+    return which(options) if callable(which) else which
+
+
+class NamedClients:
+    """The clients of several servers by name, of which those that answer are connected.
+
+    The others are told on standard error. Raises ConnectionLost if none answers.
+    """
+
+    def __init__(self, options: Namespace) -> None:
+        servers = parse_servers(servers_of_options(options))
+        self._clients = {each.name: another_client(options, each.url) for each in servers}
+        #: those that answer
+        self.connected: Mapping[str, Client] = {}
+        #: the names of the others
+        self.away: list[str] = []
+
+    async def __aenter__(self) -> NamedClients:
+        try:
+            await self._connect()
+        except BaseException:
+            await self._close()
+            raise
+        return self
+
+    async def _connect(self) -> None:
+        clients = self._clients
+        results = await asyncio.gather(*map(_reach, clients.values()), return_exceptions=True)
+        errors: dict[str, BaseException] = {
+            name: result
+            for name, result in zip(clients, results, strict=True)
+            if isinstance(result, BaseException)
+        }
+        if len(errors) == len(clients) or any(
+            not isinstance(error, BeanstalkException) for error in errors.values()
+        ):
+            raise_all(errors)
+        self.connected = {name: client for name, client in clients.items() if name not in errors}
+        self.away = list(errors)
+        for name, error in errors.items():
+            say(f"{name} is left out: {error}")
+
+    async def _close(self) -> None:
+        await asyncio.gather(*(client.close() for client in self._clients.values()))
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._close()
+
+
+async def _reach(client: Client) -> None:
+    """Connect, and wait for an answer: a server that is stopped accepts connections as well."""
+    await client.connect()
+    await client.list_tube_used()
 
 
 def client_of(options: Namespace) -> Client:
@@ -72,6 +143,7 @@ def pool_or_client_of(options: Namespace) -> Any:
     if names_one(servers):
         check_ids(options)
         return another_client(options, servers)
+    check_names(options, servers)
     from ..pool.pool import Pool  # not for those who talk to one server
 
     return Pool(
@@ -100,9 +172,42 @@ def servers_of_options(options: Namespace) -> str:
     return text
 
 
+def url_of_server(options: Namespace, server: str) -> str:
+    """Return the URL of a server that is given by its URL, or as one of several by its name.
+
+    Raises InvalidArgument if none of the servers is called so.
+    """
+    if "://" in server:
+        return server
+    servers = servers_of_options(options)
+    found = () if names_one(servers) else parse_servers(servers)
+    for each in found:
+        if each.name == server:
+            return each.url
+    there = f"there are {', '.join(each.name for each in found)}" if found else "give its URL"
+    raise InvalidArgument(f"no server is called {server!r}: {there}")
+
+
+def ids_of(options: Namespace) -> list[int | str]:
+    """Return the ids of jobs among the options."""
+    given = (getattr(options, "id", None), *(getattr(options, "ids", None) or ()))
+    return [job_id for job_id in given if job_id is not None]
+
+
+def check_names(options: Namespace, servers: str) -> None:
+    """Raise InvalidArgument for the id of a job of none of several servers, before any is used."""
+    names = [server.name for server in parse_servers(servers)]
+    for job_id in ids_of(options):
+        name, _ = parse_job_id(job_id if isinstance(job_id, str) else str(job_id))
+        if name not in names:
+            raise InvalidArgument(
+                f"{job_id}: no server is called {name!r:.120}; there are {', '.join(names)}"
+            )
+
+
 def check_ids(options: Namespace) -> None:
     """Raise InvalidArgument for the id of a job that names a server, where there is but one."""
-    for job_id in (getattr(options, "id", None), *(getattr(options, "ids", None) or ())):
+    for job_id in ids_of(options):
         if isinstance(job_id, str):
             raise InvalidArgument(
                 f"{job_id} is the id of a job of one of several servers: name that one, "

@@ -11,7 +11,7 @@ from ..errors import InvalidArgument
 from ..protocol.address import Address
 from ..protocol.arguments import JOB_ID, TUBE, Number, parse_whole
 from ..protocol.durations import parse_duration, parse_whole_seconds
-from ..protocol.servers import Server, names_one, parse_job_id
+from ..protocol.servers import Server, check_name, names_one, parse_job_id
 
 T = TypeVar("T")
 
@@ -60,6 +60,16 @@ def tube(text: str) -> str:
 def url(text: str) -> str:
     """Return `text` if it is the URL of a server."""
     Address.parse(text)
+    return text
+
+
+@converter
+def url_or_name(text: str) -> str:
+    """Return `text` if it is the URL of a server, or can be the name of one."""
+    if "://" in text:
+        Address.parse(text)
+    else:
+        check_name(text)
     return text
 
 

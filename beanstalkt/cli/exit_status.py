@@ -14,7 +14,9 @@ USAGE = 2
 """The command line, the environment or the configuration is wrong; nothing was sent."""
 
 NO_SERVER = 69
-"""The server cannot be reached, or the connection was lost (EX_UNAVAILABLE of sysexits.h)."""
+"""The server cannot be reached, or the connection was lost (EX_UNAVAILABLE of sysexits.h).
+
+With several servers: one of them; what could be done on the others was done."""
 
 INTERRUPTED = 130
 """The user interrupted the command (the status that a shell reports for SIGINT)."""

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ..admin.record import JobRecord
 from .tube_table import duration
 
 HEADINGS = ("ID", "STATE", "PRIORITY", "AGE", "LEFT", "TTR", "RESV")
-_FORM = "{:>10} {:8} {:>10} {:>5} {:>5} {:>5} {:>4}"
+_FORM = "{:8} {:>10} {:>5} {:>5} {:>5} {:>4}"
+
+ID_WIDTH = 10
+"""Characters for the ids of one server; a longer one moves what follows it to the right."""
+
+NUMBER_WIDTH = 8
+"""The same for what follows the name of one of several servers in an id."""
 
 TUBE_WIDTH = 16
 """Characters for the names of tubes; a longer one moves what follows it to the right."""
@@ -15,19 +23,25 @@ MIN_BODY = 10
 """Characters of a body to show however narrow the terminal is."""
 
 
-def heading(*, tubes: bool, bodies: bool) -> str:
+def id_width(servers: Iterable[str]) -> int:
+    """Return the characters for ids; `servers` are the names of several servers, if there are."""
+    return max((len(name) + NUMBER_WIDTH for name in servers), default=ID_WIDTH)
+
+
+def heading(*, tubes: bool, bodies: bool, id_width: int = ID_WIDTH) -> str:
     """Return the first line of the table."""
-    return _line(HEADINGS, "TUBE" if tubes else None, "BODY" if bodies else "").rstrip()
+    rest = "BODY" if bodies else ""
+    return _line(HEADINGS, "TUBE" if tubes else None, rest, id_width).rstrip()
 
 
-def row(record: JobRecord, width: int, *, tubes: bool) -> str:
+def row(record: JobRecord, width: int, *, tubes: bool, id_width: int = ID_WIDTH) -> str:
     """Return the line of a job; nothing in it controls a terminal.
 
     :param width: characters; the body is cut to it
     :param tubes: whether the name of the tube is shown
     """
     values = (
-        str(record.id),
+        str(record.name),
         record.state,
         str(record.priority),
         duration(record.age),
@@ -35,15 +49,16 @@ def row(record: JobRecord, width: int, *, tubes: bool) -> str:
         duration(record.ttr),
         str(record.reserves),
     )
-    line = _line(values, record.tube if tubes else None, "")
+    line = _line(values, record.tube if tubes else None, "", id_width)
     if record.body is None:
         return line.rstrip()
     return line + _shown(record.body, max(MIN_BODY, width - len(line)))
 
 
-def _line(values: tuple[str, ...], tube: str | None, rest: str) -> str:
+def _line(values: tuple[str, ...], tube: str | None, rest: str, id_width: int) -> str:
     name = "" if tube is None else f"{tube:{TUBE_WIDTH}} "
-    return _printable(f"{_FORM.format(*values)} {name}") + rest
+    job_id, *others = values
+    return _printable(f"{job_id:>{id_width}} {_FORM.format(*others)} {name}") + rest
 
 
 def _printable(text: str) -> str:

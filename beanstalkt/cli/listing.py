@@ -7,16 +7,19 @@ import json
 import shutil
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack
 
 from .. import admin
 from ..admin.record import JobRecord
+from ..admin.several import Clients
 from ..admin.tailing import INTERVAL
 from ..client.client import Client
+from ..errors import BeanstalkException
 from . import job_table, selection_options
 from .connected import connected
 from .converters import positive_seconds
-from .exit_status import DONE, INTERRUPTED
+from .exit_status import DONE, INTERRUPTED, NO_SERVER
 from .output import emit
 from .progress import beside_progress, interruptible, shown_progress
 from .stats import list_tubes
@@ -58,20 +61,25 @@ class RecordPrinter:
     """Print records as lines, several at a time.
 
     :param tubes: whether the table shows the names of tubes
+    :param servers: the names of the servers, if there are several
     """
 
-    def __init__(self, options: Namespace, *, tubes: bool) -> None:
+    def __init__(self, options: Namespace, *, tubes: bool, servers: Iterable[str] = ()) -> None:
         self._tubes = tubes
+        self._id_width = job_table.id_width(servers)
         self._lines: list[str] = []
         self._width = 0  # of the table; 0: no table
         if not options.json_lines and sys.stdout is not None and sys.stdout.isatty():
             self._width = shutil.get_terminal_size().columns
-            self._lines.append(job_table.heading(tubes=tubes, bodies=options.bodies))
+            self._lines.append(
+                job_table.heading(tubes=tubes, bodies=options.bodies, id_width=self._id_width)
+            )
 
     def add(self, record: JobRecord) -> None:
         """Print a record soon. Raises OSError if standard output cannot be written."""
         if self._width:
-            self._lines.append(job_table.row(record, self._width, tubes=self._tubes))
+            row = job_table.row(record, self._width, tubes=self._tubes, id_width=self._id_width)
+            self._lines.append(row)
         else:
             self._lines.append(json.dumps(record.as_dict()))
         if len(self._lines) >= LINES:
@@ -85,13 +93,12 @@ class RecordPrinter:
                 emit("\n".join(lines))
 
 
-async def list_(client: Client, options: Namespace) -> int:
+async def list_(client: Client | Clients, options: Namespace) -> int:
     """Print the jobs of a selection, or the names of all tubes."""
     if not options.lists_jobs:
         await list_tubes(client, options)
         return DONE
-    printer = RecordPrinter(options, tubes=len(options.tubes) != 1)
-    status = DONE
+    printer = _printer(client, options)
     with interruptible(), shown_progress() as shown:
 
         def progress(told: admin.Progress) -> None:
@@ -107,14 +114,41 @@ async def list_(client: Client, options: Namespace) -> int:
             progress=progress,
         )
         try:
-            async for record in scan:
-                printer.add(record)
-        except asyncio.CancelledError:
-            status = INTERRUPTED
-        printer.flush()
-    for line in told_of(scan):
-        say(line)
+            status = await _print_all(scan, printer)
+        except BeanstalkException:
+            _tell(scan, client)
+            raise
+    _tell(scan, client)
     return status
+
+
+async def _print_all(scan: admin.Scan | admin.Scans, printer: RecordPrinter) -> int:
+    """Print the records of a scan, also those that came before it failed."""
+    try:
+        async for record in scan:
+            printer.add(record)
+    except asyncio.CancelledError:
+        return INTERRUPTED
+    finally:
+        printer.flush()
+    return DONE
+
+
+def _printer(client: Client | Clients, options: Namespace) -> RecordPrinter:
+    servers = client if isinstance(client, Mapping) else ()
+    return RecordPrinter(options, tubes=len(options.tubes) != 1, servers=servers)
+
+
+def _tell(scan: admin.Scan | admin.Scans, client: Client | Clients) -> None:
+    """Tell on standard error what was looked at, of each server."""
+    if isinstance(scan, admin.Scan):
+        for line in told_of(scan):
+            say(line)
+        return
+    for name in client if isinstance(client, Mapping) else ():
+        lines = told_of(scan.scans[name]) if name in scan.scans else ["no id was looked at"]
+        for line in lines:
+            say(f"{name}: {line}")
 
 
 def told_of(scan: admin.Scan) -> Iterator[str]:
@@ -131,14 +165,29 @@ def told_of(scan: admin.Scan) -> Iterator[str]:
     yield from scan.notes
 
 
-async def tail(client: Client, options: Namespace) -> int:
+async def tail(client: Client | Clients, options: Namespace) -> int:
     """Print new jobs as they come."""
     followed = admin.tail(
         client, options.selection, bodies=options.bodies, interval=options.interval
     )
-    printer = RecordPrinter(options, tubes=len(options.tubes) != 1)
+    printer = _printer(client, options)
     printer.flush()
-    status, left = DONE, options.limit
+    async with AsyncExitStack() as stack:
+        if isinstance(followed, admin.Tails):
+            followed.on_lost = _tell_lost
+            stack.push_async_callback(followed.aclose)
+        status = await _follow(followed, printer, options.limit)
+    if followed.missed:
+        say(f"{followed.missed:,} jobs were gone before they were seen")
+    if isinstance(followed, admin.Tails) and followed.lost and status == DONE:
+        return NO_SERVER
+    return status
+
+
+async def _follow(
+    followed: admin.Tail | admin.Tails, printer: RecordPrinter, left: int | None
+) -> int:
+    """Print new jobs until there were `left` of them (None: no limit); return the exit status."""
     with interruptible():
         try:
             while left != 0:
@@ -146,10 +195,12 @@ async def tail(client: Client, options: Namespace) -> int:
                 printer.flush()
                 left = None if left is None else left - 1
         except asyncio.CancelledError:
-            status = INTERRUPTED
-    if followed.missed:
-        say(f"{followed.missed:,} jobs were gone before they were seen")
-    return status
+            return INTERRUPTED
+    return DONE
+
+
+def _tell_lost(name: str, error: BeanstalkException) -> None:
+    say(f"{name} is not followed any more: {error}")
 
 
 def _add_list_arguments(parser: ArgumentParser) -> None:
@@ -194,8 +245,20 @@ def _check_list(parser: ArgumentParser, options: Namespace) -> None:
 
 
 VERBS = {
-    "list": Verb(connected(list_), _add_list_arguments, _check_list, epilog=LIST_EPILOG),
+    "list": Verb(
+        connected(
+            list_,
+            several=lambda options: not options.lists_jobs,
+            each=lambda options: options.lists_jobs,
+        ),
+        _add_list_arguments,
+        _check_list,
+        epilog=LIST_EPILOG,
+    ),
     "tail": Verb(
-        connected(tail), _add_tail_arguments, selection_options.check, epilog=TAIL_EPILOG
+        connected(tail, each=True),
+        _add_tail_arguments,
+        selection_options.check,
+        epilog=TAIL_EPILOG,
     ),
 }

@@ -114,15 +114,18 @@ def readable(job: Job) -> dict[str, Any]:
         return {"body": body, "encoding": "base64", "id": job.id}
 
 
-def ranges(numbers: list[int]) -> str:
-    """Abbreviate rising numbers: 2, 3, 4 and 9 become ``"2-4, 9"``."""
+def ranges(numbers: list[int], prefix: str = "") -> str:
+    """Abbreviate rising numbers: 2, 3, 4 and 9 become ``"2-4, 9"``, or ``"a/2-4, a/9"``.
+
+    :param prefix: what each is written after, such as ``"a/"``
+    """
     spans: list[list[int]] = []
     for number in numbers:
         if spans and spans[-1][-1] == number - 1:
             spans[-1][1:] = [number]
         else:
             spans.append([number])
-    return ", ".join("-".join(map(str, span)) for span in spans)
+    return ", ".join(prefix + "-".join(map(str, span)) for span in spans)
 
 
 def progress_bar(file: IO[bytes]) -> tqdm[NoReturn] | None:

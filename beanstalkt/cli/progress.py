@@ -155,6 +155,7 @@ def end_at_once(summary: Summary, *, counts: bool) -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     with contextlib.suppress(OSError, RuntimeError), beside_progress():
+        summary.add_up()
         if counts:
             say(
                 f"ended at once: {summary.action} {counted_jobs(summary)}; some more may have "
@@ -183,14 +184,34 @@ def report(summary: Summary, *, counts: bool = True) -> int:
 
 
 def lines(summary: Summary) -> Iterator[str]:
-    """Yield the lines that tell a summary."""
+    """Yield the lines that tell a summary; of several servers, the sums and then each of them."""
+    yield _headline(summary)
+    if not summary.servers:
+        yield from _details(summary)
+        return
+    if summary.noun == "line":  # the numbers of lines are those of one input for all servers
+        yield from _failures(summary, "")
+    yield from summary.notes
+    for name, own in summary.servers.items():
+        yield f"{name}: {_headline(own)}"
+        for line in _details(own, name):
+            yield f"{name}: {line}"
+
+
+def _headline(summary: Summary) -> str:
     count = counted_jobs(summary)
     if summary.interrupted:
-        yield f"interrupted: {summary.action} {count}, and left the rest as it was"
-    elif summary.dry_run:
-        yield f"would have {summary.action} {count}; nothing was changed"
-    else:
-        yield f"{summary.action} {count}"
+        return f"interrupted: {summary.action} {count}, and left the rest as it was"
+    if summary.dry_run:
+        return f"would have {summary.action} {count}; nothing was changed"
+    return f"{summary.action} {count}"
+
+
+def _details(summary: Summary, server: str | None = None) -> Iterator[str]:
+    """Yield what is to be told besides the number of jobs that were done.
+
+    :param server: the name of the server, if there are several
+    """
     if summary.limited:
         yield "stopped at the limit: there may be more"
     if summary.vanished:
@@ -203,18 +224,27 @@ def lines(summary: Summary) -> Iterator[str]:
             f"of {summary.unknown:,} more it is not known whether they were {summary.action}: the "
             "connection was lost before the reply"
         )
-    by_reason: dict[str, list[int]] = {}
-    for number, reason in summary.failures:
-        by_reason.setdefault(reason, []).append(number)
-    for reason, numbers in by_reason.items():
-        noun = summary.noun if len(numbers) == 1 else f"{summary.noun}s"
-        yield f"{noun} {ranges(sorted(numbers))}: {reason}"
-    if summary.failed > len(summary.failures):
-        yield f"{summary.failed - len(summary.failures):,} more failed"
+    if summary.noun == "job" or server is None:
+        yield from _failures(summary, f"{server}/" if server else "")
     yield from summary.notes
     if summary.range is not None:
         first, last = summary.range
         yield f"looked at the ids {first:,} to {last:,}; jobs put since are not among them"
+
+
+def _failures(summary: Summary, prefix: str) -> Iterator[str]:
+    """Yield the refusals by their reasons.
+
+    :param prefix: what ids begin with
+    """
+    by_reason: dict[str, list[int]] = {}
+    for number, reason in summary.failures:
+        by_reason.setdefault(reason, []).append(int(number))
+    for reason, numbers in by_reason.items():
+        noun = summary.noun if len(numbers) == 1 else f"{summary.noun}s"
+        yield f"{noun} {ranges(sorted(numbers), prefix)}: {reason}"
+    if summary.failed > len(summary.failures):
+        yield f"{summary.failed - len(summary.failures):,} more failed"
 
 
 _ORDER: dict[str, int] = {state: place for place, state in enumerate(STATES)}

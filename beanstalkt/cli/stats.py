@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from typing import Any
 
 from ..client.client import Client
 from ..protocol import arguments
@@ -23,7 +24,7 @@ async def stats_job(client: Client, options: Namespace) -> None:
     emit_value(await client.stats_job(options.id), options)
 
 
-async def list_tubes(client: Client, options: Namespace) -> None:
+async def list_tubes(client: Any, options: Namespace) -> None:
     """Print the names of all tubes."""
     names = await client.list_tubes()
     for value in names if options.json_lines else [names]:

@@ -16,12 +16,13 @@ from ..admin.exporting import export_jobs
 from ..admin.importing import Importer, importing
 from ..admin.progress import OnError, OnProgress, Summary
 from ..admin.record import STATES, State
+from ..admin.several import Clients
 from ..client.client import Client
 from . import confirm, selection_options
 from .changing import change_jobs
 from .confirm import add_dry_run
-from .connected import Command, another_client, connected
-from .converters import tube, url
+from .connected import Command, another_client, connected, url_of_server
+from .converters import tube, url_or_name
 from .input import Lines, open_input, read_some
 from .output import emit_bytes
 from .progress import beside_progress, carry_out
@@ -63,6 +64,9 @@ examples:
 """
 
 MOVE_EPILOG = """\
+With several servers, --to-tube alone moves the jobs within each of them; with --to,
+those of the server that they go to stay where they are.
+
 The jobs keep their tube (unless --to-tube is given), priority, ttr, what is left of
 their delay, and are buried if they were; their ids are new. Workers may go on taking
 jobs of the same tubes; jobs that are reserved are left alone. The number of jobs that
@@ -76,6 +80,7 @@ examples:
   beanstalkt move mail --to beanstalk://other:11300
   beanstalkt move mail --state buried --to-tube mail-failed
   beanstalkt move --to beanstalk://other:11300 --dry-run
+  beanstalkt --server a=URL --server b=URL move mail --to b
 """
 
 COPY_EPILOG = """\
@@ -92,7 +97,7 @@ examples:
 # --- export ---------------------------------------------------------------------------------
 
 
-async def export(client: Client, options: Namespace) -> int:
+async def export(client: Client | Clients, options: Namespace) -> int:
     """Print the lines of the jobs of the selection."""
 
     async def run(summary: Summary, progress: OnProgress | None) -> None:
@@ -227,11 +232,12 @@ def _check_import(parser: ArgumentParser, options: Namespace) -> None:
 def transferring(operation: Callable[..., Coroutine[Any, Any, object]], verb: str) -> Command:
     """Return the function that carries out `operation`, which is `admin.move` or `admin.copy`."""
 
-    async def run(client: Client, options: Namespace) -> int:
+    async def run(client: Client | Clients, options: Namespace) -> int:
         async with AsyncExitStack() as stack:
             to = None
             if options.to is not None:
-                to = await stack.enter_async_context(another_client(options, options.to))
+                url = url_of_server(options, options.to)
+                to = await stack.enter_async_context(another_client(options, url))
             call = partial(
                 operation,
                 client,
@@ -258,7 +264,12 @@ def _add_move_arguments(parser: ArgumentParser) -> None:
 
 def _add_transfer_arguments(parser: ArgumentParser, states: Sequence[State] = STATES) -> None:
     selection_options.add_tubes(parser)
-    parser.add_argument("--to", type=url, metavar="URL", help="the server that the jobs go to")
+    parser.add_argument(
+        "--to",
+        type=url_or_name,
+        metavar="SERVER",
+        help="the server that the jobs go to: its URL, or its name if it is one of several",
+    )
     parser.add_argument(
         "--to-tube",
         type=tube,
@@ -274,7 +285,7 @@ def _add_transfer_arguments(parser: ArgumentParser, states: Sequence[State] = ST
 def _check_transfer(parser: ArgumentParser, options: Namespace) -> None:
     selection_options.join_tubes(options)
     if options.to is None and options.to_tube is None:
-        parser.error("say where the jobs go: --to URL, --to-tube TUBE, or both")
+        parser.error("say where the jobs go: --to SERVER, --to-tube TUBE, or both")
     if options.to is None and (not options.tubes or options.to_tube in options.tubes):
         parser.error(
             f"the jobs would go to the tube {options.to_tube} of the same server: name the tubes "
@@ -296,17 +307,20 @@ def add_on_error(parser: ArgumentParser) -> None:
 
 VERBS = {
     "export": Verb(
-        connected(export), _add_export_arguments, selection_options.check, epilog=EXPORT_EPILOG
+        connected(export, each=True),
+        _add_export_arguments,
+        selection_options.check,
+        epilog=EXPORT_EPILOG,
     ),
     "import": Verb(_run_import, _add_import_arguments, _check_import, epilog=IMPORT_EPILOG),
     "move": Verb(
-        connected(transferring(admin.move, "Move")),
+        connected(transferring(admin.move, "Move"), each=True),
         _add_move_arguments,
         _check_transfer,
         epilog=MOVE_EPILOG,
     ),
     "copy": Verb(
-        connected(transferring(admin.copy, "Copy")),
+        connected(transferring(admin.copy, "Copy"), each=True),
         _add_transfer_arguments,
         _check_transfer,
         epilog=COPY_EPILOG,

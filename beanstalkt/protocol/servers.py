@@ -36,8 +36,7 @@ class Server:
     weight: int = 1
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
-            raise InvalidArgument(f"bad name of a server {self.name!r:.120}: {_NAME_RULE}")
+        check_name(self.name)
         WEIGHT.check(self.weight)
 
     @property
@@ -61,6 +60,12 @@ class Server:
     def __str__(self) -> str:
         weight = "" if self.weight == 1 else f"?weight={self.weight}"
         return f"{self.name}={self.address}{weight}"
+
+
+def check_name(name: object) -> None:
+    """Raise InvalidArgument unless a server can be called so."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise InvalidArgument(f"bad name of a server {name!r:.120}: {_NAME_RULE}")
 
 
 def name_of(address: Address) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,8 +19,16 @@ BODIES = st.binary(max_size=200) | st.text(max_size=200).map(
 )
 
 
-def record(body: bytes = b"x", state: State = "ready", **changes: int) -> JobRecord:
-    numbers = {"id": 7, "priority": 5, "age": 1, "delay": 0, "ttr": 60, "time_left": 0, **changes}
+def record(body: bytes = b"x", state: State = "ready", **changes: Any) -> JobRecord:
+    numbers: dict[str, Any] = {
+        "id": 7,
+        "priority": 5,
+        "age": 1,
+        "delay": 0,
+        "ttr": 60,
+        "time_left": 0,
+        **changes,
+    }
     return JobRecord(
         **numbers, tube="t", state=state, reserves=0, timeouts=0, releases=0, buries=0, kicks=0,
         body=body,

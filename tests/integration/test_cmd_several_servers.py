@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import re
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from beanstalkt import cmd
+from beanstalkt import admin, blocking, cmd, errors
 
+from ..support.beanstalkd import Beanstalkd
 from ..support.several import Servers, several, urls_of
+from ..support.waiting import block_until
 
 Run = Callable[..., "tuple[int, str, str]"]
 
@@ -86,11 +94,190 @@ def test_a_server_that_is_away_is_left_out(run: Run, servers: Servers) -> None:
         assert f"{name}, beanstalk://" in err
 
 
-def test_a_verb_for_one_server_says_so(run: Run, servers: Servers) -> None:
-    for words in (["clear", "t", "--yes"], ["list", "t"], ["delete", "--tube", "t", "--yes"]):
-        status, _, err = run(*words)
-        assert status == 2, words
-        assert f"give it alone, such as --server {servers['a'].url}" in err
+def fill(run: Run, servers: Servers, tube: str = "t", count: int = 3) -> None:
+    """Put so many jobs into the tube of each server."""
+    for server in servers.values():
+        with blocking.Client(server.host, server.port) as client:
+            client.put_many([b"x"] * count, tube=tube)
+
+
+def left(server: Beanstalkd, tube: str = "t") -> int:
+    """How many jobs are ready in a tube of a server."""
+    with blocking.Client(server.host, server.port) as client:
+        try:
+            return client.stats_tube(tube)["current-jobs-ready"]
+        except errors.NotFound:
+            return 0
+
+
+def test_many_jobs_of_all_servers_are_counted_and_changed(run: Run, servers: Servers) -> None:
+    fill(run, servers)
+    status, out, err = run("clear", "t", "--dry-run")
+    assert (status, out) == (0, "6\n")
+    assert "would have deleted 6 jobs (6 ready); nothing was changed" in err
+    assert "b: would have deleted 3 jobs (3 ready)" in err
+    assert run("delete", "-u", "t", "--limit", "4", "--yes")[1] == "4\n"
+    status, out, err = run("clear", "t", "--yes")
+    assert (status, out) == (0, "2\n")
+    assert "a: deleted 0 jobs" in err
+    assert "b: deleted 2 jobs (2 ready)" in err
+
+
+def test_the_question_tells_how_many_each_server_has(
+    run: Run, servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    async def confirmed(question: str) -> bool:
+        asked.append(question)
+        return False
+
+    monkeypatch.setattr("beanstalkt.cli.confirm.can_ask", lambda: True)
+    monkeypatch.setattr("beanstalkt.cli.changing.confirmed", confirmed)
+    fill(run, servers)
+    assert run("clear", "t")[0] == 1
+    assert asked == ["Delete 6 jobs (6 ready) of t (a: 3, b: 3)?"]
+    servers["a"].kill()
+    status, _, err = run("--connect-timeout", "0.1", "clear", "t")
+    assert asked[1:] == ["Delete 3 jobs (3 ready) of t (b: 3)?"]
+    assert (status, "a is left out: " in err) == (69, True)
+
+
+@pytest.mark.parametrize("ending", ["kill", "freeze"])
+def test_the_others_are_done_where_a_server_is_away(
+    run: Run, servers: Servers, ending: str
+) -> None:
+    fill(run, servers)
+    getattr(servers["a"], ending)()
+    where = ("--connect-timeout", "0.5", "--timeout", "0.5")
+    for words, lines in (
+        (("list", "t"), 3),
+        (("export", "t"), 3),
+        (("kick", "t", "--all", "--yes"), 1),
+        (("copy", "t", "--to-tube", "u", "--yes"), 1),
+        (("clear", "t", "--yes"), 1),
+    ):
+        status, out, err = run(*where, *words)
+        assert (status, len(out.splitlines())) == (69, lines), words
+        assert "a is left out: " in err
+    assert (left(servers["b"]), left(servers["b"], "u")) == (0, 3)
+    servers["b"].kill()
+    status, out, err = run(*where, "clear", "t", "--yes")
+    assert (status, out) == (69, "")
+    assert "a" in err
+    assert "b: " in err
+
+
+def test_a_server_that_is_lost_in_the_middle_is_told(run: Run, servers: Servers) -> None:
+    fill(run, servers, count=20_000)
+
+    def kill() -> None:
+        block_until(lambda: left(servers["b"]) < 19_000)
+        servers["b"].kill()
+
+    killing = threading.Thread(target=kill)
+    killing.start()
+    status, out, err = run("clear", "t", "--state", "ready", "--yes")
+    killing.join()
+    assert status == 69
+    assert left(servers["a"]) == 0
+    told = dict(re.findall(r"^beanstalkt: ([ab]): deleted ([0-9,]+) jobs", err, re.MULTILINE))
+    numbers = {name: int(number.replace(",", "")) for name, number in told.items()}
+    assert numbers["a"] == 20_000
+    assert 0 < numbers["b"] < 20_000
+    assert int(out) == sum(numbers.values())
+    assert re.search("^beanstalkt: b: .*connection", err, re.MULTILINE)
+
+
+def test_ctrl_c_ends_between_two_jobs_on_each_server(
+    run: Run, servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(run, servers, count=5000)
+    original = admin.clear
+
+    async def interrupted_clear(*arguments: Any, **options: Any) -> Any:
+        async def interrupt() -> None:
+            while not any(own.done for own in options["summary"].servers.values()):
+                await asyncio.sleep(0)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        task = asyncio.ensure_future(interrupt())
+        try:
+            return await original(*arguments, **options)
+        finally:
+            await task
+
+    monkeypatch.setattr(admin, "clear", interrupted_clear)
+    status, out, err = run("clear", "t", "--state", "ready", "--yes")
+    assert status == 130
+    assert f"interrupted: deleted {int(out):,} jobs" in err
+    assert "a: interrupted: deleted" in err
+    assert "b: interrupted: deleted" in err
+    assert left(servers["a"]) + left(servers["b"]) == 10_000 - int(out)
+
+
+def test_jobs_are_listed_and_exported_with_their_servers(run: Run, servers: Servers) -> None:
+    fill(run, servers, count=1)
+    status, out, err = run("list", "t")
+    assert status == 0
+    assert [json.loads(line)["id"] for line in out.splitlines()] == ["a/1", "b/1"]
+    assert "b: 1 job among the ids 1 to 1" in err
+    assert run("list", "t", "--limit", "1")[1].count("\n") == 1
+    lines = [json.loads(line) for line in run("export", "t")[1].splitlines()]
+    assert [(line["server"], line["id"]) for line in lines] == [("a", 1), ("b", 1)]
+    assert json.loads(run("list")[1]) == ["default", "t"]
+    for job_id in ("a/1", "b/1"):
+        assert run("delete", job_id)[0] == 0
+
+
+def test_jobs_move_to_a_server_by_its_name(run: Run, servers: Servers) -> None:
+    fill(run, servers)
+    status, out, err = run("move", "t", "--to", "b", "--yes")
+    assert (status, out) == (0, "3\n")
+    assert "b: its own jobs stay" in err
+    assert (left(servers["a"]), left(servers["b"])) == (0, 6)
+    status, out, _ = run("move", "t", "--to-tube", "u", "--yes")
+    assert (status, out) == (0, "6\n")
+    assert left(servers["b"], "u") == 6
+    status, _, err = run("move", "t", "--to", "c", "--yes")
+    assert (status, "no server is called 'c': there are a, b" in err) == (2, True)
+    assert run("copy", "u", "--to", servers["a"].url, "--yes")[1] == "6\n"
+    assert left(servers["a"], "u") == 6
+
+
+def test_a_tail_ends_at_its_limit_and_tells_of_the_lost(run: Run, servers: Servers) -> None:
+    def put() -> None:
+        with blocking.Client(servers["b"].host, servers["b"].port) as client:
+            while not ended.wait(0.02):
+                client.put("x", tube="t")
+
+    ended = threading.Event()
+    putting = threading.Thread(target=put)
+    putting.start()
+    try:
+        status, out, _ = run("tail", "t", "--interval", "0.05", "--limit", "1")
+    finally:
+        ended.set()
+        putting.join()
+    assert status == 0
+    assert json.loads(out)["id"].startswith("b/")
+
+
+def test_ids_of_a_lost_server_do_not_stop_those_of_others(run: Run, servers: Servers) -> None:
+    fill(run, servers)
+    servers["a"].kill()
+    status, _, err = run("--connect-timeout", "0.1", "delete", "a/1", "b/1", "a/2", "b/2")
+    assert status == 69
+    assert "job a/1: " in err
+    assert "job a/2: nothing was sent, since a is lost" in err
+    assert left(servers["b"]) == 1
+
+
+def test_ids_are_checked_before_any_is_used(run: Run, servers: Servers) -> None:
+    fill(run, servers)
+    for wrong in ("c/1", "1"):
+        assert run("delete", "a/1", wrong)[0] == 2
+    assert left(servers["a"]) == 3
 
 
 def test_ids_go_with_the_number_of_servers(run: Run, servers: Servers) -> None:
