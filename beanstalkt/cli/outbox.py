@@ -191,7 +191,7 @@ def check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
         parser.error("outbox schema: give KIND or --database")
     if options.action == "relay":
         if not options.servers:
-            options.servers = [_default_server(parser)]
+            options.servers = _default_servers(parser)
         try:
             options.servers = servers_of(options.servers)
         except InvalidArgument as error:
@@ -207,9 +207,9 @@ def check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
         confirm.check(parser, options)
 
 
-def _default_server(parser: argparse.ArgumentParser) -> Server:
+def _default_servers(parser: argparse.ArgumentParser) -> tuple[Server, ...]:
     try:
-        return Server.parse(os.environ.get("BEANSTALKD_URL") or str(Address()))
+        return servers_of(os.environ.get("BEANSTALKD_URL") or str(Address()))
     except InvalidArgument as error:
         parser.error(f"BEANSTALKD_URL: {error}")
 

@@ -21,7 +21,7 @@ class History(Protocol):
     """The history of jobs in a database."""
 
     async def read(
-        self, filters: Mapping[str, str | int], before: int | None, limit: int
+        self, filters: Mapping[str, str | int | list[str]], before: int | None, limit: int
     ) -> dict[str, Any]:
         """Return ``rows`` that match the filters, and ``next`` for those that are older."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import BeanstalkException
+from ..protocol.servers import known_as
 from .handlers import Api, refuse
 from .server_handler import whole
 
@@ -29,6 +30,8 @@ class HistoryHandler(Api):
         if unknown:
             refuse(f"The history has no field {min(unknown)!r}.")
         filters: dict[str, Any] = {name: given[name][:255] for name in TEXTS if given.get(name)}
+        if "server" in filters:
+            filters["server"] = self._names_of(filters["server"])
         for name in NUMBERS:
             if given.get(name):
                 filters[name] = min(whole(name, given[name]), 2**63 - 1)
@@ -38,3 +41,8 @@ class HistoryHandler(Api):
         except BeanstalkException as error:
             refuse(str(error), 503)
         self.json(found)
+
+    def _names_of(self, server: str) -> list[str]:
+        """Return what the history may call a server: it had no name in each runner and relay."""
+        url = self.context.settings.servers.get(server)
+        return list(dict.fromkeys((*known_as(server), *(known_as(url) if url else ()))))

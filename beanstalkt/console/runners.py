@@ -36,7 +36,8 @@ class Runners:
         changed: Callable[[], None],
     ) -> None:
         self._urls = urls
-        self._names = {url: name for name, url in servers.items()}
+        # A runner calls a server by its name, or by its URL if it was given none.
+        self._names = {url: name for name, url in servers.items()} | {n: n for n in servers}
         self._interval = interval
         self._wanted = wanted
         self._changed = changed

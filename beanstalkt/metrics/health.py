@@ -1,7 +1,8 @@
-"""Whether a runner is healthy: it reaches its server, and no handler goes on past its limit."""
+"""Whether a runner is healthy: it reaches a server, and no handler goes on past its limit."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 
@@ -10,7 +11,7 @@ from ..errors import BeanstalkException
 from .runner_counts import RunnerCounts
 
 GRACE = 60.0
-"""Seconds for which the server may be out of reach before the runner counts as unhealthy."""
+"""Seconds for which all servers of a tube may be out of reach before the runner is unhealthy."""
 
 CHECK_TIMEOUT = 2.0
 """Seconds that the server may take to answer a check."""
@@ -20,6 +21,7 @@ class Health:
     """Checks a runner when it is asked; between two questions nothing is done.
 
     The check is a command over a connection of its own, which reconnects like those of the slots.
+    Of several servers one is enough: a runner that works for the others must not be ended.
 
     :param clock: seconds of a steady clock
     """
@@ -40,13 +42,19 @@ class Health:
             f"job {job_id} of tube {tube} goes on past its time limit"
             for tube, job_id in self._counts.overdue()
         ]
-        for server in self._counts.servers():
-            if not await self._reaches(server):
-                lost_for = self._clock() - self._lost_since.setdefault(server, self._clock())
+        groups = self._counts.servers()
+        urls = list(dict.fromkeys(url for group in groups for url in group.values()))
+        reached = await asyncio.gather(*map(self._reaches, urls))
+        lost = {url for url, up in zip(urls, reached, strict=True) if not up}
+        for group in groups:
+            names = " ".join(group)
+            who = f"{names} is" if len(group) == 1 else f"all of {names} are"
+            if lost.issuperset(group.values()):
+                lost_for = self._clock() - self._lost_since.setdefault(names, self._clock())
                 if lost_for >= GRACE:
-                    found.append(f"{server} is out of reach for {lost_for:.0f} s")
+                    found.append(f"{who} out of reach for {lost_for:.0f} s")
             else:
-                self._lost_since.pop(server, None)
+                self._lost_since.pop(names, None)
         return found
 
     async def _reaches(self, server: str) -> bool:

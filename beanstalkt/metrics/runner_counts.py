@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from ..worker.events import (
@@ -87,11 +87,13 @@ class TubeCounts:
     :ivar slots: jobs at the same time at most; 0: no more are taken
     :ivar running: the jobs that run, by id
     :ivar finished: jobs by outcome and by what was done with them
+    :ivar servers: URLs of the servers that jobs are taken from, by their names
     :ivar retired: when the runner stopped to take jobs; None: it takes them
     """
 
     slots: int = 0
     handler: str = ""
+    servers: Mapping[str, str] = field(default_factory=dict)
     running: dict[int, Running] = field(default_factory=dict)
     finished: Counter[tuple[str, str]] = field(default_factory=Counter)
     seconds: Histogram = field(default_factory=lambda: Histogram(SECONDS))
@@ -148,7 +150,7 @@ class RunnerCounts:
         self._takers[type(event)](event)
 
     def tubes(self) -> dict[tuple[str, str], TubeCounts]:
-        """Return the counts of each tube by server (URL) and name, without those long retired."""
+        """Return the counts of each tube by server and name, without those long retired."""
         since = self.clock() - KEPT_AFTER_RETIRED
         for key, counts in list(self._tubes.items()):
             if counts.retired is not None and counts.retired < since and not counts.running:
@@ -162,9 +164,14 @@ class RunnerCounts:
         ]
         return self.clock() - min(started) if started else 0.0
 
-    def servers(self) -> list[str]:
-        """Return the URLs of the servers that the runner takes jobs from."""
-        return sorted({server for (server, _), each in self._tubes.items() if each.slots})
+    def servers(self) -> list[dict[str, str]]:
+        """Return each group of servers that tubes take jobs from, once: URLs by name."""
+        found: list[dict[str, str]] = []
+        for each in self._tubes.values():
+            group = dict(each.servers)
+            if each.slots and group not in found:
+                found.append(group)
+        return found
 
     def overdue(self) -> list[tuple[str, int]]:
         """Return tube and id of the jobs whose handlers go on although they were stopped."""
@@ -215,6 +222,7 @@ class RunnerCounts:
     def _tube_started(self, event: TubeStarted) -> None:
         counts = self._counts(event.server, event.tube)
         counts.slots, counts.handler, counts.retired = event.workers, event.handler, None
+        counts.servers = event.servers or {event.server: event.server}
 
     def _tube_retired(self, event: TubeRetired) -> None:
         counts = self._counts(event.server, event.tube)

@@ -6,7 +6,7 @@ import os
 import socket
 from typing import Any
 
-from .runner_counts import RunnerCounts
+from .runner_counts import RunnerCounts, TubeCounts
 
 MOST_JOBS = 200
 """Jobs that are listed at most, the oldest first."""
@@ -42,7 +42,7 @@ def status_of(counts: RunnerCounts) -> dict[str, Any]:
                 "tube": tube,
                 "handler": each.handler,
                 "slots": each.slots,
-                "busy": len(each.running),
+                "busy": len(each.running) + _busy_elsewhere(tubes, tube, each),
                 "reconnects": each.reconnects,
                 "finished": [
                     {"outcome": outcome, "action": action, "jobs": number}
@@ -54,3 +54,10 @@ def status_of(counts: RunnerCounts) -> dict[str, Any]:
         ],
         "running": running[:MOST_JOBS],
     }
+
+
+def _busy_elsewhere(tubes: dict[tuple[str, str], TubeCounts], tube: str, each: TubeCounts) -> int:
+    """Return how many of the slots that several servers share run a job of one of them."""
+    if len(each.servers) < 2 or not each.slots:
+        return 0
+    return sum(len(tubes[name, tube].running) for name in each.servers if (name, tube) in tubes)

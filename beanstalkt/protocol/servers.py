@@ -83,6 +83,38 @@ def names_one(text: str) -> bool:
     return not several and (not equals or ("://" in first and "?weight" not in first))
 
 
+def urls_of(text: str) -> dict[str, str]:
+    """Return the URLs of one server or of a list by what they are called.
+
+    A server that is given by its URL alone is called by that URL. Raises InvalidArgument.
+    """
+    if names_one(text):
+        return {text: text}
+    return {server.name: server.url for server in parse_servers(text)}
+
+
+def called(text: str) -> str:
+    """Return the URL of one server without a name, or the names of a list."""
+    return " ".join(urls_of(text))
+
+
+def known_as(text: str) -> tuple[str, ...]:
+    """Return what a server may be called where it had no name: its URL, or its host and port.
+
+    Whatever is neither has no other name.
+    """
+    try:
+        if "://" in text:
+            address = Address.parse(text)
+        elif ":" in text:
+            address = Address.parse(f"beanstalk://{text}")
+        else:
+            return (text,)
+    except InvalidArgument:
+        return (text,)
+    return tuple(dict.fromkeys((text, str(address), name_of(address))))
+
+
 def parse_servers(text: str) -> tuple[Server, ...]:
     """Read a list of servers with spaces or commas in between. Raises InvalidArgument."""
     return servers_of(text.replace(",", " ").split())

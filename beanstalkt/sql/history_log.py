@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import bindparam, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import BeanstalkException
@@ -47,11 +47,14 @@ class HistoryLog:
         self._reading: asyncio.Future[dict[str, Any]] | None = None
 
     async def read(
-        self, filters: Mapping[str, str | int], before: int | None = None, limit: int = 100
+        self,
+        filters: Mapping[str, str | int | list[str]],
+        before: int | None = None,
+        limit: int = 100,
     ) -> dict[str, Any]:
         """Return ``rows``, and ``next``, which is the `before` of the rows that are older.
 
-        :param filters: what columns of `FILTERS` must hold
+        :param filters: what columns of `FILTERS` must hold; of a list, any one will do
         :param before: only rows whose ids are below this one; None: the newest
         :param limit: the number of rows at most
 
@@ -74,7 +77,7 @@ class HistoryLog:
         self._thread.close()
 
     def _read(
-        self, filters: dict[str, str | int], before: int | None, limit: int
+        self, filters: dict[str, str | int | list[str]], before: int | None, limit: int
     ) -> dict[str, Any]:
         ago = self._database.dialect.seconds_until("created_at")
         with self._database.reading() as connection:
@@ -82,13 +85,18 @@ class HistoryLog:
                 newest = connection.execute(text("SELECT max(id) FROM queued_job_log")).scalar()
                 before = (newest or 0) + 1
             oldest = max(before - LOOK_BACK, 1)
-            conditions = [f"{name} = :{name}" for name in FILTERS if name in filters]
+            names = [name for name in FILTERS if name in filters]
+            conditions = [
+                f"{name} IN :{name}" if isinstance(filters[name], list) else f"{name} = :{name}"
+                for name in names
+            ]
+            lists = [name for name in names if isinstance(filters[name], list)]
             found = connection.execute(
                 text(
                     f"SELECT {', '.join(_COLUMNS)}, {ago} FROM queued_job_log WHERE "
                     + " AND ".join(["id < :before", "id >= :oldest", *conditions])
                     + " ORDER BY id DESC LIMIT :most"
-                ),
+                ).bindparams(*(bindparam(name, expanding=True) for name in lists)),
                 {**filters, "before": before, "oldest": oldest, "most": limit},
             ).all()
         now = time.time()

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
+from ..protocol.servers import known_as
 from .database import Database
 from .dialect import BIGINT, Dialect
 from .outbox import as_rows
@@ -73,7 +74,8 @@ def resend(
 
     A row goes on with the attempts that it has left. One without any gets those of the runner.
 
-    :param server: only rows that were sent to the server of this name; None: to any
+    :param server: only rows that were sent to the server of this name, or without a name to this
+        URL; None: to any
     :param server_run: only rows that were sent to this run of it (its ``id`` in ``stats``)
     :param states: only rows in these states
     :param ids: only these rows; empty: all
@@ -81,8 +83,9 @@ def resend(
     """
     conditions, values = ["state IN (" + _list("state", states) + ")"], _values("state", states)
     if server is not None:
-        conditions.append("server = :server")
-        values["server"] = server
+        names = known_as(server)
+        conditions.append("server IN (" + _list("server", names) + ")")
+        values |= _values("server", names)
     if server_run is not None:
         conditions.append("server_run = :server_run")
         values["server_run"] = server_run

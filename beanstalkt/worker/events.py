@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .policy.decision import Action, SettleResult
 from .policy.outcome import Kind
@@ -40,7 +40,7 @@ class Event:
 class JobEvent(Event):
     """Something that happened to a job. Only `server` and `id` together identify the job.
 
-    :ivar server: URL of the server that has the job
+    :ivar server: name of the server that has the job; its URL if it was given no name
     :ivar tube: from which it was reserved
     """
 
@@ -168,7 +168,7 @@ class HistoryDropped(Event):
 class RunnerStarting(Event):
     """The runner is about to connect for the first time.
 
-    :ivar server: URL
+    :ivar server: URL; or a list of several servers, ``NAME=URL`` each
     :ivar server_place: what has named the server, such as a flag or a line of the configuration
         file; empty if it is the default, or if a program has named it
     """
@@ -181,7 +181,7 @@ class RunnerStarting(Event):
 class RunnerReady(Event):
     """Every slot waits for jobs.
 
-    :ivar server: URL
+    :ivar server: name, or the URL if it has none; several names with spaces in between
     :ivar tubes: number of tubes
     :ivar slots: number of slots, in all tubes
     """
@@ -265,10 +265,12 @@ class ReloadRefused(Event):
 class TubeStarted(Event):
     """The runner starts to take jobs from a tube.
 
-    :ivar server: URL
+    :ivar server: name, or the URL if it has none; several names with spaces in between, as in each
+        event about a tube or a slot that works for several
     :ivar workers: number of slots
     :ivar handler: what the handler says it runs
     :ivar policy: what becomes of jobs, as option and value
+    :ivar servers: URLs of the servers by their names
     """
 
     server: str
@@ -276,6 +278,7 @@ class TubeStarted(Event):
     workers: int
     handler: str
     policy: Mapping[str, object]
+    servers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

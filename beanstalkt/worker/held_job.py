@@ -53,7 +53,7 @@ def _nothing() -> None:
 class HeldJobContext:
     """What all held jobs of a slot have in common.
 
-    :ivar server: URL of the server that has the jobs
+    :ivar server: what events call the server that has the jobs
     :ivar on_lost: called once if a job cannot be taken back while its handler runs
     :ivar touch_timer: its callback calls `touch` of the job that is held
     :ivar publish: takes events

@@ -56,7 +56,7 @@ class SlotContext(Protocol):
 class JobExecutor:
     """Runs the jobs of one slot, one at a time.
 
-    :param server: URL
+    :param server: URL, which events call it by until `move_to` says otherwise
     :param slot: number of the slot among those of the tube, from 1
     :param accepts: returns whether the slot may run one more job, and counts that job
     :param reserves_next: returns whether the slot would reserve the next job at once
@@ -86,11 +86,12 @@ class JobExecutor:
         self._reports_starts = context.wants(JobStarted)
         self._wants_server_run = context.wants_server_run
         self._server_run = ""  # of the server of the job
-        #: by server (URL): the connection on which it was asked for its run, and that run
+        #: by URL: the connection on which it was asked for its run, and that run
         self._server_runs: dict[str, tuple[object, str]] = {}
         self._timing = context.timing
         self._blocking = context.blocking
-        self._server = server
+        self._server = server  # what events call it
+        self._url = server
         self._tube = settings.tube
         self._slot = slot
         self._settings = settings
@@ -110,8 +111,9 @@ class JobExecutor:
 
     # --- control ---
 
-    def move_to(self, server: str) -> None:
-        """Run the next job, which this server (URL) has."""
+    def move_to(self, server: str, url: str) -> None:
+        """Run the next job, which the server of this name has."""
+        self._url = url
         if server != self._server:
             self._server = server
             self._held_job_context = replace(self._held_job_context, server=server)
@@ -161,7 +163,7 @@ class JobExecutor:
         handler runs, the job is released first, and `cancelled` is set.
         """
         began = self._loop.time()
-        key = self._server, job.id
+        key = self._url, job.id
         try:
             counters = await client.stats_job(key[1])
             if self._wants_server_run:
@@ -211,10 +213,10 @@ class JobExecutor:
 
         Raises ConnectionLost.
         """
-        origin, run = self._server_runs.get(self._server, (None, ""))
+        origin, run = self._server_runs.get(self._url, (None, ""))
         if not run or origin is not job.origin:
             run = (await client.stats())["id"]
-            self._server_runs[self._server] = job.origin, run
+            self._server_runs[self._url] = job.origin, run
         return run
 
     def _refuse(self, key: tuple[str, int], job: Job, counters: StatsJob) -> int | None:
@@ -247,9 +249,10 @@ class JobExecutor:
             max_attempts=max_attempts,
             time_limit=time_limit(settings.timeout, counters["ttr"], elapsed),
             kill_grace=settings.kill_grace,
-            server=self._server,
+            server=self._url,
             slot=self._slot,
             outbox_id=carried.outbox_id,
+            server_name=self._server,
         )
 
     async def _handle(self, work: WorkerJob, quota: Budget) -> Outcome:

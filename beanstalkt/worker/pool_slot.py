@@ -73,7 +73,7 @@ class PoolSlot(Slot):
                 job = await self._reserve_any()
                 if job is not None:
                     self.holder = job.client
-                    self._jobs.move_to(self._pool.url_of(job.server))
+                    self._jobs.move_to(job.server, self._pool.url_of(job.server))
                     try:
                         await self._run_job(job.client, job.inner)
                     finally:

@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from ..client.client import Client
 from ..errors import ConnectionLost
 from ..pool.pool import Pool
-from ..protocol.servers import names_one
+from ..protocol.servers import called, names_one, urls_of
 from .blocking import BlockingReports
 from .burst import Burst
 from .config.settings import EVERY_TUBE, ConfigError, Settings, TubeSettings
@@ -256,7 +256,7 @@ class Runner:
     async def _announce(self) -> None:
         await asyncio.gather(*(slots.wait_ready() for slots in self._all))
         if self.stage is Stage.RUNNING:
-            self.publish(RunnerReady(self.server, len(self._tubes), len(self._slots())))
+            self.publish(RunnerReady(called(self.server), len(self._tubes), len(self._slots())))
 
     async def _wait_for_burst(self, burst: Burst) -> None:
         await burst.over.wait()
@@ -280,7 +280,9 @@ class Runner:
             if moved or wanted.get(name) != slots.settings:
                 self._retire(name)
             elif changed:
+                self.publish(TubeRetired(slots.server, name))
                 slots.set_servers(settings.server)
+                self._report_started(slots)
         for name, tube in wanted.items():
             if name not in self._tubes:
                 self._start(tube, handlers.get(name))
@@ -313,13 +315,18 @@ class Runner:
         if self._paused:
             for slot in slots.slots:
                 slot.pause()
+        self._report_started(slots)
+
+    def _report_started(self, slots: TubeSlots) -> None:
+        settings = slots.settings
         self.publish(
             TubeStarted(
-                self.server,
+                slots.server,
                 settings.tube,
                 settings.workers,
-                handler.describe(),
+                slots.handler.describe(),
                 settings.describe_policy(),
+                urls_of(self.server),
             )
         )
 

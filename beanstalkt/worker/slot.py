@@ -20,7 +20,8 @@ from .policy.outcome import Kind
 class Slot:
     """Runs the jobs of a tube, one after another, from its first connection until it is drained.
 
-    :param server: URL of the server, which stays the same when the runner moves to another one
+    :param server: URL of the server, or the names of several; it stays the same when the runner
+        moves to others
     :param number: of the slot among those of the tube, from 1
     :param pool: that its jobs come from; None: from the one server
     """

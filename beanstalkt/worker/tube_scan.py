@@ -8,7 +8,7 @@ from typing import Any
 
 from ..client.client import Client
 from ..pool.pool import Pool
-from ..protocol.servers import names_one
+from ..protocol.servers import called, names_one
 from .events import Event, TubeScanFailed
 from .timing import WorkerTiming
 
@@ -75,7 +75,7 @@ class TubeScan:
                     await client.connect()
                     await self._scan(client)
                 except Exception as error:  # also of a defect: scanning must go on
-                    self._publish(TubeScanFailed(self._server, error))
+                    self._publish(TubeScanFailed(called(self._server), error))
         finally:
             await client.close()
 

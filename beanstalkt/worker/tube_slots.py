@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from ..client.client import Client
 from ..pool.pool import Pool
-from ..protocol.servers import names_one
+from ..protocol.servers import called, names_one
 from .config.settings import TubeSettings
 from .events import HandlerNotClosed, SlotRestarted
 from .handlers.base import Handler
@@ -40,12 +40,13 @@ class TubeSlots:
         handler: Handler,
         after: Sequence[Task] = (),
     ) -> None:
-        self.server = server
+        #: what events call the server or the servers
+        self.server = called(server)
         self.tube = settings.tube
         self.settings = settings
         self.handler = handler
         handler.publish_event = context.publish
-        self._pool = None if names_one(server) else self._make_pool(context.timing)
+        self._pool = None if names_one(server) else self._make_pool(server, context.timing)
         self.slots = [
             self._make_slot(context, number) for number in range(1, settings.workers + 1)
         ]
@@ -87,10 +88,10 @@ class TubeSlots:
         self.stranded.remove(slot)
         self._stranded_tasks.remove(task)
 
-    def _make_pool(self, timing: WorkerTiming) -> Pool:
+    def _make_pool(self, servers: str, timing: WorkerTiming) -> Pool:
         """Make the pool that all slots of the tube share."""
         pool = Pool(
-            self.server,
+            servers,
             watching=[self.tube],
             max_reconnect_delay=timing.max_reconnect_delay,
         )
@@ -112,7 +113,7 @@ class TubeSlots:
     def set_servers(self, servers: str) -> None:
         """Take jobs from these servers from now on; those that run are finished where they are."""
         if self._pool is not None:
-            self.server = servers
+            self.server = called(servers)
             self._pool.set_servers(servers)
 
     @property

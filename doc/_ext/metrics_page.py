@@ -43,8 +43,9 @@ RUNNER = """\
 OUTCOMES. `action` is what was done with the job: delete, release or bury, or what prevented it. A
 histogram has buckets, `_sum` and `_count`.
 
-`/healthz` answers 200, or 503 with the reasons: the server has been out of reach for a minute, or
-a handler goes on past its time limit. `/status` is what the console reads of a runner, as JSON.
+`/healthz` answers 200, or 503 with the reasons: the server, or each of several, has been out of
+reach for a minute, or a handler goes on past its time limit. `/status` is what the console reads
+of a runner, as JSON.
 """
 
 PROGRAM = """\

@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from beanstalkt.cmd import main
 from beanstalkt.sql.database import Database
@@ -65,6 +66,31 @@ def test_the_relay_puts_what_is_there(
     status = json.loads(said(capsys, "status", "--database", url))
     assert status["rows"]["sent"] == 3
     assert [(each["server"], each["rows"]) for each in status["sent"]] == [("one", 3)]
+
+
+def test_a_server_is_found_by_what_the_rows_call_it(
+    database: Database,
+    url: str,
+    beanstalkd: Beanstalkd,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Without a name the relay calls it by its host and port, and others by its URL."""
+    insert_many(database, 3)
+    monkeypatch.setenv("BEANSTALKD_URL", beanstalkd.url)
+    said(capsys, "relay", "--database", url, "--burst")
+    monkeypatch.setenv("BEANSTALKD_URL", f"one={beanstalkd.url} two={beanstalkd.url}")
+    insert_many(database, 4)
+    said(capsys, "relay", "--database", url, "--burst")
+    words = ("resend", "--database", url, "--dry-run", "--server")
+    name = beanstalkd.url.partition("://")[2]
+    for called, count in ((beanstalkd.url, 3), (name, 3), ("other", 0), (f"{name}1", 0)):
+        assert f"{count} row" in said(capsys, *words, called)
+    with database.transaction() as connection:
+        connection.execute(text("UPDATE queued_job SET server = :url"), {"url": beanstalkd.url})
+    for called in (beanstalkd.url, name):
+        assert "7 rows" in said(capsys, *words, called)
+    assert "0 rows" in said(capsys, *words, "one")
 
 
 def test_the_relay_puts_into_several_servers(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,6 +17,12 @@ from tests.support.history_database import with_events
 
 async def test_events_the_newest_first_by_filter_and_page_by_page(tmp_path: Path) -> None:
     log = HistoryLog(with_events(tmp_path / "jobs.db", 450))
+    with closing(sqlite3.connect(tmp_path / "jobs.db")) as connection, connection:
+        connection.execute(
+            "INSERT INTO queued_job_log (event_id, server, beanstalk_job_id, tube, event) "
+            "VALUES ('by URL', ?, 1, 'c', 'started')",
+            (NOWHERE,),
+        )
     console = Console(Settings({"main": NOWHERE}, port=0), history=log)
     console.start()
     visitor = Visitor(console)
@@ -28,6 +36,12 @@ async def test_events_the_newest_first_by_filter_and_page_by_page(tmp_path: Path
         assert second["next"] is None
         (one,) = (await visitor.get("/api/history?beanstalk_job_id=7&event=finished"))["rows"]
         assert one["msg"] == "<b>done</b>"
+        servers = await visitor.get("/api/history?server=s&beanstalk_job_id=7")
+        assert len(servers["rows"]) == 1
+        assert (await visitor.get("/api/history?server=t"))["rows"] == []
+        # What a runner wrote by the URL is found by the name that the console gives it.
+        by_url = await visitor.get("/api/history?server=main")
+        assert [row["server"] for row in by_url["rows"]] == [NOWHERE]
         hostile = quote("' OR 1=1 --")
         assert (await visitor.get(f"/api/history?tube={hostile}"))["rows"] == []
         for wrong in ("colour=red", "job_id=x", "before=-1", "beanstalk_job_id=1e9"):

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from beanstalkt import Worker, WorkerJob
+from beanstalkt.metrics.runner_counts import RunnerCounts
+from beanstalkt.metrics.runner_status import status_of
 from beanstalkt.worker.config.loading import load
 from beanstalkt.worker.config.settings import ConfigError, Settings
 from beanstalkt.worker.config.sources import Flags
@@ -59,13 +61,8 @@ async def test_slots_work_for_all_servers(servers: Servers) -> None:
         async with Running(settings(named(servers), "mail:2", options={"command": "true"})) as run:
             late = [await pool.put(b"x", tube="mail") for _ in range(6)]
             await run.job(12, outcome="success")
-            urls = urls_of(servers)
-            found = {(event["server"], event["id"]) for event in run.events.find("job")}
-            wanted = {
-                (urls[job_id.partition("/")[0]], int(job_id.partition("/")[2]))
-                for job_id in early + late
-            }
-            assert found == wanted
+            found = {f"{event['server']}/{event['id']}" for event in run.events.find("job")}
+            assert found == {*early, *late}
         await all_done(servers)
 
 
@@ -174,9 +171,9 @@ async def test_slots_do_not_wait_for_a_lost_server(servers: Servers, tmp_path: P
         gate.touch()
         async with client_of(servers["b"]) as other:
             await other.put_many([b"quick\n"] * 4, tube="t")
-        await run.job(4, outcome="success", server=servers["b"].url)
+        await run.job(4, outcome="success", server="b")
         servers["a"].thaw()
-        await run.job(2, outcome="success", server=servers["a"].url)
+        await run.job(2, outcome="success", server="a")
         runs = Counter((tmp_path / "runs").read_text().split())
         assert runs == {"quick": 4, "wait": 2}
         assert len(run.runner._slots()) == 2
@@ -222,16 +219,60 @@ async def test_a_reload_adds_and_removes_servers(servers: Servers, tmp_path: Pat
         await until(lambda: len(run.runner.running) == 2, "the job of c runs")
         gate.touch()
         await run.job(2, outcome="success")
-        assert {event["server"] for event in run.events.find("job")} == {
-            servers["a"].url,
-            servers["c"].url,
-        }
+        assert {event["server"] for event in run.events.find("job")} == {"a", "c"}
 
         async def gone() -> bool:
             stats = await client.stats()
             return stats["current-connections"] == 1 and stats["current-jobs-ready"] == 1
 
         await until_awaited(gone, "no connection of the runner at the server that has left")
+
+
+async def test_what_is_counted_has_the_names_of_the_servers(
+    servers: Servers, tmp_path: Path
+) -> None:
+    gate = tmp_path / "open"
+    script = f"until [ -e {gate} ]; do sleep 0.02; done"
+    options = {"command": f"/bin/sh -c '{script}'"}
+    ab = {name: servers[name] for name in "ab"}
+    chosen = [settings(named(ab), "t:2", options=options)]
+    counts = RunnerCounts()
+    observed = {"observers": [counts], "reread": lambda: chosen[-1]}
+    async with Running(chosen[0], **observed) as run, client_of(servers["b"]) as client:
+        assert run.events.find("ready", server="a b")
+        await client.put(b"x", tube="t")
+        await until(lambda: bool(run.runner.running), "the job runs")
+        status = {each["server"]: each for each in status_of(counts)["tubes"]}
+        assert [(name, each["busy"], each["slots"]) for name, each in status.items()] == [
+            ("a b", 1, 2),
+            ("b", 1, 0),
+        ]
+        assert [job["server"] for job in status_of(counts)["running"]] == ["b"]
+        chosen.append(replace(chosen[0], server=named(servers)))
+        run.runner.reload()
+        await run.events.wait("reloaded")
+        assert run.events.find("tube", servers="a b c")
+        gate.touch()
+        await run.job(1, outcome="success", server="b")
+        tubes = counts.tubes()
+        assert {key: each.slots for key, each in tubes.items()} == {
+            ("a b", "t"): 0,
+            ("a b c", "t"): 2,
+            ("b", "t"): 0,
+        }
+        assert tubes["b", "t"].finished == {("success", "delete"): 1}
+        assert counts.servers() == [urls_of(servers)]
+
+
+async def test_one_server_with_a_name_is_called_by_it_and_without_one_by_its_url(
+    servers: Servers,
+) -> None:
+    url = servers["a"].url
+    for server, name in ((url, url), (f"one={url}", "one")):
+        async with client_of(servers["a"]) as client:
+            await client.put(b"x", tube="t")
+        async with Running(settings(server, "t", options={"command": "true"})) as run:
+            await run.job(outcome="success", server=name)
 
 
 async def test_a_reload_may_go_from_one_server_to_several_and_back(servers: Servers) -> None:
@@ -265,14 +306,17 @@ async def test_all_tubes_of_all_servers(servers: Servers) -> None:
 
 async def test_a_worker_takes_several_servers(servers: Servers) -> None:
     seen: list[str] = []
+    names: list[str] = []
 
     async def handler(job: WorkerJob) -> None:
         seen.append(job.server)
+        names.append(job.server_name)
 
     async with pool_of(servers) as pool:
         await asyncio.gather(*(pool.put(b"x", tube="t") for _ in range(30)))
     await Worker(urls_of(servers), "t", handler, concurrency=5, burst=True).run(signals=False)
     assert Counter(seen) == dict.fromkeys(urls_of(servers).values(), 10)
+    assert Counter(names) == dict.fromkeys(servers, 10)
 
 
 async def test_servers_that_are_away_at_the_start_are_joined_later(servers: Servers) -> None:

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from beanstalkt.metrics.health import GRACE, Health
 from beanstalkt.metrics.runner_counts import RunnerCounts
-from beanstalkt.worker.events import JobStarted, TubeStarted
+from beanstalkt.worker.events import JobStarted, TubeRetired, TubeStarted
+from tests.support.beanstalkd import free_port
 from tests.support.clock import Clock
 from tests.support.embedded import AnyServer
 
@@ -26,6 +27,27 @@ async def test_a_runner_is_unhealthy_when_its_server_is_gone_for_too_long(
         assert await health.problems() == []
         apart.freeze()
         assert await health.problems() == [], "it begins to count anew"
+    finally:
+        await health.close()
+
+
+async def test_of_several_servers_one_is_enough(apart: AnyServer) -> None:
+    clock = Clock()
+    counts = RunnerCounts(clock)
+    health = Health(counts, clock)
+    gone = f"beanstalk://127.0.0.1:{free_port()}"
+    counts(TubeStarted("a b", "mail", 1, "cat", {}, {"a": apart.url, "b": gone}))
+    counts(TubeStarted("a b", "news", 1, "cat", {}, {"a": apart.url, "b": gone}))
+    try:
+        assert await health.problems() == []
+        clock.now += GRACE
+        assert await health.problems() == []
+        for tube in ("mail", "news"):
+            counts(TubeRetired("a b", tube))
+            counts(TubeStarted("b c", tube, 1, "cat", {}, {"b": gone, "c": gone}))
+        assert await health.problems() == []
+        clock.now += GRACE
+        assert await health.problems() == ["all of b c are out of reach for 60 s"]
     finally:
         await health.close()
 

@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 
 from beanstalkt import InvalidArgument
 from beanstalkt.protocol.address import Address
-from beanstalkt.protocol.servers import Server, parse_job_id, parse_servers, servers_of
+from beanstalkt.protocol.servers import (
+    Server,
+    called,
+    known_as,
+    parse_job_id,
+    parse_servers,
+    servers_of,
+    urls_of,
+)
 
 
 def test_a_list_has_names_urls_and_weights() -> None:
@@ -22,6 +30,33 @@ def test_a_list_has_names_urls_and_weights() -> None:
 def test_without_a_name_a_server_is_called_by_its_address() -> None:
     found = servers_of(["beanstalk://h:1", "beanstalk://[::1]", "unix:///a%20b"])
     assert [server.name for server in found] == ["h:1", "[::1]:11300", "a_b"]
+
+
+def test_a_server_is_called_by_its_name_or_else_by_its_url() -> None:
+    assert called("beanstalk://h:1") == "beanstalk://h:1"
+    assert called("a=beanstalk://h") == "a"
+    assert called("a=beanstalk://h b=beanstalk://g?weight=2 beanstalk://i") == "a b i:11300"
+    assert urls_of("a=beanstalk://h b=beanstalk://g?weight=2") == {
+        "a": "beanstalk://h:11300",
+        "b": "beanstalk://g:11300",
+    }
+    assert urls_of("unix:///run/b") == {"unix:///run/b": "unix:///run/b"}
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("a", ("a",)),
+        ("h:1", ("h:1", "beanstalk://h:1")),
+        ("beanstalk://h", ("beanstalk://h", "beanstalk://h:11300", "h:11300")),
+        ("unix:///run/b.sock", ("unix:///run/b.sock", "b.sock")),
+        ("a:b:c", ("a:b:c",)),
+        ("http://h", ("http://h",)),
+        ("", ("",)),
+    ],
+)
+def test_without_a_name_it_may_be_called_in_two_ways(text: str, names: tuple[str, ...]) -> None:
+    assert known_as(text) == names
 
 
 def test_names_may_be_given_apart() -> None:

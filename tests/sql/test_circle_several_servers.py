@@ -73,6 +73,9 @@ async def test_a_destroyed_server_costs_no_row(
             worker.stop()
             await asyncio.gather(relaying, working)
         assert len(done) == ROWS
+        with database.reading() as connection:
+            found = connection.execute(text("SELECT DISTINCT server FROM queued_job_log"))
+            assert set(found.scalars()) == {"a", "b", "c"}, "relay and runner use the same names"
     finally:
         for server in servers.values():
             server.stop()

@@ -160,7 +160,7 @@ async def test_a_slot_of_several_servers_asks_each_for_its_run_once() -> None:
     running.client.script("stats", {"id": "a"}, {"id": "b"})
     executor = running.executor
     for server in (SERVER, OTHER_SERVER, SERVER, OTHER_SERVER):
-        executor.move_to(server)
+        executor.move_to(server, server)
         await executor.run(running.client.typed(), Job(7, b"x", origin=server))
     executor.close()
     assert [event.server_run for event in context.find(JobFinished)] == ["a", "b", "a", "b"]

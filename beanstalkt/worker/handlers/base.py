@@ -61,6 +61,7 @@ class WorkerJob(Job):
         "max_attempts",
         "outbox_id",
         "server",
+        "server_name",
         "slot",
         "time_limit",
         "tube",
@@ -80,6 +81,7 @@ class WorkerJob(Job):
         server: str,
         slot: int,
         outbox_id: int | None = None,
+        server_name: str = "",
     ) -> None:
         super().__init__(id, body)
         #: name of the tube from which the job was reserved
@@ -96,6 +98,8 @@ class WorkerJob(Job):
         self.kill_grace = kill_grace
         #: URL of the server
         self.server = server
+        #: what the configuration calls the server; its URL if it was given no name
+        self.server_name = server_name or server
         #: number of the slot among the tube's workers, from 1; a slot runs one job at a time
         self.slot = slot
         #: id of the row of the outbox that the job comes from; None: it comes from elsewhere. If

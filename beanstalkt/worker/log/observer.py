@@ -151,6 +151,8 @@ def _runner_stopping(event: RunnerStopping) -> None:
 
 def _tube_started(event: TubeStarted) -> None:
     fields = {"tube": event.tube, "workers": event.workers, "handler": event.handler}
+    if len(event.servers) > 1:
+        fields["servers"] = event.server
     log_entry("tube", {**fields, **event.policy})
 
 

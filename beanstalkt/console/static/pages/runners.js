@@ -23,6 +23,8 @@ function tubeLink(runner, server, tube) {
 
 function card(runner) {
   const { status } = runner;
+  const several = status && new Set(status.tubes.map(({ server }) => server)).size > 1;
+  const shown = (server) => runner.names[server] || server;
   const head = h("header", {}, h("h2", {}, runner.name), h("span", { class: "badge" }, status ? status.state : "out of reach"));
   if (!status) return h("article", { class: "card down" }, head, h("p", { class: "notice bad" }, runner.error));
   return h(
@@ -32,10 +34,10 @@ function card(runner) {
     h("p", { class: "facts" }, `process ${status.pid} on ${status.host}, since ${date(status.started_at)}`),
     table(
       `Tubes of ${runner.name}`,
-      ["Tube", "Busy", "Handler", "Succeeded", "Other outcomes"],
+      ["Tube", ...(several ? ["Server"] : []), "Busy", "Handler", "Succeeded", "Other outcomes"],
       status.tubes.map((tube) => {
         const [good, bad] = finished(tube);
-        return h("tr", {}, h("th", { scope: "row" }, tubeLink(runner, tube.server, tube.tube)), h("td", {}, `${tube.busy} of ${tube.slots}`), h("td", {}, h("code", {}, tube.handler)), h("td", { class: "number" }, good), h("td", {}, bad));
+        return h("tr", {}, h("th", { scope: "row" }, tubeLink(runner, tube.server, tube.tube)), several && h("td", {}, shown(tube.server)), h("td", {}, tube.slots ? `${tube.busy} of ${tube.slots}` : String(tube.busy)), h("td", {}, h("code", {}, tube.handler)), h("td", { class: "number" }, good), h("td", {}, bad));
       }),
     ),
     status.running.length
@@ -44,7 +46,8 @@ function card(runner) {
           ["Job", "Tube", "Slot", "Attempt", "Runs for"],
           status.running.map((job) => {
             const name = runner.names[job.server];
-            return h("tr", {}, h("th", { scope: "row" }, name ? link(paths.job(name, job.id), String(job.id)) : String(job.id)), h("td", {}, job.tube), h("td", { class: "number" }, count(job.slot)), h("td", { class: "number" }, count(job.attempt)), h("td", { class: `number ${job.overdue ? "bad" : ""}` }, duration(job.seconds)));
+            const id = several ? `${shown(job.server)}/${job.id}` : String(job.id);
+            return h("tr", {}, h("th", { scope: "row" }, name ? link(paths.job(name, job.id), id) : id), h("td", {}, job.tube), h("td", { class: "number" }, count(job.slot)), h("td", { class: "number" }, count(job.attempt)), h("td", { class: `number ${job.overdue ? "bad" : ""}` }, duration(job.seconds)));
           }),
         )
       : h("p", { class: "facts" }, "No job runs."),

@@ -127,7 +127,7 @@ class CommandHandler(Handler):
         """Return what takes the standard output and the standard error of a job's command."""
 
         def show(stream: str, line: str) -> None:
-            self.publish_event(JobOutput(work.server, work.tube, work.id, stream, line))
+            self.publish_event(JobOutput(work.server_name, work.tube, work.id, stream, line))
 
         return ShownOutput(partial(show, "stdout")), ShownOutput(partial(show, "stderr"))
 
