@@ -9,6 +9,7 @@ blocks with annotations.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import sys
 from pathlib import Path
@@ -16,9 +17,15 @@ from typing import Any
 
 import pytest
 
+from beanstalkt import errors
+from beanstalkt.errors import BeanstalkException
+from beanstalkt.worker.handlers.base import CannotStart, Handler
+from beanstalkt.worker.policy.outcome import Kind
+
 from .support.beanstalkd import Beanstalkd
 from .support.documents import DOC, GENERATED, PAGES, Block, blocks
 from .support.snippets import at, check_configuration, run, run_console
+from .support.work import make_work
 
 TUTORIAL = DOC / "tutorial.md"
 BLOCKS = [block for block in blocks(*PAGES) if block.page != TUTORIAL]
@@ -78,17 +85,33 @@ def test_every_system_check_of_the_django_app_is_explained() -> None:
     }
 
 
-def test_each_message_of_troubleshooting_is_one_of_the_program() -> None:
-    sources = [file.read_text() for file in (DOC.parent / "beanstalkt").rglob("*.py")]
-    # A message that is written in several pieces is one again.
-    program = re.sub(r'"\s*\n\s*f?"', "", "\n".join(sources))
+def headings_of_messages() -> list[str]:
     page = (DOC / "troubleshooting.md").read_text().partition("## By the message")[2]
-    headings = re.findall(r"^### (.*)$", page, re.MULTILINE)
+    return re.findall(r"^### (.*)$", page, re.MULTILINE)
+
+
+def test_each_message_of_troubleshooting_is_one_of_the_program() -> None:
+    package = DOC.parent / "beanstalkt"
+    files = [*package.rglob("*.py"), *package.glob("console/static/**/*.js")]
+    # A message that is written in several pieces is one again.
+    program = re.sub(r'"\s*\n\s*f?"', "", "\n".join(file.read_text() for file in files))
+    headings = headings_of_messages()
     quoted = [text for heading in headings for text in re.findall(r"`([^`]+)`", heading)]
-    parts = [part.strip(" :'") for text in quoted for part in re.split(r"…|\[|\]", text)]
-    assert len(headings) > 20
+    parts = [part.strip(" :;'") for text in quoted for part in re.split(r"…|\[|\]", text)]
+    assert len(headings) > 60
     of_python = "TypeError: a coroutine was expected"
     assert not [part for part in parts if part not in program and part != of_python]
+
+
+def test_troubleshooting_has_every_error_outcome_and_word_of_the_log() -> None:
+    page = (DOC / "troubleshooting.md").read_text()
+    named = set(re.findall(r"`([\w-]+)`", page))
+    classes = [each for each in vars(errors).values() if isinstance(each, type)]
+    concrete = {each.__name__ for each in classes if issubclass(each, BeanstalkException)}
+    assert concrete - {"BeanstalkException", "CommandFailed"} <= named
+    assert {kind.value for kind in Kind} <= named
+    log = (DOC.parent / "beanstalkt/worker/log/observer.py").read_text()
+    assert set(re.findall(r'log_entry\(\s*"([\w-]+)"', log)) <= named
 
 
 def program_with(text: str) -> str:
@@ -117,3 +140,19 @@ def test_the_three_ways_to_use_a_future_put_a_job_each_time(
     assert run(beanstalkd, tmp_path, sys.executable, "-W", "error", file.name) == (
         "Queued jobs with ids [1, 2, 3, 4]\n"
     )
+
+
+def test_the_example_of_a_handler_does_its_jobs(tmp_path: Path) -> None:
+    module: dict[str, Any] = {"__name__": "handler"}
+    exec(compile(program_with("class AppendHandler"), "handler.py", "exec"), module)
+    handler_type: type[Handler] = module["AppendHandler"]
+    assert handler_type.options[0].flag == "--append"
+    with pytest.raises(CannotStart):
+        handler_type.from_options({"append": tmp_path / "none" / "notes"}).check()
+    handler = handler_type.from_options({"append": tmp_path / "notes"})
+    handler.check()
+    outcomes = [
+        asyncio.run(handler.run(make_work(body))).kind for body in (b"one", b"a\nb", b"two")
+    ]
+    assert outcomes == [Kind.SUCCESS, Kind.PERMANENT_FAIL, Kind.SUCCESS]
+    assert (tmp_path / "notes").read_bytes() == b"one\ntwo\n"
