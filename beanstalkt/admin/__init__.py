@@ -16,6 +16,7 @@ from .importing import import_jobs
 from .kicking import kick, kick_all
 from .listing import list_jobs, tail
 from .moving import copy, move
+from .pattern_search import PatternTooSlow
 from .progress import OnProgress, Progress, Summary
 from .record import JobRecord, State
 from .sampler import Sampler, Subscription
@@ -33,6 +34,7 @@ __all__ = [
     "History",
     "JobRecord",
     "OnProgress",
+    "PatternTooSlow",
     "Point",
     "Progress",
     "Rates",

@@ -15,6 +15,7 @@ from ..errors import BeanstalkException, InvalidArgument, UnexpectedResponse
 from ..protocol.commands import PEEK, STATS_JOB
 from ..protocol.results import parsed
 from .extent import Extent
+from .pattern_search import PatternSearch
 from .progress import OnProgress, Progress
 from .record import INCOMPLETE, JobRecord, read_record
 from .selection import Selection
@@ -63,11 +64,13 @@ class Scan:
     it has found as many jobs as the tubes hold. A record is what was seen at one moment: the
     job may have changed, or be gone, when it is yielded.
 
-    The iteration raises ConnectionLost when the connection is lost: then the ids may begin again.
+    The iteration raises ConnectionLost when the connection is lost: then the ids may begin again;
+    and PatternTooSlow when the selection's pattern takes more than 5 s on one body.
 
     :param bodies: whether the records are to have bodies
     :param limit: the number of records after which it ends; None: no limit
     :param progress: called with the progress, some times a second
+    :param search: searches for the selection's pattern; None: one of its own does
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class Scan:
         bodies: bool = False,
         limit: int | None = None,
         progress: OnProgress | None = None,
+        search: PatternSearch | None = None,
     ) -> None:
         if limit is not None and (not isinstance(limit, int) or limit < 0):
             raise InvalidArgument(f"limit must be a whole number, 0 or more, not {limit!r}")
@@ -106,6 +110,10 @@ class Scan:
         self._needs_bodies = bodies or selection.needs_body
         self._left = limit  # records that are still to be yielded
         self._progress = progress
+        self._own_search: PatternSearch | None = None
+        if search is None and selection.pattern is not None:
+            search = self._own_search = PatternSearch(selection.pattern)
+        self._search = search
         self._told = 0.0  # when progress was reported last
         self._began: float | None = None
         self._extent = Extent(client, selection.tubes)
@@ -155,6 +163,15 @@ class Scan:
         return self
 
     async def __anext__(self) -> JobRecord:
+        try:
+            return await self._record()
+        except BaseException:
+            if self._own_search is not None:
+                self._own_search.close()
+            raise
+
+    async def _record(self) -> JobRecord:
+        """Return the next record. Raises StopAsyncIteration."""
         while self._left != 0:
             if self._found:
                 if self._left is not None:
@@ -181,7 +198,7 @@ class Scan:
             await self._check_whether_all_seen()
         elif self._peeks:
             records, found = await _answered(self._peeks)
-            self._take_bodies(records, found)
+            await self._take_bodies(records, found)
         else:
             return await self._go_on()
         return True
@@ -251,8 +268,9 @@ class Scan:
         self.looked_at += len(ids)
         self._report()
 
-    def _take_bodies(self, records: Sequence[JobRecord], found: list[Any]) -> None:
+    async def _take_bodies(self, records: Sequence[JobRecord], found: list[Any]) -> None:
         largest = 0
+        read: list[JobRecord] = []
         for record, body in zip(records, found, strict=True):
             if body is MISSING:
                 self.vanished += 1
@@ -260,12 +278,16 @@ class Scan:
                 raise body
             else:
                 largest = max(largest, len(body))
-                if self._selection.matches_body(body):
+                if self._selection.matches_text(body):
                     record.body = body
-                    self._found.append(record)
+                    read.append(record)
         self._body_size = max(largest, self._body_size * 0.9, 1)
         fitting = int(BODIES_SIZE / self._body_size)
         self._peek_count = max(1, min(fitting, 2 * self._peek_count, BODIES))
+        if self._search is not None and read:
+            matches = await self._search.search(read)
+            read = [record for record, match in zip(read, matches, strict=True) if match]
+        self._found += read
 
     # --- the end ------------------------------------------------------------------------------
 

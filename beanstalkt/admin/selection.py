@@ -73,10 +73,17 @@ class Selection:
         )
 
     def matches_body(self, body: bytes | None) -> bool:
-        """Return whether the body makes the job one of them."""
-        if self.text is not None and (body is None or self.text not in body):
+        """Return whether the body makes the job one of them.
+
+        A pattern that takes for ever blocks this thread; :class:`Scan` does not wait for it.
+        """
+        if not self.matches_text(body):
             return False
         return self.pattern is None or (body is not None and bool(self.pattern.search(body)))
+
+    def matches_text(self, body: bytes | None) -> bool:
+        """Return whether the body contains the text."""
+        return self.text is None or (body is not None and self.text in body)
 
 
 def select(
@@ -99,7 +106,8 @@ def select(
     :param min_age: seconds since the job was put
     :param max_age: seconds since the job was put; None: without a limit
     :param text: what the body contains; a str is sought as UTF-8
-    :param pattern: a regular expression of which the body contains a match
+    :param pattern: a regular expression of which the body contains a match; a scan has it
+        searched for in a child process
     :param since_id: the lowest id
     :param until_id: the highest id; None: the highest that there is
 

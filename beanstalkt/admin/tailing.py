@@ -11,6 +11,7 @@ from typing import Any
 from ..client.client import Client
 from ..errors import InvalidArgument, NotFound
 from .extent import Extent
+from .pattern_search import PatternSearch
 from .record import JobRecord
 from .scan import MAX_STEP, Scan
 from .selection import Selection
@@ -52,6 +53,7 @@ class Tail:
         self._client = client
         self._selection = selection
         self._bodies = bodies
+        self._search = None if selection.pattern is None else PatternSearch(selection.pattern)
         self._interval = interval
         self._totals: dict[str, int] = {}  # jobs ever put into each tube
         self._new_ids: NewIds | None = None  # until it has begun
@@ -109,7 +111,9 @@ class Tail:
             )
             if first <= last:
                 chosen = replace(self._selection, since_id=first, until_id=last)
-                self._scans.append(Scan(self._client, chosen, bodies=self._bodies))
+                self._scans.append(
+                    Scan(self._client, chosen, bodies=self._bodies, search=self._search)
+                )
 
     def _end(self, scan: Scan) -> None:
         assert self._new_ids is not None

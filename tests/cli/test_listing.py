@@ -50,6 +50,17 @@ def test_list_prints_jobs_as_lines_of_json(client: blocking.Client, capsys: Capt
     assert listed(capsys, "list", "c") == []
 
 
+def test_a_regular_expression_that_takes_too_long_ends_with_status_1(
+    client: blocking.Client, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("beanstalkt.admin.pattern_search.LIMIT", 0.2)
+    client.put("aaa")
+    client.put("a" * 60 + "!")
+    for words in (("list", "--regex"), ("clear", "default", "--yes", "--regex")):
+        assert main([*words, "^(a|aa)+$"]) == 1
+        assert "takes longer than 0.2 s in the body of job 2" in capsys.readouterr().err
+
+
 def test_without_arguments_list_prints_the_names_of_tubes(
     client: blocking.Client, capsys: Capture
 ) -> None:

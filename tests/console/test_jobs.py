@@ -67,6 +67,18 @@ async def test_jobs_of_every_state_are_found_by_filter_and_stay_where_they_are(
         ]
 
 
+async def test_a_pattern_that_takes_too_long_ends_its_search_and_holds_up_no_other(
+    server: AnyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("beanstalkt.admin.pattern_search.LIMIT", 0.5)
+    async with client_of(server) as client, visited({"main": server.url}) as visitor:
+        await client.put(b"a" * 60 + b"!")
+        slow = asyncio.ensure_future(listed(visitor, "pattern=^(a%7Caa)%2B$"))
+        while not slow.done():
+            assert await ids(visitor, "text=!") == [1]
+        assert "takes longer than 0.5 s in the body of job 1" in (await slow)[-1]["error"]
+
+
 async def test_the_end_says_what_was_looked_at(server: AnyServer) -> None:
     async with client_of(server) as client, visited({"main": server.url}) as visitor:
         await fill(client)
