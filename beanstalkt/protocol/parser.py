@@ -60,14 +60,16 @@ class Parser:
         """
         if self.rest or self.missing:
             return None
-        line, end, data = chunk.partition(b"\r\n")
-        if not end or len(line) > MAX_REPLY_LINE:
+        end = chunk.find(b"\r\n")
+        if not 0 <= end <= MAX_REPLY_LINE:
             return None
-        words = line.split(b" ")
+        words = chunk[:end].split(b" ")
+        size = len(chunk) - end - 4  # of the data, between two CR LF
         if words[0] not in WITH_DATA:
-            return None if data else (words, data)
-        if data.endswith(b"\r\n") and words[-1] == b"%d" % (len(data) - 2):
-            return words, data[:-2]
+            return (words, b"") if size == -2 else None
+        # Long data is copied once: it is cut out only when it is known to be whole.
+        if size >= 0 and chunk[-2:] == b"\r\n" and words[-1] == b"%d" % size:
+            return words, chunk[end + 2 : -2]
         return None
 
     def inserted(self, chunk: bytes, limit: int) -> tuple[list[int], bytes]:

@@ -49,6 +49,22 @@ def test_replies_are_the_same_at_every_split(pairs: list[tuple[bytes, Reply]]) -
         assert parse(data[:split], data[split:]) == expected
 
 
+sizes = st.sampled_from([b"-2", b"-1", b"0", b"00", b"+1", b"1", b"2", b"1 ", b" ", b"x"])
+endings = st.sampled_from(
+    [b"", b"\r\n", b"\r\n\r\n", b"\r\na\r\n", b"\r\n\r\n\r\n", b"\n", b"\r\nab"]
+)
+
+
+@given(st.sampled_from([b"OK ", b"FOUND 7 ", b"RESERVED 7 ", b"USING ", b"OK"]), sizes, endings)
+def test_the_fast_way_takes_nothing_that_the_slow_one_refuses(
+    begin: bytes, size: bytes, ending: bytes
+) -> None:
+    chunk = begin + size + ending
+    single = Parser().single(chunk)
+    if single is not None:
+        assert list(Parser().feed(chunk)) == [single]
+
+
 @given(st.lists(replies(), min_size=1, max_size=8), st.data())
 def test_replies_are_the_same_in_any_pieces(
     pairs: list[tuple[bytes, Reply]], data: st.DataObject
