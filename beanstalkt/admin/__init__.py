@@ -1,4 +1,4 @@
-"""What is done to many jobs, and what is seen of a whole server, for programs and command lines.
+"""Operations on many jobs, and snapshots of whole servers, for programs and the command line.
 
 Nothing here prints: functions return results, and say how far they are by callbacks or by
 asynchronous iteration. What is done to many jobs takes a connected client, which should reserve

@@ -103,7 +103,7 @@ def make_reserve(
 
 
 class Client:
-    """A connection to one beanstalkd whose calls return when the server has answered.
+    """Talk to one beanstalkd, without an event loop: a call returns when it was answered.
 
     It connects with :meth:`connect`, with ``with``, or with its first call, and again with the
     next call after the connection was lost; the tubes are restored first. What was sent is never
@@ -185,9 +185,9 @@ class Client:
     # --- the connection ---
 
     def connect(self) -> None:
-        """Connect, trying again until it works or `connect_timeout` is over.
+        """Connect, trying again until that works or `connect_timeout` is over.
 
-        Raises ConnectionLost then.
+        Raises ConnectionLost when the time is over.
         """
         lock = self._lock
         if lock.busy:
@@ -314,10 +314,11 @@ class Client:
     ) -> list[int]:
         """Put a job for each body, with a bounded number under way; return the ids in order.
 
-        Any iterable will do, and is taken from as the server keeps up. At the first error no
-        more is taken; once the puts under way are answered, it is raised with ``.ids``: for
-        each body that was taken the id, or None if it did not go in (or, when the connection
-        was lost, if that is not known). So is whatever the iterable raises.
+        Any iterable will do; bodies are taken from it as the server keeps up. At the first error
+        no more are taken. Once the puts under way are answered, that error is raised with
+        ``.ids``: for each body that was taken its id, or None where the job did not go in (or
+        where that is not known, because the connection was lost). Errors of the iterable are
+        raised in the same way.
         """
         puts = Puts(bodies, (priority, delay, ttr))
         if tube is not None:
@@ -396,7 +397,7 @@ class Client:
 
         :param timeout: seconds to wait; 0: not at all; None: for ever
 
-        While it waits, calls of other threads wait too. It survives a lost connection.
+        While it waits, calls of other threads wait too. It goes on after a lost connection.
         Raises TimedOut, DeadlineSoon, and ConnectionLost when the client is closed meanwhile.
         """
         if timeout is None:
@@ -476,7 +477,7 @@ class Client:
         self._settle(TOUCH, job_id)
 
     def watch(self, name: str) -> int:
-        """Watch a tube, to reserve its jobs too; return the number watched (section 4.7)."""
+        """Watch a tube, to reserve its jobs too; return how many are watched (section 4.7)."""
         result = Result()
         return int(self._call(WATCH, self._tubes.watch(name, result), result))
 
@@ -515,7 +516,8 @@ class Client:
     def kick(self, bound: int = 1, *, tube: str | None = None) -> int:
         """Make up to `bound` jobs ready, and return how many (section 5.2).
 
-        Buried ones if there is any, else delayed ones; of the tube in use, or of `tube`.
+        Buried jobs are kicked if the tube has any, else delayed ones. The tube is the one in use,
+        unless `tube` is given.
         """
         payload = KICK.encode(bound)
         kicked: int

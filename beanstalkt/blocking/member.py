@@ -22,8 +22,8 @@ LONGEST_ABSENCE = 30.0
 class Member:
     """One server of a blocking pool.
 
-    Without an event loop nobody notices by himself that a server is back. So a server that was
-    lost, or did not answer, is left out for a while that doubles, and then tried again.
+    Without an event loop, nothing notices that a server is back before the next call. So a server
+    that was lost, or did not answer, is left out for a while that doubles, and then tried again.
 
     :param make_client: makes a client of the server, not connected yet
     :param delay: seconds for which it is left out at first

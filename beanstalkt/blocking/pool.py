@@ -48,7 +48,7 @@ class PoolJob(Job, AnyPoolJob):
 
 
 class Pool(PoolServers):
-    """Several beanstalkds behind the verbs of a blocking client.
+    """Talk to several beanstalkds by the verbs of one client, without an event loop.
 
     ::
 

@@ -60,9 +60,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="HOST",
         help="the address to listen on (%(default)s)",
     )
-    add("--port", type=int, default=DEFAULT_PORT, help="the port to listen on, or 0 (%(default)s)")
-    add("--password-file", metavar="FILE", help="ask whoever opens the page for this password")
-    add("--token-file", metavar="FILE", help="let programs in that send this token")
+    add(
+        "--port",
+        type=int,
+        default=DEFAULT_PORT,
+        help="the port to listen on, or 0 for any free one (%(default)s)",
+    )
+    add(
+        "--password-file", metavar="FILE", help="the file with the password that the page asks for"
+    )
+    add("--token-file", metavar="FILE", help="the file with the token that programs send")
     add(
         "--allow-host",
         action="append",

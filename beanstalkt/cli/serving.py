@@ -54,7 +54,9 @@ def named(given: list[str], kind: str) -> dict[str, str]:
         if not equals or "/" in name:
             name, address = (kind if len(given) == 1 else f"{kind}-{number}"), text
         if name in found:
-            raise InvalidArgument(f"two are called {name!r}: give each --{kind} a name of its own")
+            raise InvalidArgument(
+                f"two {kind}s are called {name!r}: give each --{kind} a name of its own"
+            )
         found[name] = address
     return found
 

@@ -1,4 +1,4 @@
-"""Callbacks: what the programs written before ``await`` pass instead."""
+"""Callbacks, which programs that were written before ``await`` pass to each verb."""
 
 from __future__ import annotations
 

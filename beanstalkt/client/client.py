@@ -90,7 +90,7 @@ class UnknownLoop:
 
 
 class Client:
-    """A connection to one beanstalkd that restores itself.
+    """Talk to one beanstalkd, over a connection that is restored when it is lost.
 
     :param host: a name or an IP address
     :param port: the port
@@ -177,10 +177,10 @@ class Client:
     # --- the connection ---
 
     def connect(self, callback: Callback | None = None) -> Future[None]:
-        """Connect, trying again until it works or `connect_timeout` is over.
+        """Connect, trying again until that works or `connect_timeout` is over.
 
-        Raises ConnectionLost then. After that first success the client connects again by
-        itself whenever the connection is lost. The callback gets no argument on success.
+        Raises ConnectionLost when the time is over. After the first success the client connects
+        again by itself whenever the connection is lost. The callback gets no argument on success.
         """
         check_callback(callback)
         if not self._reconnector.active:
@@ -297,11 +297,12 @@ class Client:
     ) -> Future[list[int]]:
         """Put a job for each body, with a bounded number under way; return the ids in order.
 
-        Any iterable will do, and is taken from as the server keeps up. At the first error no
-        more is taken; once the puts under way are answered, it is raised with ``.ids``: for
-        each body that was taken the id, or None if it did not go in (or, when the connection
-        was lost, if that is not known). So is whatever the iterable raises, CancelledError and
-        KeyboardInterrupt included; StopIteration by a body becomes the cause of a RuntimeError.
+        Any iterable will do; bodies are taken from it as the server keeps up. At the first error
+        no more are taken. Once the puts under way are answered, that error is raised with
+        ``.ids``: for each body that was taken its id, or None where the job did not go in (or
+        where that is not known, because the connection was lost). Errors of the iterable are
+        raised in the same way, CancelledError and KeyboardInterrupt included; a StopIteration
+        becomes the cause of a RuntimeError.
         """
         if tube is not None:
             USE.encode(tube)
@@ -328,8 +329,9 @@ class Client:
 
         :param timeout: seconds to wait; 0: not at all; None: for ever
 
-        While it waits, only other reserves are sent; the rest is held, in order. It survives
-        a lost connection. Cancelled, it loses no job. Raises TimedOut, DeadlineSoon.
+        While it waits, only other reserves are sent; all else is held in the client, in order. It
+        goes on after a lost connection, and loses no job when it is cancelled. Raises TimedOut,
+        DeadlineSoon.
         """
         if timeout is None:
             future = self._reserve_future(callback)
@@ -417,7 +419,7 @@ class Client:
         return self._settle(TOUCH, job_id, (), callback)
 
     def watch(self, name: str, callback: Callback | None = None) -> Future[int]:
-        """Watch a tube, to reserve its jobs too; return the number watched (section 4.7)."""
+        """Watch a tube, to reserve its jobs too; return how many are watched (section 4.7)."""
         return self._send(self._tubes.watch(name, self._future(callback)))
 
     def ignore(self, name: str, callback: Callback | None = None) -> Future[int]:
@@ -463,7 +465,8 @@ class Client:
     ) -> Future[int]:
         """Make up to `bound` jobs ready, and return how many (section 5.2).
 
-        Buried ones if there is any, else delayed ones; of the tube in use, or of `tube`.
+        Buried jobs are kicked if the tube has any, else delayed ones. The tube is the one in use,
+        unless `tube` is given.
         """
         return self._send(Request(KICK, KICK.encode(bound), self._future(callback)), tube)
 

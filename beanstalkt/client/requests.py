@@ -103,19 +103,20 @@ class Request:
     __slots__ = ("command", "payload", "position", "result")
 
     blocks = False
-    """The server answers nothing else until it has answered this one."""
+    """Whether the server answers nothing else until it has answered this one."""
     may_follow_reserve = False
-    """It may be written while a reserve waits at the server."""
+    """Whether it may be written while a reserve waits at the server."""
     counted = False
-    """The pipeline has more to note of it than of other requests."""
+    """Whether the pipeline has more to note of it than of other requests."""
     closes_on_error = False
-    """A refusal leaves the server in a state that is not ours: the connection must be closed."""
+    """Whether a refusal leaves the server in a state that the client cannot know, so that the
+    connection must be closed."""
     missing = 1
     """Replies that are still to come."""
     follow_up: Request | None = None
     """The request that this one's reply has led to; it goes first of all that is queued."""
     expects_missing = False
-    """NOT_FOUND is a result like others, for which no error is made."""
+    """Whether NOT_FOUND is a result like others, for which no error is made."""
     repeated: tuple[tuple[bytes, Any], ...] = ()
     """The replies that come many times in a row, as the server writes them, and their values."""
 

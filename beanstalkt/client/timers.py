@@ -25,13 +25,13 @@ LONGEST = 86_400.0
 
 
 class Rung(Protocol):
-    """What an alarm rings."""
+    """Something that an alarm calls when it is due."""
 
     due: float
     """when, on the loop's clock"""
 
     def ring(self) -> None:
-        """Do what is due. It is rung no more, unless it is added again."""
+        """Do what is due. The alarm does not call this again unless it is added again."""
 
 
 class LazyTimer:
@@ -84,7 +84,7 @@ class LazyTimer:
 
 
 class Alarm:
-    """What rings the lazy timers of one loop. While there are none, nothing is open."""
+    """Call the lazy timers of one loop when they are due. Without any, nothing is open."""
 
     def __init__(self) -> None:
         self._timers: set[Rung] = set()
@@ -97,13 +97,13 @@ class Alarm:
             os.close(self._fd)
 
     def add(self, loop: asyncio.AbstractEventLoop, timer: Rung) -> None:
-        """Ring the timer when it is due."""
+        """Call the timer when it is due."""
         self._timers.add(timer)
         if timer.due < self._next:
             self._set(loop, timer.due)
 
     def discard(self, loop: asyncio.AbstractEventLoop, timer: Rung) -> None:
-        """Ring the timer no more."""
+        """Do not call the timer any more."""
         self._timers.discard(timer)
         if not self._timers:
             self._close(loop)

@@ -1,4 +1,4 @@
-"""How long a client waits for what."""
+"""The intervals of a client: how long it waits, and for what."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The web console: what beanstalkd servers hold, live in a browser, and what is done to it.
+"""The web console: shows live in a browser what beanstalkd servers hold, and changes it.
 
 ``beanstalkt console --server URL`` starts it. From a program::
 

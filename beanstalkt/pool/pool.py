@@ -54,7 +54,7 @@ LEAST = 32
 
 
 class Pool(PoolConnections):
-    """Several beanstalkds behind the verbs of a client.
+    """Talk to several beanstalkds by the verbs of one client.
 
     ::
 

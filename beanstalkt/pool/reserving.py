@@ -97,7 +97,7 @@ class AskForJob(ReserveNowRequest):
         self.passed_on = False
 
     def done(self, value: Any) -> None:
-        """Settle the caller's reserve with the job, or give it back if he is gone."""
+        """Settle the caller's reserve with the job, or give it back if the caller is gone."""
         number, body = value
         holder, reserving, member, result = self.holder, self.reserving, self.member, self.result
         reserving.asking.pop(self, None)
@@ -251,7 +251,7 @@ class Reserving:
     def reserve(self, future: ReserveFuture, seconds: int | None) -> None:
         """Find a job for a caller.
 
-        :param seconds: how long he waits; 0: not at all; None: for ever
+        :param seconds: how long the caller waits; 0: not at all; None: for ever
         """
         if self._kept:
             future.holder = self

@@ -1,4 +1,4 @@
-"""How long the parts of the runner wait for what."""
+"""The intervals of the runner: how long its parts wait, and for what."""
 
 from __future__ import annotations
 

@@ -33,5 +33,5 @@ def test_without_servers_those_of_the_environment_are_meant(
 def test_servers_that_are_given_are_meant_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BEANSTALKD_URL", "a=beanstalk://ten:1 b=beanstalk://ten:2")
     assert servers_of(["c=beanstalk://ten:3?weight=0"]) == {"c": "beanstalk://ten:3"}
-    with pytest.raises(InvalidArgument, match="two are called 'c'"):
+    with pytest.raises(InvalidArgument, match="two servers are called 'c'"):
         servers_of(["c=beanstalk://ten:3", "c=beanstalk://ten:4"])
