@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from typing import Any, TypeVar
@@ -128,15 +128,14 @@ class Pool(PoolConnections):
         future = self._future(callback)
         doubles = self._may_double if may_double is None else may_double
         membership = self._membership
-        others: Callable[[], Iterator[Member]] = partial(membership.to_put_on, place, strict)
-        member = membership.in_turn() if place is None else None
+        member, others = membership.in_turn() if place is None else None, None
         if member is None:
-            order = others()
-            member, others = next(order, None), order.__iter__
+            others = membership.to_put_on(place, strict)
+            member = next(others, None)
         if member is None:
             future.set_exception(membership.no_server(place, strict))
         else:
-            PoolPut(payload, future, tube, others, doubles).put_on(member)
+            PoolPut(payload, future, tube, membership, others, doubles).put_on(member)
         return future
 
     def put_many(

@@ -2,40 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-from ..client.requests import Request
+from ..client.requests import UNWRITTEN, Request
 from ..errors import BeanstalkException
 from ..protocol.commands import PUT
 from .failover import may_go_on, worse
 from .member import Member
-from .membership import note
+from .membership import Membership, note
 
 
 class PoolPut(Request):
     """A put on one server; what it leaves to the next one is another request.
 
     :param tube: that the job goes to; None: the tube in use
-    :param others: returns the servers to try after this one, in order; it may be among them
+    :param others: the servers to try after this one, in order; None: all others of `membership`
     :param may_double: go on where the first server may have taken the job
     :param error: why the servers before did not take it
     """
 
-    __slots__ = ("_error", "_may_double", "_member", "_others", "_put", "_tube")
+    __slots__ = ("_error", "_may_double", "_member", "_membership", "_others", "_put", "_tube")
 
     def __init__(
         self,
         put: bytes,
         result: Any,
         tube: str | None,
-        others: Callable[[], Iterator[Member]],
+        membership: Membership[Member],
+        others: Iterator[Member] | None,
         may_double: bool,
         error: BeanstalkException | None = None,
     ) -> None:
-        super().__init__(PUT, put, result)
+        # What other requests are made of; a call more takes longer.
+        self.command = PUT
+        self.payload = put
+        self.result = result
+        self.position = UNWRITTEN
         self._put = put  # the payload goes once it is written
         self._tube = tube
+        self._membership = membership
         self._others = others
         self._may_double = may_double
         self._error = error
@@ -79,11 +85,20 @@ class PoolPut(Request):
             self.result.set_exception(error)
             return
         error = worse(error, self._error)
-        others = (other for other in self._others() if other is not member)
+        others = self._others
+        if others is None:
+            due = self._membership.to_put_on(None, strict=False)
+            others = (other for other in due if other is not member)
         following = next(others, None)
         if following is None:
             self.result.set_exception(error)
         else:
             PoolPut(
-                self._put, self.result, self._tube, others.__iter__, self._may_double, error
+                self._put,
+                self.result,
+                self._tube,
+                self._membership,
+                others,
+                self._may_double,
+                error,
             ).put_on(following)

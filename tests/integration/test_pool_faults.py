@@ -272,9 +272,11 @@ async def test_a_server_that_drains_is_only_consumed(servers: Servers) -> None:
         assert "a" in taken
         for server in ("b", "c"):
             servers[server].signal(signal.SIGUSR1)
+        before = (await pool.stats())["cmd-put"]
         with pytest.raises(Draining) as caught:
             await soon(pool.put(b"x"))
         assert caught.value.server in servers
+        assert (await pool.stats())["cmd-put"] == before + 3, "each server was asked once"
         with pytest.raises(Draining):
             await soon(pool.put_many([b"x"] * 100))
 
