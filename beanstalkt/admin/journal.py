@@ -212,6 +212,12 @@ class Journal:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.path)
 
 
+def is_journal(path: str) -> bool:
+    """Return whether a file is the journal of an import. Raises OSError."""
+    with open(path, "rb") as file:
+        return file.readline(len(_HEADER)) == _HEADER
+
+
 def checksum_of(line: bytes, number: int) -> int:
     """Return the checksum of a line, which depends on its number too."""
     return zlib.crc32(line, number & 0xFFFFFFFF)

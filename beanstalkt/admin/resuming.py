@@ -76,6 +76,11 @@ class Resumption:
         if (self.journal.server, self.journal.address) != (server, address):
             self.journal.use(server, address)
 
+    def tells_of(self, number: int) -> bool:
+        """Return whether the journal tells of a line."""
+        journal = self.journal
+        return any(number in lines for lines in (journal.done, journal.refused, journal.in_doubt))
+
     def is_done(self, number: int, checksum: int) -> bool:
         """Return whether a line is in the server already.
 

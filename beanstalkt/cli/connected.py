@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 from argparse import Namespace
 from collections.abc import Awaitable, Callable, Mapping
@@ -26,7 +27,7 @@ Which = bool | Callable[[Namespace], bool]
 
 
 def connected(
-    command: Command, several: Which = False, each: Which = False
+    command: Command, several: Which = False, each: Which = False, *, with_away: bool = False
 ) -> Callable[[Namespace], int]:
     """Return a function of the options that runs `command` over a connection of its own.
 
@@ -34,12 +35,14 @@ def connected(
 
     :param several: whether `command` takes a pool if several servers are named
     :param each: whether `command` takes clients by name if several servers are named
+    :param with_away: whether the clients of servers that do not answer are among them
     """
 
     async def connect_and_run(options: Namespace) -> int:
         if _holds(each, options) and not names_one(servers_of_options(options)):
             async with NamedClients(options) as clients:
-                status = await command(clients.connected, options) or DONE
+                found = clients.all if with_away else clients.connected
+                status = await command(found, options) or DONE
                 return NO_SERVER if clients.away and status in (DONE, REFUSED) else status
         pooled = _holds(several, options)
         async with pool_or_client_of(options) if pooled else client_of(options) as client:
@@ -70,7 +73,10 @@ class NamedClients:
 
     def __init__(self, options: Namespace) -> None:
         servers = parse_servers(servers_of_options(options))
-        self._clients = {each.name: another_client(options, each.url) for each in servers}
+        #: those of all servers
+        self.all: Mapping[str, Client] = {
+            each.name: another_client(options, each.url) for each in servers
+        }
         #: those that answer
         self.connected: Mapping[str, Client] = {}
         #: the names of the others
@@ -85,7 +91,7 @@ class NamedClients:
         return self
 
     async def _connect(self) -> None:
-        clients = self._clients
+        clients = self.all
         results = await asyncio.gather(*map(_reach, clients.values()), return_exceptions=True)
         errors: dict[str, BaseException] = {
             name: result
@@ -102,7 +108,7 @@ class NamedClients:
             say(f"{name} is left out: {error}")
 
     async def _close(self) -> None:
-        await asyncio.gather(*(client.close() for client in self._clients.values()))
+        await asyncio.gather(*(client.close() for client in self.all.values()))
 
     async def __aexit__(
         self,
@@ -186,6 +192,16 @@ def url_of_server(options: Namespace, server: str) -> str:
             return each.url
     there = f"there are {', '.join(each.name for each in found)}" if found else "give its URL"
     raise InvalidArgument(f"no server is called {server!r}: {there}")
+
+
+def turns_of(options: Namespace) -> list[str] | None:
+    """Return the names of the servers in turn, each as often as its weight says.
+
+    Returns None if all of them have the weight 0, and so none is preferred.
+    """
+    servers = parse_servers(servers_of_options(options))
+    least = math.gcd(*(each.weight for each in servers)) or 1
+    return [each.name for each in servers for _ in range(each.weight // least)] or None
 
 
 def ids_of(options: Namespace) -> list[int | str]:

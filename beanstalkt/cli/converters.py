@@ -74,6 +74,13 @@ def url_or_name(text: str) -> str:
 
 
 @converter
+def server_name(text: str) -> str:
+    """Return `text` if a server can be called so."""
+    check_name(text)
+    return text
+
+
+@converter
 def server(text: str) -> str:
     """Return `text` if it is the URL of a server, or a name and its URL; without spaces."""
     found = Server.parse(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import AsyncIterable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 from functools import partial
@@ -13,16 +13,17 @@ from typing import IO, Any, get_args
 
 from .. import admin
 from ..admin.exporting import export_jobs
-from ..admin.importing import Importer, importing
+from ..admin.importing import AnyImporter, importing
 from ..admin.progress import OnError, OnProgress, Summary
 from ..admin.record import STATES, State
 from ..admin.several import Clients
 from ..client.client import Client
+from ..errors import InvalidArgument
 from . import confirm, selection_options
 from .changing import change_jobs
 from .confirm import add_dry_run
-from .connected import Command, another_client, connected, url_of_server
-from .converters import tube, url_or_name
+from .connected import Command, another_client, connected, turns_of, url_of_server
+from .converters import server_name, tube, url_or_name
 from .input import Lines, open_input, read_some
 from .output import emit_bytes
 from .progress import beside_progress, carry_out
@@ -52,6 +53,11 @@ that are missing are as for put. Buried jobs are buried again, without a moment 
 which a worker could reserve them. Jobs that were reserved become ready. The number
 of jobs is printed.
 
+With several servers, each job goes back to the server that its line names; a line
+that names none of them goes to the next one in turn, as often as its weight says.
+A line whose server is away is refused: --spread and --to put it elsewhere. With
+--resume, each server has a file of its own, FILE.NAME.
+
 With --resume, the file tells which lines were done, so the same command can be
 given again after it was interrupted, killed or refused: lines that are done are
 not put again. Some hundreds of jobs are under way at a time. When the program was
@@ -61,6 +67,7 @@ examples:
   beanstalkt import jobs.jsonl
   beanstalkt import --use mail-again --on-error skip jobs.jsonl
   beanstalkt import --resume jobs.journal jobs.jsonl
+  beanstalkt --server a=URL --server b=URL import --spread jobs.jsonl
 """
 
 MOVE_EPILOG = """\
@@ -138,8 +145,9 @@ def _add_export_arguments(parser: ArgumentParser) -> None:
 # --- import ---------------------------------------------------------------------------------
 
 
-async def import_(client: Client, options: Namespace) -> int:
+async def import_(client: Client | Clients, options: Namespace) -> int:
     """Put the jobs of the lines of a file."""
+    turns = turns_of(options) if isinstance(client, Mapping) else None
 
     async def run(summary: Summary, progress: OnProgress | None) -> None:
         reader = Reader(options.input, progress)
@@ -149,6 +157,8 @@ async def import_(client: Client, options: Namespace) -> int:
             on_error=options.on_error,
             resume=options.resume,
             dry_run=options.dry_run,
+            spread=options.spread,
+            turns=turns,
             summary=summary,
             progress=reader.progress,
         )
@@ -160,7 +170,7 @@ async def import_(client: Client, options: Namespace) -> int:
 
 def _run_import(options: Namespace) -> int:
     with options.input:  # which is to be closed also where no server can be reached
-        return connected(import_)(options)
+        return connected(import_, each=True, with_away=True)(options)
 
 
 class Reader:
@@ -180,7 +190,7 @@ class Reader:
                 replace(told, what="bytes read", done=self._read, total=self._size)
             )
 
-    async def read(self, importer: Importer) -> None:
+    async def read(self, importer: AnyImporter) -> None:
         """Give the importer all lines of the file, and have it put each as soon as it is there."""
         lines = Lines()
         while not importer.stopped and (chunk := await read_some(self._file.fileno())):
@@ -194,13 +204,12 @@ class Reader:
             for line in lines.end():
                 await self._take_last(importer, line)
 
-    async def _take_last(self, importer: Importer, line: bytes) -> None:
+    async def _take_last(self, importer: AnyImporter, line: bytes) -> None:
         """Take a line without an end; if it is refused, say that it was cut off."""
-        summary = importer.summary
-        failed = summary.failed
+        failed = importer.summary.failed
         await importer.take(line)
-        if summary.failed > failed:
-            summary.notes.append("the last line has no end: was the input cut off?")
+        if importer.summary.failed > failed:
+            importer.summary.notes.append("the last line has no end: was the input cut off?")
 
 
 def _add_import_arguments(parser: ArgumentParser) -> None:
@@ -211,6 +220,18 @@ def _add_import_arguments(parser: ArgumentParser) -> None:
         type=tube,
         metavar="TUBE",
         help="put all jobs into this tube, not into those that they were in",
+    )
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--to",
+        type=server_name,
+        metavar="NAME",
+        help="put all jobs into this one of several servers",
+    )
+    where.add_argument(
+        "--spread",
+        action="store_true",
+        help="put the jobs into several servers in turn, whatever servers the lines name",
     )
     add_on_error(parser)
     parser.add_argument(
@@ -223,6 +244,11 @@ def _add_import_arguments(parser: ArgumentParser) -> None:
 
 
 def _check_import(parser: ArgumentParser, options: Namespace) -> None:
+    if options.to is not None:
+        try:
+            options.server = f"{options.to}={url_of_server(options, options.to)}"
+        except InvalidArgument as error:
+            parser.error(str(error))
     options.input = open_input(parser, options.file)
 
 

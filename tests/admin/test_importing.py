@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from beanstalkt import Client, ConnectionLost, InvalidArgument
 from beanstalkt.admin import Progress, Summary, export_jobs, import_jobs, select
-from beanstalkt.admin import importing as module
+from beanstalkt.admin import importer as module
 from beanstalkt.admin.journal import Journal, checksum_of
 
 from ..support.beanstalkd import Beanstalkd

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from beanstalkt.admin import import_jobs, importing, resuming
+from beanstalkt.admin import import_jobs, importer, resuming
 
 from ..support import killing
 from ..support.beanstalkd import Beanstalkd
@@ -48,7 +48,7 @@ LINES = [
 def test_killed_anywhere_and_resumed_it_puts_each_job_once(
     beanstalkd: Beanstalkd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(importing, "BATCH", 5)
+    monkeypatch.setattr(importer, "BATCH", 5)
     monkeypatch.setattr(resuming, "SETTLING", 0)
     journal = tmp_path / "journal"
 

@@ -309,3 +309,26 @@ def test_a_wrong_list_in_the_environment_is_named(
     status, _, err = run("stats")
     assert status == 2
     assert "BEANSTALKD_URL: two servers are called 'a'" in err
+
+
+def test_an_import_goes_back_is_spread_or_goes_to_one(
+    run: Run, servers: Servers, tmp_path: Path
+) -> None:
+    fill(run, servers)
+    file = tmp_path / "jobs"
+    file.write_text(run("export", "t")[1])
+    run("clear", "t", "--yes")
+    status, out, err = run("import", str(file))
+    assert (status, out) == (0, "6\n")
+    assert "b: imported 3 jobs (3 ready)" in err
+    assert run("import", "--to", "b", str(file))[1] == "6\n"
+    assert (left(servers["a"]), left(servers["b"])) == (3, 9)
+    servers["a"].kill()
+    assert run("import", "--to", "b", "-u", "u", str(file))[:2] == (0, "6\n")
+    where = ("--connect-timeout", "0.1")
+    status, out, err = run(*where, "import", "-u", "v", "--on-error", "skip", str(file))
+    assert (status, out) == (69, "3\n")
+    assert "lines 1-3: its server, a, is not available" in err
+    assert run(*where, "import", "-u", "v", "--spread", str(file))[:2] == (69, "6\n")
+    with pytest.raises(SystemExit, match="2"):
+        run("import", "--to", "c", str(file))
