@@ -23,7 +23,7 @@ from typing import Any
 
 from django.apps import apps
 from django.core.checks import CheckMessage, Error
-from django.db import transaction
+from django.db import connections, transaction
 from django.utils import timezone
 from django.utils.crypto import get_random_string
 
@@ -50,9 +50,10 @@ class BeanstalkdBackend(BaseTaskBackend):
     Priority 0 is the default priority of a job, 2**31; a higher one is more urgent.
 
     With the option ENQUEUE_ON_COMMIT a task is put when the transaction is committed, and never if
-    it is rolled back; ``enqueued_at`` of its result is None until then. TTR is for how many
-    seconds a worker may hold the job without a sign of life, and the time limit of a task where
-    the runner has none of its own.
+    it is rolled back; ``enqueued_at`` of its result is None until then. True means the
+    transaction of the default database, a name that of another one of DATABASES. TTR is for how
+    many seconds a worker may hold the job without a sign of life, and the time limit of a task
+    where the runner has none of its own.
 
     The methods that enqueue raise what ``beanstalkt.blocking.Client.put`` raises.
     """
@@ -100,7 +101,8 @@ class BeanstalkdBackend(BaseTaskBackend):
         )
         _body(result, None)  # raises what is wrong with the arguments now, not at the commit
         if self._on_commit:
-            transaction.on_commit(partial(self._put, result))
+            database = None if self._on_commit is True else self._on_commit
+            transaction.on_commit(partial(self._put, result), using=database)
         else:
             self._put(result)
         return result
@@ -149,10 +151,12 @@ class BeanstalkdBackend(BaseTaskBackend):
                 hint=f"Give a number from 1 to {MAX_NUMBER}, such as {DEFAULT_TTR}.",
                 id="beanstalkt.E023",
             )
-        if not isinstance(self._on_commit, bool):
+        if not isinstance(self._on_commit, bool) and self._on_commit not in list(connections):
             yield Error(
-                f"{place}['OPTIONS']['ENQUEUE_ON_COMMIT'] must be a bool, not {self._on_commit!r}",
-                hint="Give True or False.",
+                f"{place}['OPTIONS']['ENQUEUE_ON_COMMIT'] must be a bool or one of DATABASES, not "
+                f"{self._on_commit!r}",
+                hint="Give True for the default database, or the name of the one whose "
+                "transactions the tasks are to wait for.",
                 id="beanstalkt.E024",
             )
 

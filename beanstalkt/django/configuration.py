@@ -179,7 +179,7 @@ class _Reader:
         place = f"{SETTING}['TUBES']"
         if said is None:
             return {}
-        if isinstance(said, (list, tuple, set, frozenset)):
+        if isinstance(said, (list, tuple, set, frozenset)) and _all_names(said):
             said = dict.fromkeys(said)
         if not isinstance(said, Mapping):
             self._problem(

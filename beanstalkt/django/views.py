@@ -39,6 +39,9 @@ def dispatcher(request: HttpRequest) -> JsonResponse:
     A function is stopped at its limit (``timeout_timedelta``; 2 min for a plain function) where
     requests are served in the main thread of a process. Another thread cannot be stopped: past
     the limit the answer is 500 all the same.
+
+    Where requests are atomic (ATOMIC_REQUESTS), what a failed function has written is rolled back,
+    if it ran in the thread of the request: in the main thread of a process, or a coroutine.
     """
     try:
         entry, call = find(configuration().table, request.body)
@@ -49,7 +52,15 @@ def dispatcher(request: HttpRequest) -> JsonResponse:
     if failure is None:
         return JsonResponse({})
     log.error("%s has failed", entry.name, exc_info=failure)
+    _roll_back()
     return JsonResponse({"message": "the task failed", "error": brief(failure)}, status=500)
+
+
+def _roll_back() -> None:
+    """Roll the transaction of the request back, as Django does when a view raises."""
+    for connection in connections.all(initialized_only=True):
+        if connection.settings_dict["ATOMIC_REQUESTS"] and connection.in_atomic_block:
+            connection.set_rollback(True)
 
 
 def _called(entry: TableEntry, call: Call) -> BaseException | None:

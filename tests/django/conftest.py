@@ -26,7 +26,8 @@ else:
     settings.configure(
         ALLOWED_HOSTS=["testserver"],
         DATABASES={
-            "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": f"{FOLDER.name}/db"}
+            "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": f"{FOLDER.name}/db"},
+            "other": {"ENGINE": "django.db.backends.sqlite3", "NAME": f"{FOLDER.name}/other"},
         },
         INSTALLED_APPS=["beanstalkt.django"],
         MIDDLEWARE=["django.middleware.csrf.CsrfViewMiddleware"],
@@ -42,6 +43,10 @@ else:
                 "BACKEND": "beanstalkt.django.backend.BeanstalkdBackend",
                 "QUEUES": ["default"],
                 "OPTIONS": {"ENQUEUE_ON_COMMIT": True},
+            },
+            "commit_other": {
+                "BACKEND": "beanstalkt.django.backend.BeanstalkdBackend",
+                "OPTIONS": {"ENQUEUE_ON_COMMIT": "other"},
             },
         },
         USE_TZ=True,

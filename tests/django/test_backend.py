@@ -181,6 +181,19 @@ def test_on_commit_puts_at_once_outside_of_a_transaction(client: Client) -> None
     assert client.stats()["total-jobs"] == 1
 
 
+def test_on_commit_waits_for_the_database_that_is_named(client: Client) -> None:
+    task = django_tasks.on_commit.using(backend="commit_other")
+    with transaction.atomic(using="other"):
+        with transaction.atomic():  # that of another database does not matter
+            task.enqueue(1)
+        assert client.stats()["total-jobs"] == 0
+    assert client.stats()["total-jobs"] == 1
+    with transaction.atomic(using="other"):
+        task.enqueue(1)
+        transaction.set_rollback(True, using="other")
+    assert client.stats()["total-jobs"] == 1
+
+
 def test_without_the_option_a_task_is_put_within_the_transaction(client: Client) -> None:
     with transaction.atomic():
         assert django_tasks.noop.enqueue().enqueued_at is not None

@@ -41,6 +41,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("E004", {"TUBE": 5}, "not int"),
     ("E004", {"TUBES": ["good", "-bad"]}, "-bad"),
     ("E005", {"TUBES": "mail"}, "'mail'"),
+    ("E005", {"TUBES": [["mail"]]}, "must be a list of names"),
     ("E005", {"TUBES": {"mail": 0}}, "workers, not 0"),
     ("E005", {"TUBES": {"mail": True}}, "workers, not True"),
     ("E006", {"DISPATCH_TABLE": "members.TABLE"}, "must be a dict"),
@@ -96,6 +97,8 @@ WRONG_BACKENDS: list[tuple[str, dict[str, Any]]] = [
     ("E023", {"OPTIONS": {"TTR": 0}}),
     ("E023", {"OPTIONS": {"TTR": "60"}}),
     ("E024", {"OPTIONS": {"ENQUEUE_ON_COMMIT": "yes"}}),
+    ("E024", {"OPTIONS": {"ENQUEUE_ON_COMMIT": ["other"]}}),
+    ("E024", {"OPTIONS": {"ENQUEUE_ON_COMMIT": None}}),
 ]
 
 

@@ -10,6 +10,7 @@ from sqlite3 import ProgrammingError
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.db import connection
 from django.test import AsyncClient, Client
 
@@ -31,6 +32,8 @@ TABLE = {
     "steps": HERE + "Steps",
     "steps_async": HERE + "StepsAsync",
     "query": "tests.django.test_views.query",
+    "write": "tests.django.test_views.write",
+    "write_async": "tests.django.test_views.write_async",
 }
 
 
@@ -38,6 +41,17 @@ def query() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
     django_tasks.calls.append(connection.connection)
+
+
+def write(fails: bool) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("INSERT INTO written VALUES (1)")
+    if fails:
+        raise ValueError("after it was written")
+
+
+async def write_async(fails: bool) -> None:
+    await sync_to_async(write)(fails)
 
 
 @pytest.fixture(autouse=True)
@@ -99,6 +113,30 @@ def test_a_task_has_its_limit_and_its_hooks(where: Any, name: str) -> None:
     assert status == 500
     assert "TaskTimeout" in answer["error"]
     assert django_tasks.calls == ["run", "TaskTimeout", "completion"]
+
+
+@pytest.mark.parametrize("name", ["write", "write_async"])
+def test_what_a_failed_function_wrote_is_rolled_back_where_requests_are_atomic(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rows() -> int:
+        with connection.cursor() as cursor:
+            return int(cursor.execute("SELECT count(*) FROM written").fetchone()[0])
+
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE written (number int)")
+    try:
+        monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
+        assert post(encode(name, [True], {}))[0] == 500
+        assert rows() == 0
+        assert post(encode(name, [False], {}))[0] == 200
+        assert rows() == 1
+        monkeypatch.undo()
+        assert post(encode(name, [True], {}))[0] == 500
+        assert rows() == 2
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP TABLE written")
 
 
 def test_a_thread_that_does_not_end_keeps_no_answer_waiting() -> None:
