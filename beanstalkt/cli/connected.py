@@ -27,7 +27,7 @@ Which = bool | Callable[[Namespace], bool]
 
 
 def connected(
-    command: Command, several: Which = False, each: Which = False, *, with_away: bool = False
+    command: Command, several: Which = False, each: Which = False, *, with_away: Which = False
 ) -> Callable[[Namespace], int]:
     """Return a function of the options that runs `command` over a connection of its own.
 
@@ -40,9 +40,8 @@ def connected(
 
     async def connect_and_run(options: Namespace) -> int:
         if _holds(each, options) and not names_one(servers_of_options(options)):
-            async with NamedClients(options) as clients:
-                found = clients.all if with_away else clients.connected
-                status = await command(found, options) or DONE
+            async with NamedClients(options, _holds(with_away, options)) as clients:
+                status = await command(clients.found, options) or DONE
                 return NO_SERVER if clients.away and status in (DONE, REFUSED) else status
         pooled = _holds(several, options)
         async with pool_or_client_of(options) if pooled else client_of(options) as client:
@@ -69,16 +68,16 @@ class NamedClients:
     """The clients of several servers by name, of which those that answer are connected.
 
     The others are told on standard error. Raises ConnectionLost if none answers.
+
+    :param with_away: whether the others are used all the same
     """
 
-    def __init__(self, options: Namespace) -> None:
+    def __init__(self, options: Namespace, with_away: bool) -> None:
         servers = parse_servers(servers_of_options(options))
-        #: those of all servers
-        self.all: Mapping[str, Client] = {
-            each.name: another_client(options, each.url) for each in servers
-        }
-        #: those that answer
-        self.connected: Mapping[str, Client] = {}
+        self._all = {each.name: another_client(options, each.url) for each in servers}
+        self._with_away = with_away
+        #: those to be used
+        self.found: Mapping[str, Client] = self._all
         #: the names of the others
         self.away: list[str] = []
 
@@ -91,7 +90,7 @@ class NamedClients:
         return self
 
     async def _connect(self) -> None:
-        clients = self.all
+        clients = self._all
         results = await asyncio.gather(*map(_reach, clients.values()), return_exceptions=True)
         errors: dict[str, BaseException] = {
             name: result
@@ -102,13 +101,14 @@ class NamedClients:
             not isinstance(error, BeanstalkException) for error in errors.values()
         ):
             raise_all(errors)
-        self.connected = {name: client for name, client in clients.items() if name not in errors}
+        if not self._with_away:
+            self.found = {name: client for name, client in clients.items() if name not in errors}
         self.away = list(errors)
         for name, error in errors.items():
-            say(f"{name} is left out: {error}")
+            say(f"{name} is {'not available' if self._with_away else 'left out'}: {error}")
 
     async def _close(self) -> None:
-        await asyncio.gather(*(client.close() for client in self.all.values()))
+        await asyncio.gather(*(client.close() for client in self._all.values()))
 
     async def __aexit__(
         self,

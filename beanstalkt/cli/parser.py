@@ -22,9 +22,9 @@ Print the help of a verb with, for example: beanstalkt put -h
 The options that name the server may be given before or after the verb. Without
 them, BEANSTALKD_URL in the environment names it; without that, the server is
 localhost:11300. Several servers, --server a=URL --server b=URL or a list of
-them in BEANSTALKD_URL, are a pool: all verbs but stats-tube and top use all of
-them, and the id of a job is a/17. What is done to many jobs is counted and told for
-each server; one that is away or lost does not keep the others from being done.
+them in BEANSTALKD_URL, are a pool: all verbs use all of them, and the id of a
+job is a/17. What is done to many jobs is counted and told for each server; one that
+is away or lost does not keep the others from being done.
 
 Jobs and statistics are printed as JSON, with --json-lines on one line each. A body
 that is not UTF-8 is printed in base64, with "encoding": "base64"; --raw prints the

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import time
 from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
+from typing import Any
 
 from ..admin import Sampler, Snapshot, TubeFilter, TubeSample
 from ..admin.rates import Progression
 from ..admin.reading import read
+from ..admin.several import Clients, raise_all
 from ..client.client import Client
 from .connected import connected
 from .converters import count, positive_seconds, tube
 from .formats import add_json_lines, emit_value
 from .output import emit
 from .stdio import say
+from .together import SamplerGroup, together
 from .tube_options import add_tube_options
 from .tube_table import (
     COLUMNS,
     as_dict,
+    columns_of,
     headline,
     shortened,
     sorted_tubes,
@@ -45,6 +51,9 @@ On a terminal, a table that is watched stays in place; elsewhere each one is pri
 after the last. With --json-lines, each tube is a line of JSON: its statistics, and
 "badges" for what deserves attention; with --watch also "time" and rates a second.
 
+With several servers, each has a row of its own for each tube; --sum adds up those of the
+same name. A TUBE alone is printed as the sums of all servers.
+
 --age looks at the next ready job of the {HEADS} tubes that have most of them, for which
 the server sends those jobs. The rates of --watch are measured over 5 seconds or more.
 
@@ -55,35 +64,77 @@ examples:
   beanstalkt stats-tube mail
   beanstalkt stats-tube --sort ready --limit 10
   beanstalkt stats-tube --filter 'mail.*' --watch=5
+  beanstalkt --server a=URL --server b=URL stats-tube --sum
   beanstalkt stats-tube --json-lines | grep '"no workers"'
 """
 
 
-async def stats_tube(client: Client, options: Namespace) -> None:
+async def stats_tube(client: Client | Clients, options: Namespace) -> None:
     """Print the statistics of a tube as JSON, or those of all as a table, once or repeatedly."""
     if options.tube is not None and options.watch is None:
-        emit_value(await client.stats_tube(options.tube), options)
+        only: Any = client  # or a pool
+        emit_value(await only.stats_tube(options.tube), options)
         return
     tubes = TubeFilter(options.filter or "*" if options.tube is None else options.tube)
     heads = HEADS if options.age else 0
     if options.watch is None:
+        await _print_all(client, options, tubes, heads)
+        return
+    source = await sampler_of(
+        client, options.watch, options.response_timeout, tubes, heads, sums=options.sums
+    )
+    show = Screen(options).show if _in_place(options) else print_again
+    async with source.subscribe() as snapshots:
+        async for snapshot in snapshots:
+            show(snapshot, options)
+
+
+async def _print_all(
+    client: Client | Clients, options: Namespace, tubes: TubeFilter, heads: int
+) -> None:
+    """Print the tubes of one server or of several once, also where one of these is lost."""
+    if not isinstance(client, Mapping):
         snapshot = Progression(str(client.address)).up(await read(client, tubes, heads))
         print_once(snapshot, options)
         return
-    # There is a server. The sampler's own connection ends soon, also if the server is frozen then.
-    await client.close()
-    sampler = Sampler(
-        str(client.address),
-        options.watch,
-        timeout=options.response_timeout,
-        tubes=tubes,
-        heads=heads,
-        history=0,
-    )
-    show = Screen(options).show if _in_place(options) else print_again
-    async with sampler.subscribe() as snapshots:
-        async for snapshot in snapshots:
-            show(snapshot, options)
+    reads = (read(each, tubes, heads) for each in client.values())
+    results = await asyncio.gather(*reads, return_exceptions=True)
+    snapshots: dict[str, Snapshot] = {}
+    errors: dict[str, BaseException] = {}
+    for name, result in zip(client, results, strict=True):
+        if isinstance(result, BaseException):
+            errors[name] = result
+        else:
+            snapshots[name] = Progression(name).up(result)
+    if snapshots:
+        print_once(together(snapshots, sums=options.sums), options)
+    raise_all(errors)
+
+
+async def sampler_of(
+    client: Client | Clients,
+    interval: float,
+    timeout: float,
+    tubes: TubeFilter,
+    heads: int,
+    *,
+    sums: bool,
+) -> Sampler | SamplerGroup:
+    """Return a sampler of the server of a client, or one of several servers; close the clients.
+
+    The samplers have connections of their own, which end soon, also if a server is frozen then.
+    """
+    clients = client if isinstance(client, Mapping) else {"": client}
+    await asyncio.gather(*(each.close() for each in clients.values()))
+    samplers = {
+        name: Sampler(
+            str(each.address), interval, timeout=timeout, tubes=tubes, heads=heads, history=0
+        )
+        for name, each in clients.items()
+    }
+    if isinstance(client, Mapping):
+        return SamplerGroup(samplers, sums=sums)
+    return samplers[""]
 
 
 def rows_of(snapshot: Snapshot, options: Namespace) -> list[TubeSample]:
@@ -96,7 +147,7 @@ def lines_of(rows: list[TubeSample], options: Namespace, width: int | None = Non
     """Return the table of these tubes."""
     columns = [
         column
-        for column in COLUMNS
+        for column in columns_of(rows)
         if (not column.watched or options.watch is not None)
         and (column.key != "age" or options.age)
     ]
@@ -193,22 +244,36 @@ def _add_arguments(parser: ArgumentParser) -> None:
     add_json_lines(parser)
 
 
+def _is_of_one_tube(options: Namespace) -> bool:
+    """Return whether the statistics of one tube are printed as JSON."""
+    return options.tube is not None and options.watch is None
+
+
 def _check(parser: ArgumentParser, options: Namespace) -> None:
     if options.tube is None:
         return
     if options.filter:
         parser.error("--filter chooses among all tubes: leave out the tube")
     if options.watch is None and (
-        options.reverse or options.age or options.limit or options.sort != "name"
+        options.sums or options.reverse or options.age or options.limit or options.sort != "name"
     ):
         parser.error(
-            "--sort, --reverse, --limit and --age are for a table: leave out the tube, or add "
-            "--watch"
+            "--sort, --reverse, --sum, --limit and --age are for a table: leave out the tube, or "
+            "add --watch"
         )
 
 
 VERBS = {
     "stats-tube": Verb(
-        connected(stats_tube), _add_arguments, _check, description=DESCRIPTION, epilog=EPILOG
+        connected(
+            stats_tube,
+            several=_is_of_one_tube,
+            each=lambda options: not _is_of_one_tube(options),
+            with_away=lambda options: options.watch is not None,
+        ),
+        _add_arguments,
+        _check,
+        description=DESCRIPTION,
+        epilog=EPILOG,
     )
 }

@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 
-from ..admin import Sampler, TubeFilter
+from ..admin import TubeFilter
+from ..admin.several import Clients
 from ..client.client import Client
 from .connected import connected
 from .converters import positive_seconds
 from .exit_status import NO_SERVER
+from .stats_tube import sampler_of
 from .stdio import say
 from .top_view import View
 from .tube_options import add_tube_options
@@ -30,6 +32,9 @@ Needs pip install 'beanstalkt[top]'; stats-tube --watch shows the same table and
 no more. The keys are listed after ? is pressed: q quits, s sorts by the next column,
 / filters, space pauses.
 
+With several servers, each has a row of its own for each tube; t adds up those of the same
+name, and so does --sum.
+
 Nothing is reserved or changed. For the age of the next job, the server sends the next
 ready jobs of the {HEADS} tubes that have most of them.
 
@@ -38,26 +43,21 @@ columns:
 
 examples:
   beanstalkt top
+  beanstalkt --server a=URL --server b=URL top --sum
   beanstalkt top --sort in --filter 'mail.*' --interval 5
 """
 
 
-async def top(client: Client, options: Namespace) -> int:
-    """Show the server until the user quits; return the exit status."""
+async def top(client: Client | Clients, options: Namespace) -> int:
+    """Show the servers until the user quits; return the exit status."""
     from .top_app import TopApp
 
     for name in ("COLUMNS", "LINES"):  # some shells export them: a size that never changes
         os.environ.pop(name, None)
 
-    # There is a server. The sampler's own connection ends soon, also if the server is frozen then.
-    await client.close()
-    sampler = Sampler(
-        str(client.address),
-        options.interval,
-        timeout=options.response_timeout,
-        tubes=TubeFilter(options.filter or "*"),
-        heads=HEADS,
-        history=0,
+    tubes = TubeFilter(options.filter or "*")
+    sampler = await sampler_of(
+        client, options.interval, options.response_timeout, tubes, HEADS, sums=options.sums
     )
     async with sampler.subscribe() as snapshots:
         first = await snapshots.__anext__()
@@ -122,4 +122,6 @@ def _check(parser: ArgumentParser, options: Namespace) -> None:
         )
 
 
-VERBS = {"top": Verb(connected(top), _add_arguments, _check, epilog=EPILOG)}
+VERBS = {
+    "top": Verb(connected(top, each=True, with_away=True), _add_arguments, _check, epilog=EPILOG)
+}

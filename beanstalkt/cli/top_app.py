@@ -14,6 +14,7 @@ from textual.widget import Widget
 
 from ..admin import Sampler
 from .exit_status import DONE, INTERRUPTED
+from .together import SamplerGroup
 from .top_view import Style, View
 
 TERMINATED = 128 + signal.SIGTERM
@@ -68,6 +69,7 @@ class TopApp(App[int]):
         Binding("s,greater_than_sign,right", "sort(1)"),
         Binding("S,less_than_sign,left", "sort(-1)"),
         Binding("r", "reverse"),
+        Binding("t", "sums"),
         Binding("slash", "filter"),
         Binding("escape", "all"),
         Binding("exclamation_mark", "noted"),
@@ -81,7 +83,7 @@ class TopApp(App[int]):
         Binding("end", "scroll(1000000000)"),
     ]
 
-    def __init__(self, sampler: Sampler, view: View) -> None:
+    def __init__(self, sampler: Sampler | SamplerGroup, view: View) -> None:
         # With its own 16 colours, a terminal keeps its background, and NO_COLOR leaves none.
         super().__init__(ansi_color=True)
         self._sampler = sampler
@@ -153,6 +155,13 @@ class TopApp(App[int]):
         """Sort the other way round."""
         self._view.backwards = not self._view.backwards
         self._draw()
+
+    def action_sums(self) -> None:
+        """Add up the tubes of several servers, or show those of each."""
+        if isinstance(self._sampler, SamplerGroup):
+            self._sampler.sums = not self._sampler.sums
+            self._view.take(self._sampler.latest())
+            self._draw()
 
     def action_noted(self) -> None:
         """Show only tubes with notes, or all."""

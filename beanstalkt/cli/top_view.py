@@ -11,15 +11,18 @@ from enum import Enum
 from fnmatch import fnmatchcase
 
 from ..admin import Badge, Snapshot, TubeSample
+from .together import Together
 from .tube_table import (
     COLUMNS,
     SORTABLE,
+    columns_of,
     duration,
     rate,
     reason,
     sorted_tubes,
     table,
     text,
+    told_away,
     whole,
 )
 
@@ -40,6 +43,7 @@ top: what happens at a beanstalkd server
   r              sort the other way round
   /              show only tubes whose name contains what you type, or matches
                  a pattern such as mail.*; Enter ends that, Escape shows all
+  t              add up the tubes of several servers, and show each again
   !              show only tubes with notes; and all again
   + -            look more often, less often
   up, down, j, k, page up, page down, home, end    scroll
@@ -117,8 +121,9 @@ class View:
 
     def sort_by_next(self, step: int) -> None:
         """Sort by the column that is `step` columns to the right."""
-        place = SORTABLE.index(self.sort) + step
-        self.sort = SORTABLE[place % len(SORTABLE)]
+        keys = [key for key in SORTABLE if key != "server" or isinstance(self._up, Together)]
+        place = keys.index(self.sort) + step if self.sort in keys else 0
+        self.sort = keys[place % len(keys)]
 
     def type(self, key: str, typed: str | None) -> None:
         """Change the filter by a key, by its name and by what it types, or end its typing."""
@@ -167,7 +172,7 @@ class View:
         room = self._room(height)
         self.first = min(self.first, max(len(rows) - room, 0))
         shown = rows[self.first : self.first + room]
-        heading, *texts = table(shown, COLUMNS, width)
+        heading, *texts = table(shown, columns_of(rows), width)
         body = [Line(each, self._style(tube)) for each, tube in zip(texts, shown, strict=True)]
         body += [Line("")] * (room - len(body))
         made = [*self._head(), Line(heading.ljust(width), Style.HEADING), *body]
@@ -204,12 +209,11 @@ class View:
         notes = [str(badge) for badge in snapshot.badges]
         if self._restarted is not None and snapshot.clock - self._restarted < RESTART_SHOWN:
             notes.insert(0, "restarted")
-        facts = [
-            *notes,
-            f"up {duration(snapshot.stats.get('uptime'))}",
-            f"beanstalkd {text(snapshot.stats.get('version'))}",
-        ]
-        style = Style.ALARM if notes else Style.PLAIN
+        facts = [*notes, *told_away(snapshot)]
+        style = Style.ALARM if facts else Style.PLAIN
+        if not isinstance(snapshot, Together):
+            facts.append(f"up {duration(snapshot.stats.get('uptime'))}")
+        facts.append(f"beanstalkd {text(snapshot.stats.get('version'))}")
         return [Line(f"{where}: {', '.join(facts)}", style), Line(_totals(snapshot))]
 
     def _ago(self, snapshot: Snapshot) -> str:

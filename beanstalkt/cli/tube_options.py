@@ -15,6 +15,12 @@ def add_tube_options(parser: ArgumentParser, sort: str) -> None:
     parser.add_argument(
         "--sort", choices=SORTABLE, default=sort, help="the column to sort by (%(default)s)"
     )
+    parser.add_argument(
+        "--sum",
+        dest="sums",
+        action="store_true",
+        help="add up the tubes of the same name on several servers",
+    )
     parser.add_argument("--reverse", action="store_true", help="sort the other way round")
     parser.add_argument(
         "--filter",

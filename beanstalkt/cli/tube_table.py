@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from ..admin import Snapshot, TubeSample
+from .together import ServerTube, Together
 
 Value = float | str | None
 
@@ -42,7 +43,7 @@ class Column:
     @property
     def is_text(self) -> bool:
         """Return whether it is aligned to the left, and sorted from A to Z."""
-        return self.key in ("name", "notes")
+        return self.key in ("name", "server", "notes")
 
 
 def whole(value: Value) -> str:
@@ -107,8 +108,13 @@ def notes_of(tube: TubeSample) -> str:
     )
 
 
+def _server(tube: TubeSample) -> Value:
+    return tube.server or None if isinstance(tube, ServerTube) else None
+
+
 COLUMNS = (
     Column("name", "TUBE", "the name of the tube", lambda tube: tube.name, text),
+    Column("server", "SERVER", "the name of the server, if there are several", _server, text),
     Column("ready", "READY", "jobs that can be reserved", lambda tube: tube.ready, whole),
     Column("reserved", "RESV", "jobs that workers hold", lambda tube: tube.reserved, whole),
     Column("delayed", "DELAY", "jobs that become ready later", lambda tube: tube.delayed, whole),
@@ -148,6 +154,12 @@ LEFT_OUT = ("total", "waiting", "delayed", "drain", "reserved", "workers", "out"
 """The keys of the columns that a narrow terminal does without, the first one first."""
 
 
+def columns_of(tubes: Iterable[TubeSample]) -> list[Column]:
+    """Return all columns that tubes may have; that of the server if any of them has its name."""
+    named = any(_server(tube) for tube in tubes)
+    return [column for column in COLUMNS if named or column.key != "server"]
+
+
 def sorted_tubes(
     tubes: Iterable[TubeSample], key: str, *, backwards: bool = False
 ) -> list[TubeSample]:
@@ -156,7 +168,7 @@ def sorted_tubes(
     Tubes whose value is not known come last. Equal ones are in the order of their names.
     """
     column = BY_KEY[key]
-    by_name = sorted(tubes, key=lambda tube: tube.name)
+    by_name = sorted(tubes, key=lambda tube: (tube.name, str(_server(tube))))
     known = [tube for tube in by_name if column.value(tube) is not None]
     unknown = [tube for tube in by_name if column.value(tube) is None]
     known.sort(key=column.value, reverse=backwards == column.is_text)  # type: ignore[arg-type]
@@ -200,7 +212,10 @@ def fit(columns: Sequence[Column], lengths: dict[str, int], width: int) -> list[
 
 def _shorten_texts(lengths: dict[str, int], excess: int) -> None:
     """Make names and notes shorter by `excess` characters, if they can be."""
-    for key, least in (("name", LONGEST_TEXT), ("notes", LONGEST_TEXT), ("name", SHORTEST_NAME)):
+    for key, least in (
+        *(("name", LONGEST_TEXT), ("notes", LONGEST_TEXT), ("server", LONGEST_TEXT)),
+        *(("name", SHORTEST_NAME), ("server", SHORTEST_NAME)),
+    ):
         if key in lengths:
             less = max(min(excess, lengths[key] - least), 0)
             lengths[key] -= less
@@ -246,7 +261,14 @@ def headline(snapshot: Snapshot) -> str:
         f"{whole(stats.get('current-jobs-buried', 0))} buried",
         f"{whole(stats.get('current-workers', 0))} workers",
     ]
-    return f"{text(snapshot.server)}: {', '.join(parts)}"
+    return "; ".join([f"{text(snapshot.server)}: {', '.join(parts)}", *told_away(snapshot)])
+
+
+def told_away(snapshot: Snapshot) -> list[str]:
+    """Say which of several servers are not available, and why."""
+    if not isinstance(snapshot, Together):
+        return []
+    return [f"{text(name)} is not available: {text(why)}" for name, why in snapshot.away.items()]
 
 
 def reason(snapshot: Snapshot) -> str:
@@ -265,6 +287,11 @@ def as_dict(tube: TubeSample, *, watched: bool) -> dict[str, object]:
     made: dict[str, object] = {"badges": [badge.value for badge in tube.badges]}
     if tube.head is not None:
         made["head-id"], made["head-age"] = tube.head.id, tube.head.age
+    if isinstance(tube, ServerTube):
+        if tube.head is not None:
+            made["head-id"] = f"{tube.head_server}/{tube.head.id}"
+        if tube.server:
+            made["server"] = tube.server
     if watched:
         drain = tube.drain_seconds
         made["rate-in"] = _rounded(_into(tube))

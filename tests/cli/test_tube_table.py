@@ -16,6 +16,7 @@ from beanstalkt.cli.tube_table import (
     LEFT_OUT,
     SORTABLE,
     as_dict,
+    columns_of,
     duration,
     headline,
     rate,
@@ -137,7 +138,9 @@ def test_a_table_without_a_limit_has_everything_in_full() -> None:
 
 def test_a_narrow_terminal_does_without_some_columns() -> None:
     tubes = [sample("video-transcoding-of-files", badges=(Badge.NO_WORKERS, Badge.PAUSED))]
-    heads = [" ".join(table(tubes, COLUMNS, width)[0].split()) for width in (120, 80, 60)]
+    heads = [
+        " ".join(table(tubes, columns_of(tubes), width)[0].split()) for width in (120, 80, 60)
+    ]
     assert heads == [
         "TUBE READY RESV DELAY BURY WORK WAIT TOTAL IN/S OUT/S DRAIN AGE NOTES",
         "TUBE READY RESV DELAY BURY WORK IN/S OUT/S DRAIN AGE NOTES",

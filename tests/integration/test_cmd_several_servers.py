@@ -332,3 +332,22 @@ def test_an_import_goes_back_is_spread_or_goes_to_one(
     assert run(*where, "import", "-u", "v", "--spread", str(file))[:2] == (69, "6\n")
     with pytest.raises(SystemExit, match="2"):
         run("import", "--to", "c", str(file))
+
+
+def test_the_table_of_tubes_has_a_row_for_each_server_or_sums(run: Run, servers: Servers) -> None:
+    fill(run, servers)
+    status, out, _ = run("stats-tube", "--filter", "t")
+    rows = [line.split()[:3] for line in out.splitlines()]
+    assert (status, rows) == (0, [["TUBE", "SERVER", "READY"], ["t", "a", "3"], ["t", "b", "3"]])
+    rows = [
+        line.split()[:2] for line in run("stats-tube", "--filter", "t", "--sum")[1].splitlines()
+    ]
+    assert rows == [["TUBE", "READY"], ["t", "6"]]
+    lines = run("stats-tube", "--filter", "t", "--age", "--json-lines")[1].splitlines()
+    found = [json.loads(line) for line in lines]
+    assert [(each["server"], each["head-id"]) for each in found] == [("a", "a/1"), ("b", "b/1")]
+    assert json.loads(run("stats-tube", "t")[1])["current-jobs-ready"] == 6
+    servers["a"].kill()
+    status, out, err = run("--connect-timeout", "0.1", "stats-tube", "--filter", "t")
+    assert (status, len(out.splitlines())) == (69, 2)
+    assert "a is left out: " in err

@@ -15,6 +15,7 @@ from beanstalkt import blocking
 from tests.support.beanstalkd import Beanstalkd
 from tests.support.peer import Line, Peer
 from tests.support.processes import gone
+from tests.support.several import several, urls_of
 from tests.support.tmux import BEANSTALKT, Tmux
 from tests.support.waiting import block_until, until
 
@@ -297,3 +298,23 @@ def test_without_a_terminal_there_is_no_screen(terminal: Tmux, words: str) -> No
         shown = (terminal.folder / "errors").read_text()
     assert "top needs a terminal: use stats-tube --watch" in shown.replace("\n", " ")
     assert "Traceback" not in shown
+
+
+def test_several_servers_have_rows_or_sums_and_come_back(terminal: Tmux) -> None:
+    with several(2) as servers:
+        for server in servers.values():
+            with blocking.Client(server.host, server.port) as client:
+                client.put("x", tube="mail")
+        named = " ".join(f"{name}={url}" for name, url in urls_of(servers).items())
+        start(terminal, f'"{named}"')
+        screen = terminal.until("a, b: ", "2 ready")
+        assert re.search(r"^mail +a +1 ", screen, re.MULTILINE)
+        assert re.search(r"^mail +b +1 ", screen, re.MULTILINE)
+        terminal.keys("t")
+        terminal.until_screen(lambda shown: re.search(r"^mail +2 ", shown, re.MULTILINE))
+        servers["b"].kill()
+        terminal.until("b is not available", "1 ready")
+        servers["b"].start()
+        terminal.until("a, b: ", without="not available")
+        terminal.keys("q")
+        assert status_of(terminal) == 0
