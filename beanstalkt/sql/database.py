@@ -36,6 +36,7 @@ _SHOWN = {
     "sqlite": "SQLite",
 }
 _READ_ONLY = "25006"
+_NO_UTF_8 = "Could not decode to UTF-8"
 _MISSING = re.compile("no such (table|column)|has no column|syntax error|Unknown column")
 _DRIVERS = {"postgresql": "psycopg", "mysql": "pymysql"}
 _NAMES = {"postgres": "postgresql", "mariadb": "mysql"}
@@ -72,6 +73,11 @@ class Database:
                 f"{self.shown} needs the package {error.name}: "
                 f"pip install 'beanstalkt[{self.dialect.extra}]'"
             ) from None
+        if self.dialect is SQLITE:
+            sqlalchemy.event.listen(self.engine, "connect", self._sqlite_connected)
+        elif self.dialect is MYSQL:
+            sqlalchemy.event.listen(self.engine, "connect", _mysql_connected)
+        self._lenient = False  # whether SQLite has had a text that is no UTF-8
         self._connection: Connection | None = None
 
     @contextmanager
@@ -100,9 +106,17 @@ class Database:
                 if begin is not None:
                     connection.exec_driver_sql(begin)
                 yield connection
-        except BaseException:
+        except BaseException as error:
+            self._lenient = self._lenient or _NO_UTF_8 in str(error)
             self.close()
             raise
+
+    def _sqlite_connected(self, connection: Any, _: object) -> None:
+        # sqlite3 begins no transaction by itself: BEGIN IMMEDIATE does it, see `Dialect`.
+        connection.isolation_level = None
+        if self._lenient:
+            # One row may be refused for it, but no statement about many rows.
+            connection.text_factory = lambda text: text.decode("utf-8", "surrogateescape")
 
     def _connect(self) -> Connection:
         connection = self.engine.connect()
@@ -184,17 +198,14 @@ def _engine(url: URL, dialect: Dialect) -> Engine:
         engine = sqlalchemy.create_engine(url, connect_args=arguments, **options)
     except NoSuchModuleError as error:
         raise InvalidArgument(f"{url.drivername} is no driver of SQLAlchemy's") from error
-    if dialect is SQLITE:
-        _begin_explicitly(engine)
     return engine
 
 
-def _begin_explicitly(engine: Engine) -> None:
-    """Have sqlite3 begin no transaction by itself: BEGIN IMMEDIATE does it, see `Dialect`."""
-
-    @sqlalchemy.event.listens_for(engine, "connect")
-    def connected(connection: Any, _: object) -> None:
-        connection.isolation_level = None
+def _mysql_connected(connection: Any, _: object) -> None:
+    """Have MySQL calculate with universal time: local time has hours that are there twice."""
+    cursor = connection.cursor()
+    cursor.execute("SET time_zone = '+00:00'")
+    cursor.close()
 
 
 def _refuse_old(connection: Connection) -> None:

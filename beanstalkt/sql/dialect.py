@@ -135,7 +135,9 @@ class _MySQL(Dialect):
     now = "CURRENT_TIMESTAMP(6)"
 
     def later(self, seconds: str) -> str:
-        return f"(CURRENT_TIMESTAMP(6) + INTERVAL ROUND(({seconds}) * 1000000) MICROSECOND)"
+        # Not a sum of local times, which may name an hour that the summer time leaves out.
+        now = "UNIX_TIMESTAMP() + MICROSECOND(CURRENT_TIMESTAMP(6)) / 1000000"
+        return f"FROM_UNIXTIME({now} + ({seconds}))"
 
     def moment(self, seconds: str) -> str:
         return f"FROM_UNIXTIME({seconds})"

@@ -7,6 +7,7 @@ talks to beanstalkd, and nothing but a SQLAlchemy connection needs SQLAlchemy.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from inspect import iscoroutinefunction
@@ -37,6 +38,9 @@ _MODULES = {
 _NAMES = {"sqlite": SQLITE, "postgresql": POSTGRESQL, "mysql": MYSQL, "mariadb": MYSQL}
 
 _COLUMNS = ("tube", "payload", "priority", "ttr_secs", "unique_key", "not_before")
+_LAST_OF_MYSQL = 2**31 - 1
+"""The last time that fits into a timestamp of MySQL, in seconds since 1970."""
+
 _MAX_ATTEMPTS = Number("max_attempts", 2**31 - 1)
 _RETRY_DELAY = Number("retry_delay", 2**31 - 1)
 
@@ -78,8 +82,8 @@ def enqueue(
     DELAY.check(delay)
     limits = _limits(max_attempts, retry_delay)
     execution = _execution(connection)
-    time, moment = _ready(execution.dialect, delay, not_before)
-    statement = _insert(execution.dialect, time, limits)
+    ready, moment = _ready(execution.dialect, delay, not_before)
+    statement = _insert(execution.dialect, ready, limits)
     row_id: int | None = execution.insert(statement, [*values, *moment, *limits.values()])
     return row_id
 
@@ -102,10 +106,10 @@ def enqueue_many(
     numbers = PRIORITY.check(priority), TTR.check(ttr)
     DELAY.check(delay)
     execution = _execution(connection)
-    time, moment = _ready(execution.dialect, delay, None)
+    ready, moment = _ready(execution.dialect, delay, None)
     rows = [[tube, check_body(payload), *numbers, None, *moment] for payload in payloads]
     if rows:
-        execution.insert_many(_insert(execution.dialect, time), rows)
+        execution.insert_many(_insert(execution.dialect, ready), rows)
     return len(rows)
 
 
@@ -151,22 +155,30 @@ def _limits(max_attempts: int | None, retry_delay: int | None) -> dict[str, int]
 
 def _ready(dialect: Dialect, delay: int, when: datetime | None) -> tuple[str, list[Any]]:
     """Return the expression for not_before, where {} is a parameter, and that parameter."""
+    if dialect is MYSQL:
+        last = time.time() + delay if when is None else _timestamp(when)
+        if last > _LAST_OF_MYSQL:
+            raise InvalidArgument("the times of MySQL and MariaDB end in January 2038")
     if when is None:
         return (dialect.later("{}"), [delay]) if delay else ("NULL", [])
     if delay:
         raise InvalidArgument("a job has either a delay or a not_before")
+    return dialect.moment("{}"), [_timestamp(when)]
+
+
+def _timestamp(when: object) -> float:
     if not isinstance(when, datetime) or when.tzinfo is None:
         raise InvalidArgument(f"not_before must be a datetime with a time zone, not {when!r}")
-    return dialect.moment("{}"), [when.timestamp()]
+    return when.timestamp()
 
 
-def _insert(dialect: Dialect, time: str, others: Collection[str] = ()) -> str:
+def _insert(dialect: Dialect, ready: str, others: Collection[str] = ()) -> str:
     """Return the insert of a row, where {} is each parameter.
 
     :param others: names of columns besides those that every row has
     """
     columns = ", ".join([*_COLUMNS, *others])
-    values = ", ".join(["{}"] * 5 + [time] + ["{}"] * len(others))
+    values = ", ".join(["{}"] * 5 + [ready] + ["{}"] * len(others))
     end = dialect.skip_known("queued_job")
     return f"INSERT INTO queued_job ({columns}) VALUES ({values}) {end}"
 

@@ -110,7 +110,7 @@ def _request(row: QueuedJob, timeout: int) -> bytes:
     try:
         return json.dumps(request, ensure_ascii=False, separators=(",", ":")).encode()
     except UnicodeEncodeError:
-        raise InvalidArgument("headers holds half a character") from None
+        raise InvalidArgument("url, body or headers is no text in UTF-8") from None
 
 
 def _carried(row: QueuedJob) -> Carried:

@@ -17,7 +17,7 @@ from beanstalkt.dispatch import Scheduled
 from beanstalkt.errors import InvalidArgument
 from beanstalkt.sql import enqueue, enqueue_many, schedule_function
 from beanstalkt.sql.database import Database, read_url
-from beanstalkt.sql.dialect import POSTGRESQL
+from beanstalkt.sql.dialect import MYSQL, POSTGRESQL
 from beanstalkt.sql.outbox import Outbox
 from beanstalkt.sql.rows import QueuedJob
 
@@ -176,6 +176,52 @@ def test_a_time_is_the_same_in_every_zone(connection: Any, database: Database) -
     (row,) = rows(database)
     assert row.delay is not None
     assert 3500 < row.delay <= 3600
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        datetime(2026, 3, 29, 0, 59, 30, tzinfo=timezone.utc),  # the clock is about to be put on
+        datetime(2026, 7, 1, 12, 0, 0, 250_000, tzinfo=timezone.utc),
+        datetime(2026, 10, 25, 0, 59, 30, tzinfo=timezone.utc),  # to be put back
+    ],
+)
+def test_a_delay_may_go_across_the_change_to_summer_time(
+    database: Database, url: str, now: datetime
+) -> None:
+    if database.dialect is not MYSQL:
+        pytest.skip("other databases count in universal time")
+    engine = sqlalchemy.create_engine(read_url(url))
+    with of_program(engine) as connection, closing(connection.cursor()) as cursor:
+        cursor.execute("SELECT @@session.time_zone, @@system_time_zone")
+        assert cursor.fetchone() == ("SYSTEM", "CET")
+        cursor.execute(f"SET timestamp = {now.timestamp()}")
+        enqueue(connection, "mail", "x", delay=7200)
+        cursor.execute("SELECT UNIX_TIMESTAMP(not_before) - UNIX_TIMESTAMP() FROM queued_job")
+        (delay,) = cursor.fetchone()
+        assert 7200 <= delay < 7201
+        connection.commit()
+    with database.transaction() as own:  # what the relay does
+        own.exec_driver_sql(f"SET timestamp = {now.timestamp()}")
+        later = database.dialect.later("120")
+        seconds = f"SELECT {database.dialect.seconds_until('not_before')} FROM queued_job"
+        assert 7199 < float(own.exec_driver_sql(seconds).scalar_one()) <= 7200.5
+        until = own.exec_driver_sql(
+            f"SELECT UNIX_TIMESTAMP({later}) - UNIX_TIMESTAMP()"
+        ).scalar_one()
+        assert 120 <= float(until or 0) < 121
+
+
+def test_a_time_after_those_of_mysql_is_refused(database: Database, url: str) -> None:
+    if database.dialect is not MYSQL:
+        pytest.skip("other databases have later times")
+    engine = sqlalchemy.create_engine(read_url(url))
+    late = datetime(2100, 1, 1, tzinfo=timezone.utc)
+    with of_program(engine) as connection:
+        with pytest.raises(InvalidArgument, match="end in January 2038"):
+            enqueue(connection, "mail", "x", not_before=late)
+        with pytest.raises(InvalidArgument, match="end in January 2038"):
+            enqueue_many(connection, "mail", ["x"], delay=2**32 - 1)
 
 
 class AnyConnection:

@@ -225,6 +225,28 @@ async def test_a_table_that_is_missing_ends_the_relay(url: str, beanstalkd: Bean
                 await relay_of(empty, client, burst=True).run()
 
 
+@pytest.mark.parametrize("database_server", ["sqlite"], indirect=True)
+async def test_a_text_that_is_no_text_fails_alone(
+    database: Database, beanstalkd: Beanstalkd, caplog: pytest.LogCaptureFixture
+) -> None:
+    """SQLite stores it, and then refuses to read any row along with it."""
+    bad = "CAST(x'68ff' AS text)"
+    for column in ("url", "http_method", "headers", "body", "tube", "priority", "not_before"):
+        columns = {"url": "'http://example.com/'", column: bad}
+        with database.transaction() as connection:
+            connection.exec_driver_sql(
+                f"INSERT INTO queued_job ({', '.join(columns)}) VALUES "
+                f"({', '.join(columns.values())})"
+            )
+    good = insert(database, payload=b"good", tube="t")
+    async with client_of(beanstalkd) as client:
+        await relay_of(database, client, burst=True).run()
+        assert len(await bodies(client)) == 1
+    assert states(database) == {"failed": 7, "sent": 1}
+    assert row(database, good)["state"] == "sent"
+    assert "no text in UTF-8" in caplog.text
+
+
 async def test_it_stops_in_time_while_the_database_hangs(
     database: Database, beanstalkd: Beanstalkd
 ) -> None:

@@ -29,6 +29,9 @@ from .processes import gone, long_lived
 PATIENCE = 60.0
 """Seconds that a server may take to start or to stop on a busy machine."""
 
+ZONE = "CET-1CEST,M3.5.0,M10.5.0/3"
+"""The time zone of the servers: not that of the tests, and with a summer time."""
+
 _numbers = itertools.count(1)
 
 
@@ -55,7 +58,8 @@ class DatabaseServer(ABC):
         self.folder = Path(tempfile.mkdtemp(prefix="beanstalkt-", dir="/tmp"))
         self.process: subprocess.Popen[bytes] | None = None
         # Of two MariaDBs with the same folder for temporary files, one removes those of the other.
-        self._options: dict[str, object] = {"env": {**os.environ, "TMPDIR": str(self.folder)}}
+        environment = {**os.environ, "TMPDIR": str(self.folder), "TZ": ZONE}
+        self._options: dict[str, object] = {"env": environment}
         if os.geteuid() == 0:  # neither of them runs as root
             nobody = pwd.getpwnam("nobody")
             self._options |= {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
