@@ -28,7 +28,7 @@ test: .venv/ready
 
 # The distributions, installed on each Python at hand, with all tests: see .ci/release-check.
 release-check: .venv/ready beanstalkd tmux prometheus chromium nginx databases
-	PYTHONS="$(PYTHONS)" WORKERS=$(WORKERS) .ci/release-check
+	PYTHONS="$(PYTHONS)" TESTS="$(TESTS)" WORKERS=$(WORKERS) .ci/release-check
 
 lint: .venv/ready
 	$(BIN)/ruff check .
