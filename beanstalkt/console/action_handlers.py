@@ -101,5 +101,7 @@ class PutHandler(ServerHandler):
                 values.get("ttr", 120),
                 tube=tube,
             )
-        self.context.actions.note("put", server, {"tube": tube}, self.who, f"job {job_id}")
+        several = len(self.context.settings.servers) > 1
+        name = f"{server}/{job_id}" if several else str(job_id)
+        self.context.actions.note("put", server, {"tube": tube}, self.who, f"job {name}")
         self.json({"id": job_id})

@@ -29,6 +29,9 @@ class HistoryHandler(Api):
         unknown = set(given) - {*TEXTS, *NUMBERS}
         if unknown:
             refuse(f"The history has no field {min(unknown)!r}.")
+        server, slash, number = given.get("beanstalk_job_id", "").rpartition("/")
+        if slash:  # the name of a job, such as a/17
+            given["server"], given["beanstalk_job_id"] = server, number
         filters: dict[str, Any] = {name: given[name][:255] for name in TEXTS if given.get(name)}
         if "server" in filters:
             filters["server"] = self._names_of(filters["server"])
@@ -40,7 +43,15 @@ class HistoryHandler(Api):
             found = await history.read(filters, start, LIMIT)
         except BeanstalkException as error:
             refuse(str(error), 503)
+        names = self._by_known_name()
+        for row in found["rows"]:
+            row["server_name"] = names.get(row["server"], row["server"])
         self.json(found)
+
+    def _by_known_name(self) -> dict[str, str]:
+        """Return what the console calls each server, by all that the history may call it."""
+        servers = self.context.settings.servers
+        return {known: name for name in servers for known in self._names_of(name)}
 
     def _names_of(self, server: str) -> list[str]:
         """Return what the history may call a server: it had no name in each runner and relay."""

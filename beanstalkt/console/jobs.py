@@ -139,9 +139,11 @@ class ExportHandler(ServerHandler):
         await self.while_connected(self._export(watch, selection))
 
     async def _export(self, watch: Watch, selection: Selection) -> None:
+        several = len(self.context.settings.servers) > 1
         async with watch.client() as client:
             waiting = 0
-            async for line in export_jobs(client, selection):
+            # By its name, the server is in each line.
+            async for line in export_jobs({watch.name: client} if several else client, selection):
                 self.write(line)
                 waiting += len(line)
                 if waiting > FLUSH_SIZE:

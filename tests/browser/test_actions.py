@@ -149,7 +149,7 @@ def test_a_job_is_put_and_looked_at_and_deleted(place: Place, open_page: OpenPag
     page.keyboard.type('{"a": [1]}')
     tab_to(page, "Put the job")
     page.keyboard.press("Enter")
-    link = page.get_by_role("link", name=re.compile(r"job \d+"))
+    link = page.get_by_role("link", name=re.compile(r"job main.\d+"))
     expect(link).to_be_visible()
     link.focus()
     page.keyboard.press("Enter")

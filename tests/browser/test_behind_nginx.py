@@ -104,7 +104,7 @@ def test_the_whole_console_works_there(
     page.goto(f"{nginx}server/main/put")
     page.get_by_label("Tube").fill("behind")
     page.get_by_role("button", name="Put the job").click()
-    expect(page.get_by_text(re.compile("job [0-9]+")).first).to_be_visible()
+    expect(page.get_by_text(re.compile("job main/[0-9]+")).first).to_be_visible()
     with behind.client() as client:
         assert client.stats_tube("behind")["current-jobs-ready"] == 1
     assert '127.0.0.1"' in (tmp_path / "actions.jsonl").read_text()

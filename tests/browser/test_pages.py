@@ -21,7 +21,7 @@ PAGES = {
     "lost": ("/server/lost", "lost"),
     "tube": (TUBE_PATH, TUBE),
     "jobs": ("/server/main/jobs", "Jobs"),
-    "job": ("/server/main/job/{job}", "Job {job}"),
+    "job": ("/server/main/job/{job}", "Job main/{job}"),
     "put": ("/server/main/put", "Put a job"),
     "runners": ("/runners", "Runners"),
     "history": ("/history", "History"),

@@ -42,9 +42,19 @@ async def test_events_the_newest_first_by_filter_and_page_by_page(tmp_path: Path
         # What a runner wrote by the URL is found by the name that the console gives it.
         by_url = await visitor.get("/api/history?server=main")
         assert [row["server"] for row in by_url["rows"]] == [NOWHERE]
+        assert [row["server_name"] for row in by_url["rows"]] == ["main"]
+        for name, count in (("s/7", 1), ("t/7", 0), ("main/1", 1)):
+            found = await visitor.get(f"/api/history?beanstalk_job_id={quote(name, safe='')}")
+            assert len(found["rows"]) == count
         hostile = quote("' OR 1=1 --")
         assert (await visitor.get(f"/api/history?tube={hostile}"))["rows"] == []
-        for wrong in ("colour=red", "job_id=x", "before=-1", "beanstalk_job_id=1e9"):
+        for wrong in (
+            "colour=red",
+            "job_id=x",
+            "before=-1",
+            "beanstalk_job_id=1e9",
+            "beanstalk_job_id=s/x",
+        ):
             assert (await visitor.ask(f"/api/history?{wrong}")).code == 400
     finally:
         visitor.close()

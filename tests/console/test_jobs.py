@@ -10,7 +10,7 @@ import pytest
 
 from beanstalkt import Client
 from tests.support.clients import client_of
-from tests.support.console import Visitor, visited
+from tests.support.console import NOWHERE, Visitor, visited
 from tests.support.embedded import AnyServer
 from tests.support.waiting import soon, until_awaited
 
@@ -221,3 +221,13 @@ async def test_an_export_can_be_imported_again(server: AnyServer) -> None:
             "ready",
             "delayed",
         ]
+
+
+async def test_with_several_servers_the_lines_of_an_export_name_theirs(server: AnyServer) -> None:
+    async with (
+        client_of(server) as client,
+        visited({"main": server.url, "lost": NOWHERE}) as visitor,
+    ):
+        await client.put("x", tube="mail")
+        exported = (await visitor.ask("/api/servers/main/export?tube=mail")).body
+        assert json.loads(exported)["server"] == "main"

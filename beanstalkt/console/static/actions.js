@@ -1,6 +1,6 @@
 // Actions on all jobs that match a filter: counted first, then asked for, then watched.
 
-import { get, paths, post, query, session, upload } from "./api.js";
+import { get, jobName, paths, post, query, session, upload } from "./api.js";
 import { button, field, h, setText } from "./dom.js";
 import { count, plural } from "./format.js";
 
@@ -33,8 +33,8 @@ export function actionButtons(server, filter, verbs, options = {}) {
     });
 }
 
-function describe(filter, job) {
-  if (job) return `job ${job}`;
+function describe(server, filter, job) {
+  if (job) return `job ${jobName(server, job)}`;
   const { tube, state, ...rest } = filter;
   const others = Object.entries(rest).map(([name, value]) => `${name.replace("_", " ")} ${value}`);
   return `all ${state ? `${state} ` : ""}jobs${tube ? ` of the tube ${tube}` : ""}${others.length ? ` with ${others.join(", ")}` : ""}`;
@@ -47,7 +47,7 @@ export function resultText(action) {
   const parts = [`${plural(summary.done, "job")} ${summary.action}`];
   for (const [reason, number] of Object.entries(summary.skipped)) parts.push(`${count(number)} left alone (${reason})`);
   if (summary.vanished) parts.push(`${count(summary.vanished)} vanished meanwhile`);
-  if (summary.failed) parts.push(`${count(summary.failed)} refused: ${summary.failures.map(([id, why]) => `${id}: ${why}`).join("; ")}`);
+  if (summary.failed) parts.push(`${count(summary.failed)} refused: ${summary.failures.map(([id, why]) => `${action.verb === "import" ? `line ${id}` : jobName(action.server, id)}: ${why}`).join("; ")}`);
   if (summary.unknown) parts.push(`${count(summary.unknown)} unknown, as the connection was lost`);
   if (action.state === "cancelled") parts.push("cancelled before the end");
   if (action.result) parts.push(action.result);
@@ -95,7 +95,7 @@ function actionDialog(server, verb, filter, { changed, job } = {}) {
         act();
       },
     },
-    h("p", {}, `${plan.label} ${describe(filter, job)} on ${server}.`),
+    h("p", {}, `${plan.label} ${describe(server, filter, job)} on ${server}.`),
     h("p", { class: "facts" }, plan.explain),
     plan.destination && [field("To the tube", tube), session.servers.length > 1 && field("On the server", other)],
     plan.seconds && field("For how many seconds", seconds),
@@ -105,7 +105,7 @@ function actionDialog(server, verb, filter, { changed, job } = {}) {
     plan.danger && session.actions.includes("export") && h("p", {}, h("a", { href: exportPath(server, filter), download: "" }, "Export these jobs first"), " to be able to import them again."),
     h("div", { class: "buttons" }, confirm, cancel),
   );
-  const dialog = openDialog(`${plan.label} ${job ? `job ${job}` : "jobs"}`, form);
+  const dialog = openDialog(`${plan.label} ${job ? `job ${jobName(server, job)}` : "jobs"}`, form);
   dialog.addEventListener("close", () => {
     stop = true;
   });

@@ -78,6 +78,9 @@ export const query = (values) => {
   return text ? `?${text}` : "";
 };
 
+// What a job is called: with several servers, its id has the name of its server before it.
+export const jobName = (server, id) => (session.servers.length > 1 ? `${server}/${id}` : String(id));
+
 const part = encodeURIComponent;
 export const paths = {
   server: (server) => `/server/${part(server)}`,

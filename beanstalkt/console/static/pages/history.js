@@ -14,6 +14,11 @@ const FIELDS = [
 ];
 const EVENTS = ["", "sent", "started", "finished", "failed", "released", "buried"];
 
+function jobLink(row) {
+  const id = session.servers.length > 1 && row.server_name ? `${row.server_name}/${row.beanstalk_job_id}` : String(row.beanstalk_job_id);
+  return link(`/history${query({ beanstalk_job_id: id })}`, id);
+}
+
 function line(row) {
   return h(
     "tr",
@@ -21,7 +26,7 @@ function line(row) {
     h("td", {}, date(row.time)),
     h("th", { scope: "row" }, row.event),
     h("td", {}, row.tube ?? "–"),
-    h("td", { class: "number" }, row.beanstalk_job_id === null ? "–" : link(`/history${query({ beanstalk_job_id: row.beanstalk_job_id })}`, String(row.beanstalk_job_id))),
+    h("td", { class: "number" }, row.beanstalk_job_id === null ? "–" : jobLink(row)),
     h("td", { class: "number wide" }, row.job_id === null ? "–" : link(`/history${query({ job_id: row.job_id })}`, String(row.job_id))),
     h("td", { class: "number wide" }, count(row.attempt)),
     h("td", { class: "number wide" }, row.duration_ms === null ? "–" : duration(row.duration_ms / 1000)),

@@ -1,7 +1,7 @@
 // One job: what the server knows of it, and its body.
 
 import { actionButtons } from "../actions.js";
-import { get, paths, session } from "../api.js";
+import { get, jobName, paths, session } from "../api.js";
 import { button, h, link } from "../dom.js";
 import { bytes, count, duration } from "../format.js";
 import { details, failure, heading, serverCrumbs } from "../parts.js";
@@ -68,5 +68,6 @@ export function jobPage(server, id) {
   }
 
   load();
-  return { title: `Job ${id}`, element: h("div", {}, serverCrumbs(server, `Job ${id}`), heading(`Job ${id}`), room) };
+  const title = `Job ${jobName(server, id)}`;
+  return { title, element: h("div", {}, serverCrumbs(server, `Job ${id}`), heading(title), room) };
 }

@@ -1,7 +1,7 @@
 // The job browser: the jobs that match a filter, in any state, without moving them.
 
 import { actionButtons } from "../actions.js";
-import { lines, paths, query, session } from "../api.js";
+import { jobName, lines, paths, query, session } from "../api.js";
 import { button, field, h, link, setText } from "../dom.js";
 import { bytes, clock, count, duration, plural } from "../format.js";
 import { go } from "../go.js";
@@ -27,7 +27,7 @@ function row(server, job) {
   return h(
     "tr",
     {},
-    h("th", { scope: "row" }, link(paths.job(server, job.id), String(job.id))),
+    h("th", { scope: "row" }, link(paths.job(server, job.id), jobName(server, job.id))),
     h("td", {}, link(paths.tube(server, job.tube), job.tube)),
     h("td", {}, h("span", { class: `pill pill-${job.state}` }, job.state)),
     h("td", { class: "preview" }, h("code", {}, job.preview || "(empty)")),

@@ -1,6 +1,6 @@
 // Puts a job.
 
-import { paths, post, session } from "../api.js";
+import { jobName, paths, post, session } from "../api.js";
 import { field, h, link } from "../dom.js";
 import { failure, heading, serverCrumbs } from "../parts.js";
 
@@ -30,7 +30,7 @@ export function putPage(server) {
             delay: Number(delay.value),
             ttr: Number(ttr.value),
           });
-          result.replaceChildren(h("p", { class: "notice good" }, "Put as ", link(paths.job(server, id), `job ${id}`), "."));
+          result.replaceChildren(h("p", { class: "notice good" }, "Put as ", link(paths.job(server, id), `job ${jobName(server, id)}`), "."));
           body.focus();
         } catch (error) {
           result.replaceChildren(failure(error));

@@ -1,6 +1,6 @@
 // The runners that serve their metrics: their slots, and the jobs that run.
 
-import { paths } from "../api.js";
+import { jobName, paths } from "../api.js";
 import { h, link } from "../dom.js";
 import { count, date, duration } from "../format.js";
 import { heading, scrolling } from "../parts.js";
@@ -46,7 +46,7 @@ function card(runner) {
           ["Job", "Tube", "Slot", "Attempt", "Runs for"],
           status.running.map((job) => {
             const name = runner.names[job.server];
-            const id = several ? `${shown(job.server)}/${job.id}` : String(job.id);
+            const id = several ? `${shown(job.server)}/${job.id}` : name ? jobName(name, job.id) : String(job.id);
             return h("tr", {}, h("th", { scope: "row" }, name ? link(paths.job(name, job.id), id) : id), h("td", {}, job.tube), h("td", { class: "number" }, count(job.slot)), h("td", { class: "number" }, count(job.attempt)), h("td", { class: `number ${job.overdue ? "bad" : ""}` }, duration(job.seconds)));
           }),
         )

@@ -1,6 +1,6 @@
 // One tube: its numbers, charts of the last minutes, and what can be done to all its jobs.
 
-import { paths, session } from "../api.js";
+import { jobName, paths, session } from "../api.js";
 import { Chart } from "../chart.js";
 import { button, h, link, setText } from "../dom.js";
 import { count, duration, rate, short } from "../format.js";
@@ -32,7 +32,7 @@ export function tubePage(server, tube) {
         ["Producers", count(found.using)],
         ["Jobs since it exists", count(found.total)],
         ["Deleted", count(found.stats["cmd-delete"])],
-        ["Next job", found.head ? link(paths.job(server, found.head.id), `${found.head.id}, ${duration(found.head.age)} old`) : "–"],
+        ["Next job", found.head ? link(paths.job(server, found.head.id), `${jobName(server, found.head.id)}, ${duration(found.head.age)} old`) : "–"],
         ["Paused", found.paused_for ? `for ${duration(found.paused_for)} more` : "no"],
       ]),
     );
