@@ -174,6 +174,12 @@ def _add_clean(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--failed", action="store_true", help="also rows of jobs that failed")
     parser.add_argument(
+        "--sent",
+        action="store_true",
+        help="also rows of jobs that were put that long ago and of which no end is known, as of "
+        "those of relay --plain",
+    )
+    parser.add_argument(
         "--only", choices=("rows", "log"), help="delete only rows, or only the history"
     )
     confirm.add_to(parser)
@@ -285,7 +291,7 @@ def _resend(options: argparse.Namespace) -> int:
 
 
 def _clean(options: argparse.Namespace) -> int:
-    states = ("done", "failed") if options.failed else ("done",)
+    states = ["done", *("failed",) * options.failed, *("sent",) * options.sent]
     with _database(options) as database:
 
         def rows(dry_run: bool) -> Iterator[int]:

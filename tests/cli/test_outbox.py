@@ -143,7 +143,12 @@ def test_clean_deletes_what_is_old_in_batches(
     database: Database, url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with database.transaction() as connection:
-        for state, age, count in (("done", 40, 2500), ("done", 1, 5), ("failed", 40, 3)):
+        for state, age, count in (
+            ("done", 40, 2500),
+            ("done", 1, 5),
+            ("failed", 40, 3),
+            ("sent", 40, 2),
+        ):
             connection.exec_driver_sql(
                 "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n "
                 f"WHERE i < {count}) INSERT INTO queued_job (url, state, last_finished_at) "
@@ -156,9 +161,10 @@ def test_clean_deletes_what_is_old_in_batches(
     words = ("clean", "--database", url, "--older-than", "30d")
     assert "would delete 2501 rows and events" in said(capsys, *words, "--dry-run")
     assert "2501 were deleted" in said(capsys, *words, "--yes")
-    assert states(database) == {"done": 5, "failed": 3}
+    assert states(database) == {"done": 5, "failed": 3, "sent": 2}
     assert [each["event_id"] for each in events(database)] == ["b"]
     assert "3 were deleted" in said(capsys, *words, "--yes", "--failed", "--only", "rows")
+    assert "2 were deleted" in said(capsys, *words, "--yes", "--sent")
 
 
 @pytest.mark.parametrize(

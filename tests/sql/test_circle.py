@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +25,8 @@ from ..support.outbox import events, insert, relay_of, row, states
 from ..support.running import Running, settings
 from ..support.waiting import until
 from ..support.webserver import Answer, Web, serving
+
+ROOT = Path(__file__).parent.parent.parent
 
 RESPONSE = "first line\nsecond line\nthird line"
 
@@ -213,6 +217,26 @@ async def test_any_handler_closes_the_circle(
         (None, "started"),
         (None, "finished"),
     ]
+
+
+async def test_a_plain_job_is_found_in_the_history_by_its_server_and_number(
+    database: Database, url: str, beanstalkd: Beanstalkd
+) -> None:
+    async def handler(job: WorkerJob) -> None:
+        assert (job.outbox_id, job.body) == (None, b"\x00payload")
+
+    ids = [insert(database, payload=b"\x00payload", tube="requests") for _ in range(3)]
+    async with client_of(beanstalkd) as client:
+        await relay_of(database, client, burst=True, plain=True).run()
+    async with History(url) as history:
+        worker = Worker(beanstalkd.url, "requests", handler, max_jobs=2, observers=[history])
+        await worker.run(signals=False)
+    page = (ROOT / "doc" / "howto" / "outbox.md").read_text(encoding="utf-8")
+    (query,) = re.findall(r"    (SELECT q\.id.*?);\n", page, re.DOTALL)
+    with database.reading() as connection:
+        found = [tuple(each)[:2] for each in connection.exec_driver_sql(query)]
+    assert sorted(found) == [(ids[0], "finished"), (ids[1], "finished")]
+    assert states(database) == {"sent": 3}
 
 
 @pytest.mark.parametrize("database_server", ["sqlite"], indirect=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
+import signal
 import sys
 import threading
 import time
@@ -17,8 +18,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from beanstalkt import Client
+from beanstalkt.sql import upkeep
 from beanstalkt.sql.database import Database, is_temporary
 from beanstalkt.sql.dialect import SQLITE
+from beanstalkt.sql.migrations import migrate
 from beanstalkt.sql.outbox import Outbox
 from beanstalkt.worker.outbox_id import unwrap
 
@@ -76,6 +79,99 @@ async def test_a_relay_that_is_killed_loses_no_row_and_doubles_one_batch_at_most
     # Twice in the server, once in the table: the history says so.
     logged = Counter(event["job_id"] for event in events(database) if event["event"] == "sent")
     assert set(logged) == set(found)
+
+
+@pytest.mark.soak
+@pytest.mark.filterwarnings("ignore:unclosed <socket")
+@pytest.mark.gen_test(timeout=120 + 10 * KILLS)
+async def test_everything_that_may_go_wrong_at_once_loses_no_row(
+    database: Database,
+    database_server: DatabaseServer | SQLite,
+    url: str,
+    tmp_path: Path,
+) -> None:
+    """Two relays that are killed, one with a wrong clock, and servers that drain and restart.
+
+    Meanwhile rows are inserted and rolled back, and the tables are migrated and cleaned.
+    """
+    (tmp_path / "binlog").mkdir()
+    server = Beanstalkd("-b", str(tmp_path / "binlog"))
+    server.start()
+    seed = str(random.random())
+    relays = [
+        await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tests.support.killed_relay", url, server.url),
+            *(str(BATCH), str(KILLS), seed + name, name, "0.6", skew),
+            cwd=ROOT,
+        )
+        for name, skew in (("one", "0"), ("two", "3600"))
+    ]
+    try:
+        inserted = await _disturb(database, database_server, server, relays)
+        for relay in relays:
+            assert await relay.wait() == 0
+        async with client_of(server) as client:
+            # What a relay may have left that was killed in the end, or came after its end.
+            await relay_of(database, client, "one", burst=True).run()
+            await relay_of(database, client, "two", burst=True).run()
+            found = await row_ids(client)
+    finally:
+        for relay in relays:
+            if relay.returncode is None:
+                relay.kill()
+                await relay.wait()
+        server.kill()
+    assert states(database) == {"sent": inserted}, f"seed {seed}"
+    assert len(found) == inserted, f"rows were lost: seed {seed}"
+    doubles = found.total() - len(found)
+    assert doubles <= (2 * KILLS + 2 * RESTARTS) * BATCH, f"seed {seed}"
+    gc.collect()
+
+
+RESTARTS = 2
+"""How often each server is restarted while all goes wrong."""
+
+
+async def _disturb(
+    database: Database,
+    database_server: DatabaseServer | SQLite,
+    server: Beanstalkd,
+    relays: list[asyncio.subprocess.Process],
+) -> int:
+    """Disturb relays until they have ended; return the number of rows that were committed."""
+    inserted = restarts = turn = 0
+    while any(relay.returncode is None for relay in relays):
+        turn += 1
+        try:
+            if inserted < KILLS * ROWS:
+                insert_many(database, 50)
+                inserted += 50
+            _roll_back(database)
+            assert not migrate(database)
+            assert not sum(upkeep.clean(database, 0, states=("done", "failed")))
+            list(upkeep.clean_log(database, 3600))
+            upkeep.status(database)
+        except DBAPIError as error:
+            if not is_temporary(error):
+                raise
+        if restarts < RESTARTS and turn % 8 == 0:
+            restarts += 1
+            server.signal(signal.SIGUSR1)  # it drains
+            if isinstance(database_server, DatabaseServer):
+                database.close()
+                database_server.stop(9)
+                database_server.start()
+            server.restart(signal.SIGTERM)
+        await asyncio.sleep(0.05)
+    return inserted
+
+
+def _roll_back(database: Database) -> None:
+    """Insert a row that is never committed."""
+    insert = text("INSERT INTO queued_job (payload, tube) VALUES ('x', 'never')")
+    with database.reading() as connection:
+        connection.execute(insert)
+        connection.rollback()
 
 
 # PyMySQL leaves its socket to the garbage collector when it cannot connect.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta, timezone
@@ -16,10 +18,15 @@ from sqlalchemy.orm import Session
 from beanstalkt.dispatch import Scheduled
 from beanstalkt.errors import InvalidArgument
 from beanstalkt.sql import enqueue, enqueue_many, schedule_function
-from beanstalkt.sql.database import Database, read_url
-from beanstalkt.sql.dialect import MYSQL, POSTGRESQL
+from beanstalkt.sql.database import Database, is_temporary, read_url
+from beanstalkt.sql.dialect import MYSQL, POSTGRESQL, SQLITE
 from beanstalkt.sql.outbox import Outbox
 from beanstalkt.sql.rows import QueuedJob
+
+from ..support.beanstalkd import Beanstalkd
+from ..support.clients import client_of
+from ..support.outbox import relay_of, states
+from ..support.waiting import until
 
 
 @contextmanager
@@ -157,6 +164,71 @@ def test_a_key_lets_one_row_wait_at_a_time(connection: Any, database: Database) 
     connection.commit()
     assert [row.id for row in rows(database)][:1] == [first]
     assert rows(database) == []
+
+
+def test_of_two_programs_with_one_key_one_inserts_a_row(database: Database, url: str) -> None:
+    """The second one waits for the first one, and goes by how that ends."""
+    engine = sqlalchemy.create_engine(read_url(url))
+    inserted: list[int | None] = []
+
+    def other() -> None:
+        with engine.connect() as connection:
+            if database.dialect is SQLITE:  # which would wait only 5 s, on a busy machine
+                connection.exec_driver_sql("PRAGMA busy_timeout = 60000")
+            inserted.append(enqueue(connection, "mail", "theirs", unique_key="daily"))
+            connection.commit()
+
+    for commits in (False, True):
+        with engine.connect() as connection:
+            assert enqueue(connection, "mail", "ours", unique_key="daily") is not None
+            thread = threading.Thread(target=other)
+            thread.start()
+            thread.join(0.05)
+            assert thread.is_alive(), "it did not wait"
+            if commits:
+                connection.commit()
+            else:
+                connection.rollback()
+        thread.join(60)
+        assert (inserted[-1] is None) == commits
+        (row,) = rows(database)
+        assert row.payload == (b"ours" if commits else b"theirs")
+        with database.transaction() as cleaning:
+            cleaning.exec_driver_sql("DELETE FROM queued_job")
+    engine.dispose()
+
+
+async def test_a_key_is_free_as_soon_as_its_row_is_sent(
+    database: Database, url: str, beanstalkd: Beanstalkd
+) -> None:
+    """Many programs insert the same few keys while a relay sends them: none is refused or lost."""
+    engine = sqlalchemy.create_engine(read_url(url))
+    if database.dialect is SQLITE:
+        engine = sqlalchemy.create_engine(read_url(url), connect_args={"timeout": 60})
+    inserted: list[int] = []
+
+    def produce() -> None:
+        for number in range(40):
+            try:
+                with engine.begin() as connection:
+                    row_id = enqueue(connection, "mail", "x", unique_key=f"key {number % 3}")
+            except sqlalchemy.exc.OperationalError as error:
+                if not is_temporary(error):
+                    raise
+                continue  # after a deadlock, the program may repeat it
+            if row_id is not None:
+                inserted.append(row_id)
+
+    async with client_of(beanstalkd) as client:
+        relay = relay_of(database, client)
+        running = asyncio.create_task(relay.run())
+        await asyncio.gather(*(asyncio.to_thread(produce) for _ in range(4)))
+        await until(lambda: relay.counts["sent"] == len(inserted))
+        relay.stop()
+        await running
+    assert len(set(inserted)) == len(inserted) >= 3
+    assert states(database) == {"sent": len(inserted)}
+    engine.dispose()
 
 
 def test_many_are_inserted_in_order(connection: Any, database: Database) -> None:

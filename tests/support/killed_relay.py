@@ -1,7 +1,8 @@
 """A program that runs a relay and kills it, again and again, and at last lets it finish.
 
-``python -m tests.support.killed_relay DATABASE SERVER BATCH KILLS SEED`` prints, for each relay
-that was killed, how many rows its process had claimed. It forks, so that a relay starts at once.
+``python -m tests.support.killed_relay DATABASE SERVER BATCH KILLS SEED [NAME [LONGEST [SKEW]]]``:
+NAME is that of the relay, LONGEST the seconds after which it is killed at the latest, SKEW those
+by which its clock is wrong. It forks, so that a relay starts at once.
 """
 
 from __future__ import annotations
@@ -22,31 +23,42 @@ LONGEST = 0.12
 """Seconds after which a relay is killed at the latest: it connects in a third of that."""
 
 
-async def relay(database: str, server: str, batch: int) -> None:
-    async with Client.from_url(server, connect_timeout=10) as client:
-        outbox = Outbox(Database(database), "killed")
-        timing = RelayTiming(poll=0.001, max_poll=0.005)
+async def relay(database: str, server: str, batch: int, name: str) -> None:
+    async with Client.from_url(server, connect_timeout=20) as client:
+        outbox = Outbox(Database(database), name)
+        timing = RelayTiming(poll=0.001, max_poll=0.005, back_off=0.1)
         await Relay(outbox, client, "one", batch=batch, burst=True, timing=timing).run()
 
 
-def start(database: str, server: str, batch: int) -> int:
+def start(database: str, server: str, batch: int, name: str) -> int:
     pid = os.fork()
     if pid:
         return pid
     try:
-        asyncio.run(relay(database, server, batch))
+        asyncio.run(relay(database, server, batch, name))
     finally:
         os._exit(0)
 
 
-def main(database: str, server: str, batch: str, kills: str, seed: str) -> None:
+def main(
+    database: str,
+    server: str,
+    batch: str,
+    kills: str,
+    seed: str,
+    name: str = "killed",
+    longest: str = str(LONGEST),
+    skew: str = "0",
+) -> None:
     chance = random.Random(seed)
+    right = time.time
+    time.time = lambda: right() + float(skew)
     for _ in range(int(kills)):
-        pid = start(database, server, int(batch))
-        time.sleep(chance.uniform(0, LONGEST))
+        pid = start(database, server, int(batch), name)
+        time.sleep(chance.uniform(0, float(longest)))
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-    os.waitpid(start(database, server, int(batch)), 0)
+    os.waitpid(start(database, server, int(batch), name), 0)
 
 
 if __name__ == "__main__":
