@@ -173,7 +173,7 @@ class Journal:
 
     def _no_journal(self, number: int) -> InvalidArgument:
         return InvalidArgument(
-            f"{self.path}, line {number}: this is no journal of an import: name another file"
+            f"{self.path}, line {number}: this is not the journal of an import: name another file"
         )
 
     def _take(self, number: int, line: bytes) -> None:

@@ -186,7 +186,7 @@ def _body(found: dict[str, Any]) -> bytes:
         else:
             raise InvalidArgument(f"encoding: it must be base64 or utf-8, not {_shown(encoding)}")
     except UnicodeEncodeError:
-        raise InvalidArgument("body: it has half of a surrogate pair, which is no text") from None
+        raise InvalidArgument("body: it has half of a surrogate pair, which is not text") from None
     except (binascii.Error, ValueError) as error:
         if isinstance(error, InvalidArgument):
             raise

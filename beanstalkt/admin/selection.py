@@ -166,7 +166,7 @@ def _compiled(pattern: str | bytes | re.Pattern[bytes] | None) -> re.Pattern[byt
     try:
         return re.compile(source.encode() if isinstance(source, str) else source)
     except (re.error, OverflowError, RecursionError) as error:
-        raise InvalidArgument(f"{pattern!r:.80} is no regular expression: {error}") from None
+        raise InvalidArgument(f"{pattern!r:.80} is not a regular expression: {error}") from None
 
 
 def _check_order(what: str, least: float, most: float) -> None:

@@ -106,7 +106,7 @@ class Mistaken(argparse.Action):
     ) -> None:
         """Refuse ``-p``, and say which option was probably meant."""
         parser.error(
-            f"-p is no option of the program: was -P {values} meant, the port? "
+            f"-p is not an option of the program: was -P {values} meant, the port? "
             "(-p after put, reserve or reserve-job is a priority)"
         )
 

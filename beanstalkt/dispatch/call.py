@@ -99,9 +99,9 @@ def decode(body: bytes) -> Call:
     except RecursionError:
         raise BadCall("the body is nested too deeply") from None
     except ValueError as error:
-        raise BadCall(f"the body is no JSON: {error}") from None
+        raise BadCall(f"the body is not JSON: {error}") from None
     if not isinstance(call, dict):
-        raise BadCall("the body is no JSON object")
+        raise BadCall("the body is not a JSON object")
     function = call.get("function")
     if "function" in call and not isinstance(function, str):
         raise BadCall("function must be a string")

@@ -131,7 +131,7 @@ def locate(path: str) -> object:
     if not colon:
         module_name, _, attribute = module_name.rpartition(".")
     if not module_name or not attribute:
-        raise Unlocated(f"{path[:MAX_QUOTED]!r} is no path such as package.module.function")
+        raise Unlocated(f"{path[:MAX_QUOTED]!r} is not a path such as package.module.function")
     try:
         found: object = importlib.import_module(module_name)
     except KeyboardInterrupt:
@@ -164,7 +164,9 @@ def make_entry(name: str, target: object, timeout: timedelta | None = None) -> T
         raise NotATask(f"cannot make a {shown}: {brief(error)}") from error
     limit = task.timeout_timedelta
     if limit is not None and not (isinstance(limit, timedelta) and limit > timedelta(0)):
-        raise NotATask(f"timeout_timedelta of {shown} is no timedelta of more than 0, but {limit}")
+        raise NotATask(
+            f"timeout_timedelta of {shown} must be a timedelta of more than 0, not {limit}"
+        )
     run = task.run
     called = run if inspect.isroutine(run) else getattr(run, "__call__", run)  # noqa: B004
     if inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called):

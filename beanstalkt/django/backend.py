@@ -75,7 +75,9 @@ class BeanstalkdBackend(BaseTaskBackend):
         try:
             TUBE.check(task.queue_name)
         except ValueError as error:
-            raise InvalidTask(f"Queue {task.queue_name!r} is no tube: {error}") from error
+            raise InvalidTask(
+                f"Queue {task.queue_name!r} is not the name of a tube: {error}"
+            ) from error
         if _delay(task) > MAX_NUMBER:
             raise InvalidTask(f"run_after must be less than {MAX_NUMBER} seconds from now.")
 

@@ -151,7 +151,7 @@ def read_url(text: str) -> URL:
     backend, _, driver = url.drivername.partition("+")
     if backend not in _DIALECTS:
         raise InvalidArgument(
-            f"{backend[:50]} is no database that is supported: there are postgresql, mysql, "
+            f"{backend[:50]} is not a supported database: use postgresql, mysql, "
             "mariadb and sqlite"
         )
     backend = _NAMES.get(backend, backend)
@@ -167,7 +167,7 @@ def dialect_of(name: str) -> Dialect:
         return _DIALECTS[name]
     except KeyError:
         raise InvalidArgument(
-            f"{name[:50]} is none of postgresql, mysql, mariadb, sqlite"
+            f"{name[:50]} is not one of postgresql, mysql, mariadb, sqlite"
         ) from None
 
 
@@ -197,7 +197,7 @@ def _engine(url: URL, dialect: Dialect) -> Engine:
     try:
         engine = sqlalchemy.create_engine(url, connect_args=arguments, **options)
     except NoSuchModuleError as error:
-        raise InvalidArgument(f"{url.drivername} is no driver of SQLAlchemy's") from error
+        raise InvalidArgument(f"{url.drivername} is not a driver of SQLAlchemy") from error
     return engine
 
 

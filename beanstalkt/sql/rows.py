@@ -110,7 +110,7 @@ def _request(row: QueuedJob, timeout: int) -> bytes:
     try:
         return json.dumps(request, ensure_ascii=False, separators=(",", ":")).encode()
     except UnicodeEncodeError:
-        raise InvalidArgument("url, body or headers is no text in UTF-8") from None
+        raise InvalidArgument("url, body or headers cannot be sent as UTF-8") from None
 
 
 def _carried(row: QueuedJob) -> Carried:
@@ -127,7 +127,7 @@ def _headers(text: str) -> Mapping[str, str]:
     try:
         headers = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InvalidArgument(f"headers is no JSON: {str(error)[:200]}") from None
+        raise InvalidArgument(f"headers is not JSON: {str(error)[:200]}") from None
     if not isinstance(headers, dict):
         raise InvalidArgument("headers is JSON, but not an object of names and values")
     for name, value in headers.items():
@@ -151,7 +151,7 @@ def _whole(value: object, column: str) -> int:
 def _delay(row: QueuedJob) -> int:
     if row.delay is None:
         if row.timed:
-            raise InvalidArgument("not_before is no time")
+            raise InvalidArgument("not_before is not a time")
         return 0
     if math.isnan(row.delay) or row.delay > MAX_NUMBER:
         raise InvalidArgument(f"not_before is more than {MAX_NUMBER} seconds away")

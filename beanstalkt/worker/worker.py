@@ -106,7 +106,9 @@ class Worker:
                 "beanstalkt work --call runs plain functions"
             )
         for name in unknown:
-            raise InvalidArgument(f"{name} is no option; there are {', '.join(_OPTIONS)}")
+            raise InvalidArgument(
+                f"{name} is not an option; the options are {', '.join(_OPTIONS)}"
+            )
         if max_jobs is not None:
             _whole("max_jobs", max_jobs, 1, 1)
         settings = TubeSettings(

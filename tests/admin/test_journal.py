@@ -85,7 +85,7 @@ def test_wherever_it_is_cut_off_nothing_is_done_that_was_not(tmp_path: Path) -> 
 def test_a_file_of_something_else_is_refused_and_left_as_it_is(tmp_path: Path, text: str) -> None:
     path = tmp_path / "notes"
     path.write_text(text)
-    with pytest.raises(InvalidArgument, match="no journal of an import"):
+    with pytest.raises(InvalidArgument, match="not the journal of an import"):
         Journal(path)
     assert path.read_text() == text
 

@@ -184,7 +184,7 @@ def test_clean_deletes_what_is_old_in_batches(
         (["relay", "--database", "x", "--batch", "0"], 2, "at least 1"),
         (["migrate", "--database", "sqlite:///x.db", "--notify"], 2, "only PostgreSQL"),
         (["schema"], 2, "KIND or --database"),
-        (["schema", "oracle"], 2, "oracle is none of"),
+        (["schema", "oracle"], 2, "oracle is not one of"),
         (["resend", "--database", "x"], 2, "say which rows"),
         (["resend", "--database", "x", "--server", "one"], 2, "no terminal to ask on"),
         (["clean", "--database", "x"], 2, "no terminal to ask on"),

@@ -131,7 +131,7 @@ def test_a_file_that_is_no_journal_is_wrong_usage_and_stays(
     path = tmp_path / "jobs"
     path.write_text('{"tube": "a", "body": "1"}\n')
     assert run(server, "import", "--resume", path, path) == 2
-    assert b"no journal of an import" in capfdbinary.readouterr().err
+    assert b"not the journal of an import" in capfdbinary.readouterr().err
     assert path.read_text() == '{"tube": "a", "body": "1"}\n'
     assert run(server, "import", "--resume", tmp_path, path) == 1
     assert b"Is a directory" in capfdbinary.readouterr().err

@@ -279,7 +279,7 @@ def test_each_job_has_a_task_of_its_own() -> None:
         (NeedsMore, "missing 1 required"),
         (NoRun, "abstract"),
         (NoLimit, "more than 0"),
-        (WrongLimit, "no timedelta"),
+        (WrongLimit, "a timedelta of more than 0"),
         (dict, "another class"),
         (7, "it is a int"),
         (None, "it is a NoneType"),

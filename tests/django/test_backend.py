@@ -72,7 +72,7 @@ def test_the_queue_is_the_tube(client: Client) -> None:
 
 @pytest.mark.parametrize("queue", ["two words", "-dash", "ü", "x" * 201])
 def test_a_queue_that_is_no_tube_is_an_invalid_task(client: Client, queue: str) -> None:
-    with pytest.raises(InvalidTask, match="is no tube"):
+    with pytest.raises(InvalidTask, match="is not the name of a tube"):
         django_tasks.noop.using(queue_name=queue).enqueue()
 
 

@@ -187,8 +187,8 @@ async def test_a_job_s_own_time_limit(beanstalkd: Beanstalkd) -> None:
 @pytest.mark.parametrize(
     ("body", "error"),
     [
-        (b"", "no JSON"),
-        (b"\xff\x00", "no JSON"),
+        (b"", "not JSON"),
+        (b"\xff\x00", "not JSON"),
         (b"[1]", "an array"),
         (job("http://127.0.0.1/x"), "under no URL"),
         (job("http://127.0.0.1:1/tasks/../x"), "holds no . or .."),

@@ -440,7 +440,7 @@ async def test_no_server() -> None:
         ({"max_jobs": 0}, "max_jobs: a whole number"),
         ({"timeout": -1}, "timeout: a number of seconds"),
         ({"on_timeout": "explode"}, "on_timeout: bury"),
-        ({"colour": "red"}, "colour is no option"),
+        ({"colour": "red"}, "colour is not an option"),
     ],
 )
 def test_wrong_arguments(changes: dict[str, Any], message: str) -> None:

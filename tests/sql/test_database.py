@@ -35,7 +35,7 @@ def test_a_url_says_which_driver_is_used(url: str, driver: str) -> None:
     [
         ("", "must look like"),
         ("jobs.db", "must look like"),
-        ("oracle://h/d", "oracle is no database that is supported"),
+        ("oracle://h/d", "oracle is not a supported database"),
         ("sqlite://", "needs the name of a file"),
         ("postgresql://h:port/d", "must look like"),
     ],

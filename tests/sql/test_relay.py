@@ -115,7 +115,7 @@ async def test_what_cannot_be_put_fails_and_the_rest_goes_on(
         insert(database, payload=b"x", tube="-bad"): "bad tube name",
         insert(database, payload=b"x", priority=-1): "priority must be",
         insert(database, payload=b"x" * 70_000, tube="t"): "70000 bytes, and the server",
-        insert(database, url="http://x/", headers="{"): "headers is no JSON",
+        insert(database, url="http://x/", headers="{"): "headers is not JSON",
     }
     right = insert(database, payload=b"x", tube="t")
     async with client_of(beanstalkd) as client:
@@ -244,7 +244,7 @@ async def test_a_text_that_is_no_text_fails_alone(
         assert len(await bodies(client)) == 1
     assert states(database) == {"failed": 7, "sent": 1}
     assert row(database, good)["state"] == "sent"
-    assert "no text in UTF-8" in caplog.text
+    assert "cannot be sent as UTF-8" in caplog.text
 
 
 async def test_it_stops_in_time_while_the_database_hangs(

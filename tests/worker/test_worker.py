@@ -106,7 +106,7 @@ def test_actions() -> None:
         ({"on_timeout": 7}, "on_timeout: bury, delete, release"),
         ({"on_unknown_fail": "release:-1"}, "on_unknown_fail: bury, delete, release"),
         ({"tube": None}, "tube: a tube name must be a str"),
-        ({"workers": 3}, "workers is no option; there are concurrency, "),
+        ({"workers": 3}, "workers is not an option; the options are concurrency, "),
     ],
 )
 def test_wrong_options(options: dict[str, Any], message: str) -> None:

@@ -136,7 +136,7 @@ class ConfigFile:
             self.names_tubes = True
             self._read_tube(tube, layer, place)
         else:
-            self._problems.add(place, f"[{section.name}] is no section of this file")
+            self._problems.add(place, f"[{section.name}] is not a section that this file may have")
 
     def _read_tube(self, tube: str, layer: Layer, place: str) -> None:
         every = tube == EVERY_TUBE

@@ -104,15 +104,15 @@ def _load(point: EntryPoint) -> type[Handler]:
 def _flaw(found: object) -> str:
     """Return why an object is no handler class that can be used; empty: it is one."""
     if not isinstance(found, type) or not issubclass(found, Handler):
-        return f"is no subclass of {Handler.__module__}.Handler"
+        return f"is not a subclass of {Handler.__module__}.Handler"
     if inspect.isabstract(found):
         return f"lacks {', '.join(sorted(found.__abstractmethods__))}"
     if not isinstance(found.options, tuple) or not all(
         isinstance(option, Option) for option in found.options
     ):
-        return "has options that are no tuple of Option"
+        return "has options that are not a tuple of Option"
     if not isinstance(found.sections, tuple) or not all(
         isinstance(section, str) for section in found.sections
     ):
-        return "has sections that are no tuple of str"
+        return "has sections that are not a tuple of str"
     return ""

@@ -162,7 +162,7 @@ command = y
         "FILE:3: prot: unknown key",
         "FILE:11: bad tube name '-': use 1 to 200 of the characters A-Z a-z 0-9 "
         "- + / ; . $ _ ( ), not beginning with '-'",
-        "FILE:13: [tubes] is no section of this file",
+        "FILE:13: [tubes] is not a section that this file may have",
         "FILE:15: tube a has a section already",
         "FILE:2: port: a whole number from 1 to 65535 is expected, not '0'",
         "FILE:8: tube b: it does not say what to run: give command (--exec)",

@@ -130,14 +130,14 @@ def test_a_broken_one_ends_the_command_line_and_no_other_verb(
         ({"code": "import no_such_module_at_all"}, "ModuleNotFoundError: No module named"),
         ({"code": "raise SystemExit"}, r"cannot be imported .acme_module:Foreign.: SystemExit;"),
         ({"code": "x = 1"}, "AttributeError"),
-        ({"code": "Foreign = 7"}, "is no subclass of beanstalkt"),
-        ({"code": "class Foreign: pass"}, "is no subclass"),
+        ({"code": "Foreign = 7"}, "is not a subclass of beanstalkt"),
+        ({"code": "class Foreign: pass"}, "is not a subclass"),
         ({"code": LACKING}, r"acme_module:Foreign lacks describe, from_options, run"),
         (
             {"code": f"{LACKING}    options = ('x',)\n{REST}"},
-            "options that are no tuple of Option",
+            "options that are not a tuple of Option",
         ),
-        ({"code": f"{LACKING}    sections = 'x'\n{REST}"}, "sections that are no tuple of str"),
+        ({"code": f"{LACKING}    sections = 'x'\n{REST}"}, "sections that are not a tuple of str"),
         (
             {"handler": "http"},
             r"the distribution beanstalkt and .* both have a handler named http",

@@ -178,7 +178,7 @@ class CheckedResolver(AbstractResolver):
             for result in found:
                 if not is_public(result["host"]):
                     raise Refused(
-                        f"{host} is {result['host']}, which is no public address; if that is "
+                        f"{host} is {result['host']}, which is not a public address; if that is "
                         "meant to be, name the host in allow_private"
                     )
         return found

@@ -73,7 +73,7 @@ def read_request(body: bytes) -> HTTPRequest:
     try:
         fields = json.loads(body)
     except (ValueError, RecursionError) as error:  # the latter if it is nested too deeply
-        raise ValueError(f"the body is no JSON: {str(error)[:200]}") from None
+        raise ValueError(f"the body is not JSON: {str(error)[:200]}") from None
     if not isinstance(fields, dict):
         raise ValueError(f"the body is {_type(fields)}, not an object")
     for key in fields:
@@ -137,7 +137,7 @@ def _headers(value: object) -> dict[str, str]:
     seen: set[str] = set()
     for name, text in value.items():
         if not _NAME.fullmatch(name):
-            raise ValueError(f"headers: {name[:60]!r} is no header's name")
+            raise ValueError(f"headers: {name[:60]!r} is not the name of a header")
         folded = fold(name)
         if folded in _FORBIDDEN or f"{folded}-".startswith(_FORBIDDEN_PREFIXES):
             raise ValueError(f"headers: a job cannot set {name[:60]}")

@@ -131,7 +131,7 @@ def read_host(text: str) -> str:
         # 127.1, 0x7f000001 and 2130706433 are addresses to some resolvers, and names to others.
         return str(ipaddress.IPv4Address(name))
     if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
-        raise ValueError(f"{text[:260]!r} is no host's name")
+        raise ValueError(f"{text[:260]!r} is not the name of a host")
     return name
 
 
@@ -145,7 +145,7 @@ def _to_ascii(name: str) -> str:
     try:
         return idna.encode(name, uts46=True, std3_rules=True).decode("ascii")
     except idna.IDNAError as error:
-        raise ValueError(f"{name[:260]!r} is no host's name: {error}") from None
+        raise ValueError(f"{name[:260]!r} is not the name of a host: {error}") from None
 
 
 def _path(text: str) -> str:

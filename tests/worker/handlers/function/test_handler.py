@@ -96,15 +96,15 @@ async def test_a_single_function_needs_no_name(tmp_path: Path) -> None:
 
 
 NEVER: list[tuple[bytes, str]] = [
-    (b"", "no JSON"),
+    (b"", "not JSON"),
     (b"hello", "neither"),
     (b"\xff\xfe", "neither"),
-    (b"{", "no JSON"),
-    (b'{"function": "write"', "no JSON"),
-    (b'{"function": "\xff"}', "no JSON"),
+    (b"{", "not JSON"),
+    (b'{"function": "write"', "not JSON"),
+    (b'{"function": "\xff"}', "not JSON"),
     (b"[]", "neither"),
-    (base64.b64encode(b"[1]"), "no JSON object"),
-    (base64.b64encode(b"\xff"), "no JSON"),
+    (base64.b64encode(b"[1]"), "not a JSON object"),
+    (base64.b64encode(b"\xff"), "not JSON"),
     (b'{"a": ' * 100_000, "nested too deeply"),
     (b'{"function": 1, "args": [], "kwargs": {}}', "function must be"),
     (b'{"function": null, "args": [], "kwargs": {}}', "function must be"),
@@ -613,7 +613,7 @@ def test_every_path_is_checked_and_all_is_told_at_once() -> None:
         "list",
         "class: tests.support.functions.Unpicklable is neither a function nor a SafeTask",
         "generator: tests.support.functions.generator is a generator",
-        "path: 'nothing' is no path",
+        "path: 'nothing' is not a path",
     ):
         assert reason in told
     assert "fine:" not in told

@@ -56,7 +56,10 @@ WRONG = [
     ({"http_job": "yes", "allow": "http://h/?a=1"}, "no query"),
     ({"http_job": "yes", "allow": "http://h/../"}, "no . or .."),
     ({"http_job": "yes", "allow": "http://127.1/"}, "4 octets"),
-    ({"http_job": "yes", "allow": "http://h/", "allow_private": "http://h/"}, "no host's name"),
+    (
+        {"http_job": "yes", "allow": "http://h/", "allow_private": "http://h/"},
+        "not the name of a host",
+    ),
     ({"http": "http://h/", "auth": "secret"}, "basic:FILE or bearer:FILE"),
     ({"http": "http://h/", "success": "3xx"}, "200, 2xx"),
     ({"http": "http://h/", "compat": "yes"}, "sqsd"),

@@ -43,12 +43,12 @@ def test_methods_are_read_in_either_case(method: str) -> None:
 
 
 WRONG: list[tuple[bytes, str]] = [
-    (b"", "no JSON"),
-    (b"{", "no JSON"),
-    (b"\xff\xfe\xff", "no JSON"),
-    (b"POST " + URL.encode(), "no JSON"),
-    (b"[" * 60_000, "no JSON"),
-    (b'{"url": "x", "timeout_secs": ' + b"9" * 60_000 + b"}", "no JSON|timeout_secs"),
+    (b"", "not JSON"),
+    (b"{", "not JSON"),
+    (b"\xff\xfe\xff", "not JSON"),
+    (b"POST " + URL.encode(), "not JSON"),
+    (b"[" * 60_000, "not JSON"),
+    (b'{"url": "x", "timeout_secs": ' + b"9" * 60_000 + b"}", "not JSON|timeout_secs"),
     (b"[]", "an array, not an object"),
     (b"null", "null, not an object"),
     (b'"x"', "a string, not an object"),
@@ -83,11 +83,11 @@ WRONG: list[tuple[bytes, str]] = [
     (job(headers={"X": "a\nb"}), "printable ASCII"),
     (job(headers={"X": "a\0"}), "printable ASCII"),
     (job(headers={"X": "é"}), "printable ASCII"),
-    (job(headers={"": "x"}), "no header's name"),
-    (job(headers={"X Y": "x"}), "no header's name"),
-    (job(headers={"X:": "x"}), "no header's name"),
-    (job(headers={"X\r\nY": "x"}), "no header's name"),
-    (job(headers={"É": "x"}), "no header's name"),
+    (job(headers={"": "x"}), "not the name of a header"),
+    (job(headers={"X Y": "x"}), "not the name of a header"),
+    (job(headers={"X:": "x"}), "not the name of a header"),
+    (job(headers={"X\r\nY": "x"}), "not the name of a header"),
+    (job(headers={"É": "x"}), "not the name of a header"),
     (job(headers={"X-A": "x", "x-a": "y"}), "x-a is there twice"),
 ]
 

@@ -52,7 +52,7 @@ def test_a_url_is_written_in_one_form(text: str, normal: str) -> None:
 REFUSED = {
     "no URL": ["", "app.example.com/x", "//h/x", "/x", "http:/h", "http:h", "https//h", "x"],
     "another scheme": ["ftp://h/", "file:///etc/passwd", "gopher://h/", "unix:///x", "ws://h/"],
-    "no host": ["http://", "http:///x", "http://:80/", "http://./", "http://?x"],
+    "not the name of a host": ["http://", "http:///x", "http://:80/", "http://./", "http://?x"],
     "a user": ["http://u@h/", "http://u:p@h/", "http://@h/", "http://h@evil/", "http://h%40evil/"],
     "no port": ["http://h:/", "http://h:0/", "http://h:65536/", "http://h:99999999/"],
     "not a port": ["http://h:80a/", "http://h:-1/", "http://h:8 0/", "http://h:+80/"],
@@ -166,7 +166,7 @@ def test_a_url_for_the_log_has_no_query() -> None:
 
 def test_hosts_are_read_in_the_same_way() -> None:
     assert read_host("App.Internal.") == "app.internal"
-    with pytest.raises(ValueError, match="no host"):
+    with pytest.raises(ValueError, match="not the name of a host"):
         read_host("http://app/")
 
 
