@@ -256,6 +256,11 @@ class Importer:
             else:
                 summary.states[line.job.state] += 1
 
+    @property
+    def draining(self) -> bool:
+        """Whether the server took no new jobs when the import began."""
+        return bool(self._stats.get("draining"))
+
     def knows(self, number: int) -> bool:
         """Return whether the journal tells of a line."""
         return self._resumption is not None and self._resumption.tells_of(number)

@@ -10,26 +10,26 @@ for long, is not: no worker takes it, and a reservation would make it ready if i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..client.bulk import MISSING, Bulk, raise_lost
 from ..client.client import Client
-from ..errors import BeanstalkException, ConnectionLost, InvalidArgument, UnexpectedResponse
+from ..errors import BeanstalkException, ConnectionLost, UnexpectedResponse
 from ..protocol.arguments import TUBE
 from ..protocol.commands import DELETE
-from ..protocol.stats import Stats
 from .change import Change, count
 from .claim import Claim, claim, give_back
+from .destination import check_tube, is_same, there_already
 from .keeping import kept
 from .portable import PortableJob, portable
 from .progress import OnError, OnProgress, Summary, check_on_error
 from .record import SETTLED_STATES, STATES, JobRecord
 from .scan import BODY, LOOK
 from .selection import Selection
-from .several import Clients, on_each
+from .several import on_each
 from .target import Outcome, Target, answer
 
 BATCH = 128
@@ -54,51 +54,8 @@ STOPPED = "stopped because of that refusal: the jobs that had not been sent stay
 
 CHANGED = "they had changed since they were seen"
 
-THERE = "its own jobs stay: it is the server that the jobs go to"
 
-
-async def _there_already(clients: Clients, given: Mapping[str, Any]) -> Mapping[str, str]:
-    """Return which of several servers is the one that the jobs go to, unless they change tubes.
-
-    Raises InvalidArgument, before anything is changed, if no job could be moved.
-    """
-    target, tube, selection = given["to"], given["tube"], given["selection"]
-    if target is None:
-        return {}
-    there = await target.stats()
-    same = [name for name, client in clients.items() if await _is_at(client, target, there)]
-    if same and (tube is not None or len(same) == len(clients)):
-        _check_tube(selection, tube)
-    return {} if tube is not None else dict.fromkeys(same, THERE)
-
-
-async def _is_at(client: Client, target: Client, there: Stats) -> bool:
-    """Return whether two clients have the same server; a lost one counts as another."""
-    if client is target:
-        return True
-    try:
-        here = await client.stats()
-    except ConnectionLost:
-        return False
-    return _is_same(here, there)
-
-
-def _is_same(here: Stats, there: Stats) -> bool:
-    return bool(here.get("id")) and here.get("id") == there.get("id")
-
-
-def _check_tube(selection: Selection, tube: str | None) -> None:
-    """Check that jobs go to another tube than they are in; raise InvalidArgument."""
-    if tube is None:
-        raise InvalidArgument("the jobs would go to the same server: name another tube")
-    if not selection.tubes or tube in selection.tubes:
-        raise InvalidArgument(
-            f"the jobs would go to the tube {tube} of the same server: name the tubes that they "
-            "come from, which must be others"
-        )
-
-
-@on_each("moved", leave_out=_there_already)
+@on_each("moved", leave_out=there_already)
 async def move(
     client: Client,
     selection: Selection,
@@ -156,7 +113,7 @@ async def move(
     return await change.run(transfer.move)
 
 
-@on_each("copied", leave_out=_there_already)
+@on_each("copied", leave_out=there_already)
 async def copy(
     client: Client,
     selection: Selection,
@@ -208,8 +165,8 @@ async def _transfer(
     summary.action = action  # before it waits: an interrupt may come at any time
     target = client if to is None else to
     here, there = await client.stats(), await target.stats()
-    if target is client or _is_same(here, there):
-        _check_tube(selection, tube)
+    if target is client or is_same(here, there):
+        check_tube(selection, tube)
     max_job_size = here.get("max-job-size", 2**16)
     return Transfer(Target(target), selection, tube, summary, on_error, max_job_size)
 

@@ -41,7 +41,7 @@ class Scans:
         self._selection = selection
         self._bodies = bodies
         self._limit = limit
-        self._progress = SharedProgress(progress, len(clients))
+        self._progress = SharedProgress(progress, len(clients), in_turn=True)
         self._names = deque(clients)  # of the servers that are still to be looked at
         self._errors: dict[str, BeanstalkException] = {}
 

@@ -61,12 +61,13 @@ def on_each(
             summary: Summary = given["summary"] or Summary()
             prepare(summary, action, client)
             reasons = {} if leave_out is None else await leave_out(client, given)
-            run = _Run(client, summary, given["progress"], given["limit"], reasons)
+            stops = given.get("on_error") == "stop"
+            run = _Run(client, summary, given["progress"], given["limit"], reasons, stops=stops)
 
             async def run_one(name: str, **changed: Any) -> object:
                 return await operation(client[name], *args, **{**options, **changed})
 
-            await run.all(run_one, in_turn=given.get("on_error") == "stop")
+            await run.all(run_one)
             return summary
 
         run.__signature__ = known.replace(  # type: ignore[attr-defined]
@@ -99,29 +100,27 @@ class _Run:
         progress: OnProgress | None,
         limit: int | None,
         reasons: Mapping[str, str],
+        *,
+        stops: bool,
     ) -> None:
         self._names = [name for name in clients if name not in reasons]
         self._summary = summary
-        self._progress = SharedProgress(progress, len(self._names))
         self._limit = limit
+        self._stops = stops  # at the first refusal, on all servers
+        self._in_turn = stops or limit is not None
+        self._progress = SharedProgress(progress, len(self._names), in_turn=self._in_turn)
         for name, reason in reasons.items():
             summary.servers[name].notes.append(reason)
 
-    async def all(self, run_one: Callable[..., Awaitable[object]], *, in_turn: bool) -> None:
-        """Run the operation on each server.
-
-        :param in_turn: whether it is to stop at the first refusal, on all of them
-
-        Raises the errors of all servers as one.
-        """
-        one_by_one = in_turn or self._limit is not None
-        turn = asyncio.Semaphore(1 if one_by_one else len(self._names) or 1)
+    async def all(self, run_one: Callable[..., Awaitable[object]]) -> None:
+        """Run the operation on each server. Raises the errors of all servers as one."""
+        turn = asyncio.Semaphore(1 if self._in_turn else len(self._names) or 1)
 
         async def in_its_turn(name: str) -> None:
             own = self._summary.servers[name]
             try:
                 async with turn:
-                    if in_turn and self._summary.failed:
+                    if self._stops and self._summary.failed:
                         own.notes.append(NOT_BEGUN)
                         return
                     left = None if self._limit is None else self._limit - self._summary.done
@@ -148,11 +147,14 @@ class SharedProgress:
     """Make the progress on each of several servers the progress of all.
 
     :param count: how many servers there are
+    :param in_turn: whether one is worked on after another; then the progress is that on one of
+        them, with its name, since how much there is to do on the next ones is not known
     """
 
-    def __init__(self, progress: OnProgress | None, count: int) -> None:
+    def __init__(self, progress: OnProgress | None, count: int, *, in_turn: bool) -> None:
         self._progress = progress
         self._count = count
+        self._in_turn = in_turn
         self._began = time.monotonic()
         self._told: dict[str, Progress] = {}
 
@@ -169,6 +171,10 @@ class SharedProgress:
     def _tell(self, name: str, told: Progress) -> None:
         assert self._progress is not None
         self._told[name] = told
+        jobs = sum(each.jobs for each in self._told.values())
+        if self._in_turn:
+            self._progress(replace(told, what=f"{name}: {told.what}", jobs=jobs))
+            return
         totals = [each.total for each in self._told.values() if each.total is not None]
         self._progress(
             replace(
@@ -177,7 +183,7 @@ class SharedProgress:
                 # Of those that have not begun it is not known.
                 total=sum(totals) if len(totals) == self._count else None,
                 seconds=time.monotonic() - self._began,
-                jobs=sum(each.jobs for each in self._told.values()),
+                jobs=jobs,
                 estimated=any(each.estimated for each in self._told.values()),
             )
         )

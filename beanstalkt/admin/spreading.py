@@ -75,7 +75,7 @@ class SpreadImporter:
         turns = list(clients) if turns is None else turns
         if not turns or not set(turns) <= set(clients):
             raise InvalidArgument(f"turns must be names of these servers, not {turns!r:.200}")
-        shared = SharedProgress(progress, len(clients))
+        shared = SharedProgress(progress, len(clients), in_turn=False)
         self._importers = {
             name: Importer(
                 client,
@@ -95,6 +95,7 @@ class SpreadImporter:
         self._in_turn = set(turns)
         self._stops_at_loss = on_error == "stop"
         self._lost: dict[str, BeanstalkException] = {}
+        self._draining: set[str] = set()  # of those that answered
         self._stopped = False
         self._settled = False
         self._number = 0  # of the last line
@@ -119,6 +120,9 @@ class SpreadImporter:
                 raise
             except BeanstalkException as error:
                 self._lost[name] = error
+            else:
+                if importer.draining:
+                    self._draining.add(name)
         if len(self._lost) == len(self._importers):
             self._raise_lost()
 
@@ -157,9 +161,11 @@ class SpreadImporter:
         return self._next_in_turn(), job
 
     def _next_in_turn(self) -> str:
-        if self._in_turn <= self._lost.keys():
-            return next(self._turns)
-        return next(name for name in self._turns if name not in self._lost)
+        """Return the next server that is not lost, and was not draining at the beginning."""
+        for avoided in (self._lost.keys() | self._draining, self._lost.keys()):
+            if not self._in_turn <= avoided:
+                return next(name for name in self._turns if name not in avoided)
+        return next(self._turns)
 
     def _lose(self, name: str, error: BeanstalkException) -> None:
         self._lost.setdefault(name, error)

@@ -213,7 +213,6 @@ VERBS = {
     "delete": Verb(
         connected(
             delete,
-            several=lambda options: bool(options.ids),
             each=lambda options: not options.ids,
         ),
         _add_delete_arguments,
@@ -223,14 +222,11 @@ VERBS = {
     "kick": Verb(
         connected(
             kick,
-            several=lambda options: not (options.all or options.chosen),
             each=lambda options: options.all or options.chosen,
         ),
         _add_kick_arguments,
         _check_kick,
         epilog=KICK_EPILOG,
     ),
-    "kick-job": Verb(
-        connected(kick_job, several=True), add_ids, epilog="example:\n  beanstalkt kick-job 17 18"
-    ),
+    "kick-job": Verb(connected(kick_job), add_ids, epilog="example:\n  beanstalkt kick-job 17 18"),
 }

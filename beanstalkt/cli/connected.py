@@ -27,14 +27,14 @@ Which = bool | Callable[[Namespace], bool]
 
 
 def connected(
-    command: Command, several: Which = False, each: Which = False, *, with_away: Which = False
+    command: Command, *, each: Which = False, with_away: Which = False
 ) -> Callable[[Namespace], int]:
     """Return a function of the options that runs `command` over a connection of its own.
 
     The function returns the exit status, and prints the message of a BeanstalkException.
 
-    :param several: whether `command` takes a pool if several servers are named
-    :param each: whether `command` takes clients by name if several servers are named
+    :param each: whether `command` takes clients by name if several servers are named; else it
+        takes a pool then
     :param with_away: whether the clients of servers that do not answer are among them
     """
 
@@ -43,8 +43,7 @@ def connected(
             async with NamedClients(options, _holds(with_away, options)) as clients:
                 status = await command(clients.found, options) or DONE
                 return NO_SERVER if clients.away and status in (DONE, REFUSED) else status
-        pooled = _holds(several, options)
-        async with pool_or_client_of(options) if pooled else client_of(options) as client:
+        async with client_of(options) as client:
             return await command(client, options) or DONE
 
     def run(options: Namespace) -> int:
@@ -101,6 +100,13 @@ class NamedClients:
             not isinstance(error, BeanstalkException) for error in errors.values()
         ):
             raise_all(errors)
+        _check_different(
+            {
+                name: result
+                for name, result in zip(clients, results, strict=True)
+                if isinstance(result, str)
+            }
+        )
         if not self._with_away:
             self.found = {name: client for name, client in clients.items() if name not in errors}
         self.away = list(errors)
@@ -119,31 +125,31 @@ class NamedClients:
         await self._close()
 
 
-async def _reach(client: Client) -> None:
-    """Connect, and wait for an answer: a server that is stopped accepts connections as well."""
-    await client.connect()
-    await client.list_tube_used()
+async def _reach(client: Client) -> str:
+    """Connect, and return the id of the server's process.
 
-
-def client_of(options: Namespace) -> Client:
-    """Make a client for the server that the options or the environment name.
-
-    Raises InvalidArgument if BEANSTALKD_URL is not the URL of a server, and if several are named.
+    It waits for an answer, since a server that is stopped accepts connections as well.
     """
-    servers = servers_of_options(options)
-    if names_one(servers):
-        return another_client(options, servers)
-    first = parse_servers(servers)[0]
-    raise InvalidArgument(
-        f"{options.verb} works with one server at a time, without a name: give it alone, such as "
-        f"--server {first.url}"
-    )
+    await client.connect()
+    return (await client.stats()).get("id", "")
 
 
-def pool_or_client_of(options: Namespace) -> Any:
-    """Make a client if one server is named, and a pool if several are.
+def _check_different(ids: Mapping[str, str]) -> None:
+    """Raise InvalidArgument if two names are those of one server, whose jobs would count twice.
 
-    Raises what `client_of` does, and InvalidArgument for ids of jobs of the other kind.
+    :param ids: the ids of the processes by the names of the servers
+    """
+    names: dict[str, str] = {}
+    for name, process in ids.items():
+        if process and process in names:
+            raise InvalidArgument(f"{names[process]} and {name} are the same server: name it once")
+        names[process] = name
+
+
+def client_of(options: Namespace) -> Any:
+    """Make a client if the options or the environment name one server, and a pool if several.
+
+    Raises InvalidArgument if BEANSTALKD_URL names none, and for ids of jobs of the other kind.
     """
     servers = servers_of_options(options)
     if names_one(servers):

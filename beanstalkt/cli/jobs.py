@@ -125,17 +125,17 @@ def _add_peek_tube_arguments(parser: ArgumentParser) -> None:
 
 def _peek_verb(state: str, run: Command) -> Verb:
     return Verb(
-        connected(run, several=True),
+        connected(run),
         _add_peek_tube_arguments,
         epilog=f"example:\n  beanstalkt peek-{state} -u mail",
     )
 
 
 VERBS = {
-    "put": Verb(connected(put, several=True), _add_put_arguments, _check_put, epilog=PUT_EPILOG),
+    "put": Verb(connected(put), _add_put_arguments, _check_put, epilog=PUT_EPILOG),
     **RESERVE_VERBS,
     "peek": Verb(
-        connected(peek, several=True),
+        connected(peek),
         _add_peek_arguments,
         epilog="example:\n  beanstalkt peek 17",
     ),

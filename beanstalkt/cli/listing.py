@@ -248,7 +248,6 @@ VERBS = {
     "list": Verb(
         connected(
             list_,
-            several=lambda options: not options.lists_jobs,
             each=lambda options: options.lists_jobs,
         ),
         _add_list_arguments,

@@ -161,6 +161,8 @@ def end_at_once(summary: Summary, *, counts: bool) -> NoReturn:
                 f"ended at once: {summary.action} {counted_jobs(summary)}; some more may have "
                 "been, whose answers had not come"
             )
+            for name, own in summary.servers.items():
+                say(f"{name}: {summary.action} {counted_jobs(own)}")
             emit(str(summary.done))
         else:
             say(f"ended at once: not all of what was {summary.action} is written")

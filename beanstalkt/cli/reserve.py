@@ -292,14 +292,14 @@ def _check_action(parser: ArgumentParser, options: Namespace) -> None:
 
 RESERVE_VERBS = {
     "reserve": Verb(
-        connected(reserve, several=True),
+        connected(reserve),
         _add_reserve_arguments,
         _check_reserve,
         own_timeout=True,
         epilog=RESERVE_EPILOG,
     ),
     "reserve-job": Verb(
-        connected(reserve_job, several=True),
+        connected(reserve_job),
         _add_reserve_job_arguments,
         _check_action,
         epilog=RESERVE_JOB_EPILOG,

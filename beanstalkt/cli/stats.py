@@ -54,21 +54,19 @@ def _add_pause_arguments(parser: ArgumentParser) -> None:
 
 
 VERBS = {
-    "stats": Verb(
-        connected(stats, several=True), add_json_lines, epilog="example:\n  beanstalkt stats"
-    ),
+    "stats": Verb(connected(stats), add_json_lines, epilog="example:\n  beanstalkt stats"),
     "stats-job": Verb(
-        connected(stats_job, several=True),
+        connected(stats_job),
         _add_stats_job_arguments,
         epilog="example:\n  beanstalkt stats-job 17",
     ),
     "list-tubes": Verb(
-        connected(list_tubes, several=True),
+        connected(list_tubes),
         add_json_lines,
         epilog="example:\n  beanstalkt list-tubes",
     ),
     "pause": Verb(
-        connected(pause, several=True),
+        connected(pause),
         _add_pause_arguments,
         epilog="example:\n  beanstalkt pause mail -d 10m",
     ),

@@ -267,7 +267,6 @@ VERBS = {
     "stats-tube": Verb(
         connected(
             stats_tube,
-            several=_is_of_one_tube,
             each=lambda options: not _is_of_one_tube(options),
             with_away=lambda options: options.watch is not None,
         ),

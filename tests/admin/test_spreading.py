@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import signal
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -76,6 +78,20 @@ async def test_lines_without_a_server_are_spread_in_turn(servers: Servers) -> No
         for wrong in ([], ["d"]):
             with pytest.raises(errors.InvalidArgument):
                 await import_jobs(clients, lines, turns=wrong)
+
+
+async def test_a_server_that_drains_is_left_out_of_the_turns(servers: Servers) -> None:
+    servers["a"].signal(signal.SIGUSR1)
+    async with clients_of(servers) as clients:
+        while not (await clients["a"].stats())["draining"]:
+            await asyncio.sleep(0.01)
+        summary = await import_jobs(clients, [line(n) for n in range(6)])
+        assert done(summary) == {"a": 0, "b": 3, "c": 3}
+        summary = await import_jobs(clients, [line(1, "a"), line(2)], on_error="skip")
+        assert (summary.done, summary.failed) == (1, 1)
+        for name in "bc":
+            servers[name].signal(signal.SIGUSR1)
+        assert (await import_jobs(clients, [line(3)], dry_run=True)).done == 1
 
 
 async def test_a_line_of_a_lost_server_is_refused(servers: Servers) -> None:

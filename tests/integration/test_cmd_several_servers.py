@@ -351,3 +351,22 @@ def test_the_table_of_tubes_has_a_row_for_each_server_or_sums(run: Run, servers:
     status, out, err = run("--connect-timeout", "0.1", "stats-tube", "--filter", "t")
     assert (status, len(out.splitlines())) == (69, 2)
     assert "a is left out: " in err
+
+
+def test_one_server_under_two_names_is_refused(run: Run, servers: Servers) -> None:
+    fill(run, servers)
+    url = servers["a"].url
+    status, out, err = run("--server", f"a={url}", "--server", f"c={url}", "clear", "t", "--yes")
+    assert (status, out) == (2, "")
+    assert "a and c are the same server: name it once" in err
+    assert left(servers["a"]) == 3
+    # One server with a name is one of several.
+    assert run("--server", f"a={url}", "clear", "t", "--yes")[:2] == (0, "3\n")
+
+
+def test_servers_without_names_are_called_by_host_and_port(run: Run, servers: Servers) -> None:
+    fill(run, servers, count=1)
+    where = [word for server in servers.values() for word in ("--server", server.url)]
+    ids = [json.loads(line)["id"] for line in run(*where, "list", "t")[1].splitlines()]
+    assert ids == [f"127.0.0.1:{server.port}/1" for server in servers.values()]
+    assert run(*where, "delete", *ids)[0] == 0
