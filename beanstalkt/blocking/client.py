@@ -815,32 +815,40 @@ class Client:
         delays = self._timing.delays()
         next_warning = 0.0
         while True:
+            # 0 seconds are one attempt, which may take as long as any.
+            left = max(begin + timeout - monotonic(), 1e-3) if timeout else math.inf
             try:
-                return self._open()
+                return self._open(left)
             except (OSError, BeanstalkException) as error:
                 self._reason = str(error)
             if self._closing.is_set():
                 raise ConnectionLost(f"no connection to {self.address}: the client was closed")
             now = monotonic()
-            left = None if timeout is None else begin + timeout - now
-            if left is not None and left <= 0:
-                within = "" if timeout is None else f" within {timeout:g} s"
-                raise ConnectionLost(f"no connection to {self.address}{within}: {self._reason}")
+            if timeout is not None and now >= begin + timeout:
+                raise ConnectionLost(
+                    f"no connection to {self.address} within {timeout:g} s: {self._reason}"
+                )
             if now >= next_warning:
                 next_warning = now + self._timing.warning_interval
                 log.warning("cannot connect to %s: %s; trying again", self.address, self._reason)
-            delay = next(delays)
-            self._closing.wait(delay if left is None else min(delay, left))
+            pause = next(delays)
+            self._closing.wait(pause if timeout is None else min(pause, begin + timeout - now))
 
-    def _open(self) -> Connection:
-        """Connect once, and use and watch what the last connection did."""
-        connection = open_connection(self.address, self._ssl_options, self._timing)
+    def _open(self, limit: float = math.inf) -> Connection:
+        """Connect once, and use and watch what the last connection did.
+
+        Connecting takes `limit` seconds at the most, and so does each reply to what is replayed.
+        """
+        limit = min(limit, self._timing.attempt_timeout)
+        connection = open_connection(self.address, self._ssl_options, self._timing, limit)
         replay = [
             (command, command.encode(name), Result()) for command, name in self._tubes.replay()
         ]
         if replay:
             try:
+                connection.limit(min(limit, self._timing.response_timeout))
                 connection.call_unit([Request(*each) for each in replay])
+                connection.limit(self._timing.response_timeout)
                 for _, _, result in replay:
                     if result.error is not None:
                         raise result.error

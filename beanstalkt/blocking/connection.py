@@ -101,15 +101,20 @@ class Connection:
         self._sock = sock
         self._tls = tls
         self._timing = timing
-        limit = timing.response_timeout
-        if self._tls:
-            sock.settimeout(None if limit == math.inf else limit)
-        else:
+        self._interrupted = False  # by close()
+        self.limit(timing.response_timeout)
+        if not tls:
             sock.settimeout(None)
             # The system keeps the time: a timeout of Python's own costs a poll() at each call.
             value = struct.pack("@ll", 0, int(GLANCE * 1e6))
             for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
                 sock.setsockopt(socket.SOL_SOCKET, option, value)
+
+    def limit(self, seconds: float) -> None:
+        """Let the server take so many seconds for a reply from now on; infinite: no limit."""
+        self._limit = seconds
+        if self._tls:
+            self._sock.settimeout(None if seconds == math.inf else seconds)
 
     # --- calls ---
 
@@ -341,7 +346,7 @@ class Connection:
 
     def _latest(self, deadline: float = 0.0) -> float:
         """Return until when to wait for the peer that begins to wait now."""
-        return max(time.monotonic() + self._timing.response_timeout, deadline)
+        return max(time.monotonic() + self._limit, deadline)
 
     def _poll(self, events: int, latest: float) -> int:
         """Wait for events of the socket, and return them; raise TimeoutError when it is too late.
@@ -366,7 +371,7 @@ class Connection:
         if not self._moved or self._moved >= MOVEMENT:
             self._moved = 0
             self.pipeline.quiet_since = now
-        elif now > self.pipeline.quiet_since + self._timing.response_timeout:
+        elif now > self.pipeline.quiet_since + self._limit:
             raise TimeoutError
         self._moved += len(chunk)
 
@@ -414,21 +419,22 @@ class Connection:
             if _timed_out(error):
                 error = self._late()
             self._read_last()
-        self.end(_reason(error), error)
+        self.end("the client was closed" if self._interrupted else _reason(error), error)
         if not isinstance(error, (OSError, BeanstalkException)):
             raise error
 
     def _late(self) -> TimeoutError:
-        limit = f"within {self._timing.response_timeout:g} s"
+        limit = f"within {self._limit:g} s"
         if not self.pipeline.in_flight:
             return TimeoutError(f"no reply {limit}")
         return TimeoutError(f"no reply to {self.pipeline.in_flight[0].command.verb} {limit}")
 
     def _read_last(self) -> None:
-        """Take in the replies that came before the connection broke."""
+        """Take in the replies that came before the connection broke, and wait for no other."""
         try:
+            self._sock.setblocking(False)
             while self.pipeline.in_flight:
-                chunk = self._sock.recv(READ_SIZE, 0 if self._tls else socket.MSG_DONTWAIT)
+                chunk = self._sock.recv(READ_SIZE)
                 if not chunk:
                     return
                 self.pipeline.receive(chunk)
@@ -457,6 +463,7 @@ class Connection:
 
     def interrupt(self) -> None:
         """Wake the thread that waits for a reply; may be called from any other thread."""
+        self._interrupted = True
         with suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
 
@@ -469,13 +476,13 @@ class Connection:
 
 
 def open_connection(
-    address: Address, ssl_options: ssl.SSLContext | None, timing: Timing
+    address: Address, ssl_options: ssl.SSLContext | None, timing: Timing, limit: float
 ) -> Connection:
-    """Connect, trying in turn every address that the name stands for.
+    """Connect within `limit` seconds, trying in turn every address that the name stands for.
 
-    Raises OSError. Takes ``timing.attempt_timeout`` seconds at the most, the look-up aside.
+    Raises OSError. The look-up of the name may take longer.
     """
-    deadline = time.monotonic() + timing.attempt_timeout
+    deadline = time.monotonic() + limit
     targets = _resolve(address)
     failure: OSError = OSError(f"{address.host} has no address")
     for tried, (family, target) in enumerate(targets):

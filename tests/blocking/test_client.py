@@ -176,6 +176,39 @@ def test_close_ends_connect_of_another_thread() -> None:
     assert isinstance(connect.end(), ConnectionLost)
 
 
+def test_connect_gives_up_in_time_while_the_tubes_are_replayed(beanstalkd: Beanstalkd) -> None:
+    client = client_of(beanstalkd, connect_timeout=0.2)
+    client.use("elsewhere")
+    client.close()
+    beanstalkd.freeze()
+    try:
+        connecting = Thread(client.connect)
+        error = connecting.end()  # in less than the minute that any reply may take
+        assert isinstance(error, ConnectionLost)
+        assert "within 0.2 s" in str(error)
+    finally:
+        beanstalkd.thaw()
+    assert client.put(b"x", tube="a") == 1
+    assert client.list_tube_used() == "elsewhere"
+    client.close()
+
+
+def test_a_put_of_many_bodies_says_that_another_thread_closed_the_client(
+    beanstalkd: Beanstalkd,
+) -> None:
+    client = client_of(beanstalkd)
+
+    def bodies() -> Iterator[bytes]:
+        yield b"x"
+        Thread(client.close)
+        until(client._closing.is_set)
+        until(lambda: client._connection is not None and client._connection._interrupted)
+        yield from [b"x"] * 10_000
+
+    with pytest.raises(ConnectionLost, match="the connection was lost: the client was closed"):
+        client.put_many(bodies())
+
+
 def test_close_ends_a_call_that_a_frozen_server_does_not_answer(beanstalkd: Beanstalkd) -> None:
     timing = Timing(close_timeout=0.1)
     client = client_of(beanstalkd, response_timeout=float("inf"), timing=timing)
