@@ -128,7 +128,8 @@ def _add_relay(parser: argparse.ArgumentParser) -> None:
         type=number(_BATCH),
         default=BATCH,
         metavar="NUMBER",
-        help="rows of a transaction (%(default)s)",
+        help="rows that are put and not yet marked at most, which a kill puts again; half of them "
+        "are claimed at a time (%(default)s)",
     )
     parser.add_argument("--burst", action="store_true", help="end when no row is new")
     parser.add_argument(

@@ -24,6 +24,8 @@ class Dialect(abc.ABC):
     :ivar now: the present time, by the database's clock
     :ivar returning: whether an update can return rows
     :ivar lock: follows the select of rows that are to be claimed
+    :ivar pause: after each transaction of a relay, the part of its time for which the relay leaves
+        the database to others, where only one can write at a time
     :ivar begin_writing: begins a transaction that writes; None: the driver does it
     :ivar begin_reading: begins a transaction that only reads; None: the driver does it
     """
@@ -33,6 +35,7 @@ class Dialect(abc.ABC):
     now: str
     returning = False
     lock = " FOR UPDATE SKIP LOCKED"
+    pause = 0.0
     begin_writing: str | None = None
     begin_reading: str | None = None
 
@@ -64,6 +67,10 @@ class Dialect(abc.ABC):
         """Return a parameter whose type is text, where no column says so."""
         return parameter
 
+    def joined(self, *expressions: str) -> str:
+        """Return the expression for texts and numbers, one after another, as one text."""
+        return " || ".join(expressions)
+
     def insert_new(self, table: str, columns: Sequence[str], select: str) -> str:
         """Return an insert of the rows of a select, which skips those whose key is there."""
         # Without the WHERE, SQLite reads the ON that follows as the condition of a join.
@@ -81,6 +88,12 @@ class _PostgreSQL(Dialect):
     extra = "postgresql"
     now = "now()"
     returning = True
+    # Rows that were inserted lately are in no statistics yet. The planner then takes new rows to
+    # be few, and would collect and sort all of them for each claim, by a bitmap.
+    begin_writing = (
+        "SELECT set_config('enable_bitmapscan', 'off', true), "
+        "set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)"
+    )
 
     def later(self, seconds: str) -> str:
         return f"(now() + make_interval(secs => {seconds}))"
@@ -108,6 +121,9 @@ class _SQLite(Dialect):
     now = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
     # Not RETURNING: in 3.40, "x IS NULL" may be wrong in it.
     lock = ""  # BEGIN IMMEDIATE: one writer at a time
+    # Who finds SQLite locked tries again after up to 0.1 s, and is in no queue: next to a relay
+    # with much to do, a program that inserts would never find it free.
+    pause = 0.2
     begin_writing = "BEGIN IMMEDIATE"
     begin_reading = "BEGIN"
 
@@ -150,6 +166,9 @@ class _MySQL(Dialect):
             f"{name} {_MYSQL_TYPES[kind]} PATH '$.{name}'" for name, kind in columns.items()
         )
         return f"JSON_TABLE(:{ROWS}, '$[*]' COLUMNS ({fields})) AS m"
+
+    def joined(self, *expressions: str) -> str:
+        return f"CONCAT({', '.join(expressions)})"
 
     def skip_known(self, table: str) -> str:
         # Not INSERT IGNORE, which would also store what does not fit, cut off.

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 from sqlalchemy.engine import Connection
 
@@ -14,6 +17,8 @@ from ..protocol.arguments import MAX_NUMBER
 from . import statements
 from .database import Database
 from .rows import QueuedJob
+
+log = logging.getLogger("beanstalkt.outbox")
 
 CLAIM_SECONDS = 120
 """Seconds for which a claim lasts. It is far more than putting a batch takes."""
@@ -24,23 +29,36 @@ ERROR_LENGTH = 1000
 
 @dataclass(slots=True)  # not frozen, as `QueuedJob`
 class Settled:
-    """What became of a row that was claimed.
+    """What became of rows that were claimed: the same of all of them.
 
-    :ivar state: ``sent``, ``failed``, ``new`` (it is to be claimed again) or ``in doubt``
-    :ivar server: name of the server that has the job
+    :ivar state: ``sent``, ``failed``, ``new`` (they are to be claimed again) or ``in doubt``
+    :ivar rows: of each row its id, the id of its job in the server (None: it has none), its tube
+    :ivar server: name of the server that has the jobs
     :ivar server_run: the server's own ``id``, which is another one after each restart
-    :ivar job: the job's id there
-    :ivar event_id: of the event in the history; None: there is none
+    :ivar event: what the ids of the events in the history begin with; None: there are none
     """
 
-    id: int
     state: str
+    rows: Sequence[tuple[int, int | None, str | None]]
     server: str | None = None
     server_run: str | None = None
-    job: int | None = None
     error: str | None = None
-    tube: str | None = None
-    event_id: str | None = None
+    event: str | None = None
+
+
+class _Mark(NamedTuple):
+    """How rows that became the same are marked.
+
+    :ivar sent: whether their jobs were put
+    :ivar logged: whether the history gets an event for each
+    :ivar size: the number of rows
+    :ivar values: the parameters of the statements
+    """
+
+    sent: bool
+    logged: bool
+    size: int
+    values: dict[str, Any]
 
 
 class Outbox:
@@ -61,6 +79,9 @@ class Outbox:
         self._name = name
         self._doubtful = doubtful
         self._claim_seconds = claim_seconds
+        self._held: set[int] = set()  # rows that `claim` has returned, and that are not settled
+        self._lost = False  # whether no answer came to the last claim
+        self._next = 0.0  # when others have had their part, on the monotonic clock
 
     def take_back_own(self) -> int:
         """End the claims that an earlier process of this name has left; return how many."""
@@ -74,74 +95,107 @@ class Outbox:
         *,
         max_size: int = MAX_NUMBER,
         expired: bool = False,
-        held: Sequence[int] | None = None,
+        settled: Sequence[Settled] = (),
     ) -> list[QueuedJob]:
         """Claim new rows, and return them, the oldest first.
 
         :param limit: rows to claim at most
         :param max_size: bytes of a job at most; of a longer one, only the size is returned
         :param expired: whether to take back claims that have lasted too long before that
-        :param held: after a claim whose answer was lost: the rows that this relay knows it has
-            claimed. Others that it has claimed are new again
+        :param settled: what became of other rows, which is written in the same transaction
         """
+        # The database may have carried out the last claim although no answer came.
+        lost, self._lost = self._lost, True
+        ended = {row_id for each in settled for row_id, _, _ in each.rows}
+        marks = self._marks(settled)  # before the transaction: SQLite has one at a time
+        time.sleep(max(0.0, self._next - time.monotonic()))
+        began = time.monotonic()
         with self.database.transaction() as connection:
-            if held is not None:
-                self._forget(connection, held)
+            self._mark(connection, marks)
+            if lost:
+                self._forget(connection, self._held - ended)
             if expired:
                 reason = "a relay claimed this row, and did not say what became of it in time"
                 self._take_back(connection, statements.take_back_expired, reason)
-            return self._claim(connection, limit, max_size)
+            found = self._claim(connection, limit, max_size) if limit else []
+        self._lost = False
+        now = time.monotonic()
+        self._next = now + self.database.dialect.pause * (now - began)
+        rows = [QueuedJob(*row) for row in found]
+        self._held -= ended
+        self._held.update([row.id for row in rows])
+        return rows
 
     def settle(self, settled: Sequence[Settled]) -> int:
         """Write what became of rows; return how many of them this relay still claimed."""
+        marks = self._marks(settled)
         with self.database.transaction() as connection:
-            return self._settle(connection, settled)
+            count = self._mark(connection, marks)
+        self._held.difference_update(row_id for each in settled for row_id, _, _ in each.rows)
+        return count
 
-    def _claim(self, connection: Connection, limit: int, max_size: int) -> list[QueuedJob]:
+    def _claim(self, connection: Connection, limit: int, max_size: int) -> Sequence[Any]:
         dialect = self.database.dialect
         chosen = {"limit": limit, "max_size": max_size}
         values: dict[str, Any] = {"name": self._name, "seconds": self._claim_seconds}
         if dialect.returning:
             found = connection.execute(statements.claim(dialect), values | chosen)
-            return sorted((QueuedJob(*row) for row in found), key=lambda row: row.id)
-        found = connection.execute(statements.select_new(dialect), chosen)
-        rows = [QueuedJob(*row) for row in found]
+            return sorted(found.all(), key=itemgetter(0))
+        rows = connection.execute(statements.select_new(dialect), chosen).all()
         if rows:
-            ids = as_rows({"id": row.id} for row in rows)
+            ids = as_rows({"id": row[0]} for row in rows)
             connection.execute(statements.claim_selected(dialect), values | {"rows": ids})
         return rows
 
-    def _forget(self, connection: Connection, held: Sequence[int]) -> None:
+    def _forget(self, connection: Connection, held: Iterable[int]) -> None:
         values = {"name": self._name, "rows": as_rows({"id": row_id} for row_id in held)}
         connection.execute(statements.forget_claims(self.database.dialect), values)
 
-    def _settle(self, connection: Connection, settled: Sequence[Settled]) -> int:
-        # Nearly always one group: so the rows are small, and so is what the database reads.
-        groups: dict[tuple[str | None, ...], list[Settled]] = defaultdict(list)
+    def _marks(self, settled: Iterable[Settled]) -> list[_Mark]:
+        """Return how rows are marked: all that became the same by one statement."""
+        groups: dict[tuple[str | None, ...], list[tuple[int, int | None, str | None]]]
+        groups = defaultdict(list)
         for each in settled:
-            groups[each.state, each.server, each.server_run, each.error].append(each)
-        return sum(self._settle_group(connection, group) for group in groups.values())
+            key = (each.state, each.server, each.server_run, each.error, each.event)
+            groups[key] += each.rows
+        return [
+            _Mark(
+                state == "sent",
+                event is not None,
+                len(rows),
+                {
+                    "rows": as_rows(
+                        {"id": row, "job": job, "tube": tube} for row, job, tube in rows
+                    ),
+                    "name": self._name,
+                    "state": state,
+                    "server": server,
+                    "server_run": server_run,
+                    "error": storable(error),
+                    "event": event,
+                },
+            )
+            for (state, server, server_run, error, event), rows in groups.items()
+        ]
 
-    def _settle_group(self, connection: Connection, group: Sequence[Settled]) -> int:
-        """Write what became of rows that differ in the ids of their jobs and in tubes alone."""
-        dialect, first = self.database.dialect, group[0]
-        values = {
-            "rows": as_rows(
-                {"id": each.id, "job": each.job, "tube": each.tube, "event_id": each.event_id}
-                for each in group
-            ),
-            "state": first.state,
-            "server": first.server,
-            "server_run": first.server_run,
-            "error": storable(first.error),
-        }
-        if first.event_id is not None:
-            connection.execute(statements.log_settled(dialect), values)
-        sent = first.state == "sent"
-        if not sent:
-            del values["server"], values["server_run"]
-        done = connection.execute(statements.settle(dialect, sent), values | {"name": self._name})
-        return done.rowcount
+    def _mark(self, connection: Connection, marks: Sequence[_Mark]) -> int:
+        """Mark rows; return how many of them this relay still claimed."""
+        dialect = self.database.dialect
+        count = 0
+        for mark in marks:
+            if mark.logged:
+                connection.execute(statements.log_settled(dialect), mark.values)
+            count += connection.execute(
+                statements.settle(dialect, mark.sent), mark.values
+            ).rowcount
+        missing = sum(mark.size for mark in marks) - count
+        if missing:
+            log.warning(
+                "%d rows were no longer claimed by this relay when they were marked, and may be "
+                "put twice",
+                missing,
+            )
+        return count
 
     def _take_back(self, connection: Connection, statement: Any, reason: str) -> int:
         values = {"state": self._doubtful, "error": reason}

@@ -72,13 +72,14 @@ class Putter:
         #: bytes of a body at most, once a server has told it
         self.max_size: int | None = None
         self._batch = Batch()
-        self._token = ""
+        self._name_of_run = uuid.uuid4().hex[:16]
+        self._number = 0  # of the batch
         self._runs: dict[str, str | None] = {}  # the id of each server, by its name
 
     async def put(self, puts: Sequence[Put]) -> Batch:
         """Put jobs, and return what became of their rows, each exactly once."""
         batch = self._batch = Batch()
-        self._token = uuid.uuid4().hex[:20]
+        self._number += 1
         fitting = [each for each in puts if self._fits(each)]
         # Asked for on the same connection, before the puts: job ids begin anew with each run.
         members = self._members()
@@ -124,18 +125,14 @@ class Putter:
 
     async def _settle(self, group: Sequence[Put], result: Any) -> None:
         if not isinstance(result, BaseException):
-            for put, job_id in zip(group, result, strict=True):
-                self._sent(put, job_id)
+            self._sent(group, result)
             return
         if not isinstance(result, BeanstalkException):
             raise result
         ids = list(result.ids or ())
-        missing: list[Put] = []
-        for put, job_id in zip(group, ids, strict=False):
-            if job_id is None:
-                missing.append(put)
-            else:
-                self._sent(put, job_id)
+        missing = [put for put, job_id in zip(group, ids, strict=False) if job_id is None]
+        sent = [put for put, job_id in zip(group, ids, strict=False) if job_id is not None]
+        self._sent(sent, [job_id for job_id in ids if job_id is not None])
         untried = group[len(ids) :]
         if isinstance(result, (ConnectionLost, UnexpectedResponse)):
             self._lost(missing, result)
@@ -161,9 +158,9 @@ class Putter:
 
     def _answer(self, put: Put, result: Any) -> None:
         if not isinstance(result, BaseException):
-            self._sent(put, result)
+            self._sent([put], [result])
         elif isinstance(result, Buried):
-            self._sent(put, result.job_id, f"the server has buried it at once: {result}")
+            self._sent([put], [result.job_id], f"the server has buried it at once: {result}")
         elif isinstance(result, (ConnectionLost, UnexpectedResponse)):
             self._lost([put], result)
         elif isinstance(result, BACK_OFF):
@@ -175,47 +172,44 @@ class Putter:
 
     # --- the answers, as they are written ---
 
-    def _sent(self, put: Put, job_id: Any, note: str | None = None) -> None:
-        name, number = self._name, job_id
-        if isinstance(job_id, str):  # of several servers: "name/123"
-            name, _, number = job_id.rpartition("/")
-        number = None if number is None else int(number)
-        self._add(put, "sent", note, name, self._runs.get(name), number)
+    def _sent(self, puts: Iterable[Put], ids: Iterable[Any], note: str | None = None) -> None:
+        by_server: dict[str, list[tuple[int, int | None, str | None]]] = defaultdict(list)
+        for put, job_id in zip(puts, ids, strict=True):
+            name = self._name
+            if isinstance(job_id, str):  # of several servers: "name/123"
+                name, _, number = job_id.rpartition("/")
+                job_id = int(number)
+            by_server[name].append((put.row_id, job_id, put.tube))
+        self._batch.settled += [
+            Settled("sent", rows, name, self._runs.get(name), note, self._event)
+            for name, rows in by_server.items()
+        ]
 
     def _fail(self, put: Put, error: str) -> None:
-        self._add(put, "failed", error)
+        self._add([put], "failed", error, self._event)
 
     def _lost(self, puts: Sequence[Put], error: BeanstalkException) -> None:
         if isinstance(error, ConnectionLost) and not error.sent:
             self._again(puts, error)
             return
-        for put in puts:
-            reason = f"it is not known whether the server has it: {error}"
-            self._add(put, self._doubtful, reason)
+        self._add(puts, self._doubtful, f"it is not known whether the server has it: {error}")
 
     def _refused(self, puts: Sequence[Put], error: BeanstalkException) -> None:
         self._batch.refusal = error
         self._again(puts, error)
 
     def _again(self, puts: Sequence[Put], error: BeanstalkException) -> None:
-        for put in puts:
-            self._add(put, "new", str(error))
+        self._add(puts, "new", str(error))
 
-    def _add(
-        self,
-        put: Put,
-        state: str,
-        error: str | None,
-        server: str | None = None,
-        run: str | None = None,
-        job: int | None = None,
-    ) -> None:
-        event_id = None
-        if state in ("sent", "failed"):
-            event_id = f"{self._token}-{put.row_id:012x}"
-        self._batch.settled.append(
-            Settled(put.row_id, state, server, run, job, error, put.tube, event_id)
-        )
+    def _add(self, puts: Sequence[Put], state: str, error: str, event: str | None = None) -> None:
+        if puts:
+            rows = [(put.row_id, None, put.tube) for put in puts]
+            self._batch.settled.append(Settled(state, rows, error=error, event=event))
+
+    @property
+    def _event(self) -> str:
+        # The counter has a fixed length, so that events come to the end of their index.
+        return f"{self._name_of_run}-{self._number:08x}"
 
 
 def _grouped(puts: Iterable[Put]) -> dict[tuple[Any, ...], list[Put]]:

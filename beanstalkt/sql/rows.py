@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from ..errors import InvalidArgument
@@ -81,21 +82,30 @@ def put_of(
     if row.size > max_size:
         raise InvalidArgument(f"the job has {row.size} bytes, and the server takes {max_size}")
     tube = default_tube if row.tube is None else row.tube
-    TUBE.check(tube)
-    timeout = _whole(row.timeout_secs, "timeout_secs")
-    if timeout < 1:
-        raise InvalidArgument("timeout_secs must be at least 1")
+    margin = PAYLOAD_MARGIN if row.url is None else HTTP_MARGIN
+    priority, ttr = _numbers(tube, row.timeout_secs, margin, row.ttr_secs, row.priority)
     if row.url is not None:
-        body, margin = _request(row, timeout), HTTP_MARGIN
+        body = _request(row)
     else:
         payload = check_body(row.payload)
-        body, margin = payload if plain else wrap(payload, _carried(row)), PAYLOAD_MARGIN
-    ttr = timeout + margin if row.ttr_secs is None else _whole(row.ttr_secs, "ttr_secs")
-    priority = PRIORITY.check(_whole(row.priority, "priority"))
-    return Put(row.id, tube, priority, _delay(row), TTR.check(ttr), body)
+        body = payload if plain else wrap(payload, _carried(row))
+    return Put(row.id, tube, priority, _delay(row) if row.timed else 0, ttr, body)
 
 
-def _request(row: QueuedJob, timeout: int) -> bytes:
+@lru_cache(maxsize=1000, typed=True)  # most rows have those of the row before
+def _numbers(
+    tube: object, timeout_secs: object, margin: int, ttr_secs: object, priority: object
+) -> tuple[int, int]:
+    """Return the priority and the ttr of a job, and check its tube."""
+    TUBE.check(tube)
+    timeout = _whole(timeout_secs, "timeout_secs")
+    if timeout < 1:
+        raise InvalidArgument("timeout_secs must be at least 1")
+    ttr = timeout + margin if ttr_secs is None else _whole(ttr_secs, "ttr_secs")
+    return PRIORITY.check(_whole(priority, "priority")), TTR.check(ttr)
+
+
+def _request(row: QueuedJob) -> bytes:
     """Return the JSON that `work --http-job` reads. What is carried comes first in it."""
     request: dict[str, Any] = {
         **json_keys(_carried(row)),
@@ -106,7 +116,7 @@ def _request(row: QueuedJob, timeout: int) -> bytes:
         request["body"] = _text(row.body, "body")
     if row.headers is not None:
         request["headers"] = _headers(_text(row.headers, "headers"))
-    request["timeout_secs"] = timeout
+    request["timeout_secs"] = row.timeout_secs
     try:
         return json.dumps(request, ensure_ascii=False, separators=(",", ":")).encode()
     except UnicodeEncodeError:
@@ -150,9 +160,7 @@ def _whole(value: object, column: str) -> int:
 
 def _delay(row: QueuedJob) -> int:
     if row.delay is None:
-        if row.timed:
-            raise InvalidArgument("not_before is not a time")
-        return 0
+        raise InvalidArgument("not_before is not a time")
     if math.isnan(row.delay) or row.delay > MAX_NUMBER:
         raise InvalidArgument(f"not_before is more than {MAX_NUMBER} seconds away")
     return DELAY.check(math.ceil(row.delay)) if row.delay > 0 else 0

@@ -14,7 +14,7 @@ from .dialect import BIGINT, INTEGER, SECONDS, TEXT, Dialect
 _TEXTS = ("url", "body", "headers", "payload")
 """The columns of a row that may be of any length."""
 
-SETTLED = {"id": BIGINT, "job": BIGINT, "tube": TEXT, "event_id": TEXT}
+SETTLED = {"id": BIGINT, "job": BIGINT, "tube": TEXT}
 """What the relay says of each of the rows that became the same; `job` is the id in beanstalkd."""
 
 EVENT = {
@@ -133,8 +133,9 @@ def settle(dialect: Dialect, sent: bool) -> TextClause:
 @cache
 def log_settled(dialect: Dialect) -> TextClause:
     """Return the statement that adds what the relay did to the history."""
+    event_id = dialect.joined(dialect.text(":event"), "'-'", "m.id")
     select = (
-        f"SELECT m.event_id, m.id, {dialect.text(':server')}, {dialect.text(':server_run')}, "
+        f"SELECT {event_id}, m.id, {dialect.text(':server')}, {dialect.text(':server_run')}, "
         f"m.job, m.tube, {dialect.text(':state')}, {dialect.text(':error')} "
         f"FROM {dialect.source(SETTLED)}"
     )

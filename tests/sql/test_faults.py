@@ -10,11 +10,13 @@ import sys
 import threading
 import time
 from collections import Counter
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from beanstalkt import Client
@@ -204,17 +206,18 @@ async def test_a_claim_whose_answer_was_lost_is_not_left_behind(
     database: Database, beanstalkd: Beanstalkd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     insert_many(database, 30)
-    claim, lost = Outbox.claim, 0
+    transaction, count = Database.transaction, 0
 
-    def lose(outbox: Outbox, *arguments: object, **options: object) -> object:
-        nonlocal lost
-        rows = claim(outbox, *arguments, **options)  # type: ignore[arg-type]
-        lost += 1
-        if lost in (1, 4):
+    @contextmanager
+    def lose(database: Database) -> Iterator[Connection]:
+        nonlocal count
+        count += 1
+        with transaction(database) as connection:
+            yield connection
+        if count in (2, 5):  # a claim alone, and one with marks
             raise DBAPIError("COMMIT", {}, Exception("gone"), connection_invalidated=True)
-        return rows
 
-    monkeypatch.setattr(Outbox, "claim", lose)
+    monkeypatch.setattr(Database, "transaction", lose)
     async with client_of(beanstalkd) as client:
         await relay_of(database, client, batch=10, burst=True).run()
         found = await row_ids(client)
@@ -225,15 +228,17 @@ async def test_a_claim_whose_answer_was_lost_is_not_left_behind(
 async def test_rows_that_a_frozen_server_may_have_are_in_doubt(
     database: Database, beanstalkd: Beanstalkd
 ) -> None:
-    insert_many(database, 3)
     async with client_of(beanstalkd, response_timeout=0.3) as client:
-        relay = relay_of(database, client, on_doubt="park", burst=True)
+        relay = relay_of(database, client, on_doubt="park")
+        task = asyncio.create_task(relay.run())
+        await until(lambda: relay._putter.max_size is not None)  # it has asked the server once
         beanstalkd.freeze()
         try:
-            task = asyncio.create_task(relay.run())
+            insert_many(database, 3)
             await until(lambda: states(database)["in doubt"] == 3)
         finally:
             beanstalkd.thaw()
+        relay.stop()
         await task
         assert "not known whether" in row(database, 1)["last_error"]
         assert (await row_ids(client)).keys() <= {1, 2, 3}  # the server had them, or not

@@ -79,7 +79,7 @@ async def test_a_job_may_finish_before_the_relay_has_marked_its_row(
     assert len(outbox.claim(1)) == 1
     async with History(url) as history:
         history(finished(row_id))
-    assert outbox.settle([Settled(row_id, "sent", "one", "run", 5)]) == 1
+    assert outbox.settle([Settled("sent", [(row_id, 5, "t")], "one", "run")]) == 1
     found = row(database, row_id)
     assert (found["state"], found["beanstalk_job_id"], found["sends"]) == ("done", 5, 1)
     assert outbox.take_back_own() == 0

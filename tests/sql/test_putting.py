@@ -19,7 +19,7 @@ from beanstalkt.errors import (
     UnexpectedResponse,
 )
 from beanstalkt.sql.outbox import Settled
-from beanstalkt.sql.putting import Putter
+from beanstalkt.sql.putting import Batch, Putter
 from beanstalkt.sql.rows import Put
 
 Answer = int | BeanstalkException
@@ -83,23 +83,36 @@ def puts(*bodies: bytes, tube: str = "t") -> list[Put]:
     return [Put(number, tube, 0, 0, 60, body) for number, body in enumerate(bodies, 1)]
 
 
+def by_row(batch: Batch) -> dict[int, Settled]:
+    """What became of each row, which is in `batch` exactly once."""
+    found = {row[0]: each for each in batch.settled for row in each.rows}
+    assert len(found) == sum(len(each.rows) for each in batch.settled)
+    return found
+
+
 async def states(
     server: ScriptedServer, *bodies: bytes, doubtful: str = "new"
 ) -> dict[int, Settled]:
-    batch = await Putter(server, "one", doubtful).put(puts(*bodies))
-    found = {each.id: each for each in batch.settled}
-    assert len(found) == len(batch.settled) == len(bodies), "each row exactly once"
+    found = by_row(await Putter(server, "one", doubtful).put(puts(*bodies)))
+    assert len(found) == len(bodies)
     return found
 
 
 async def test_what_goes_in_is_sent_with_its_server_run_and_id() -> None:
     server = ScriptedServer()
     found = await states(server, b"a", b"b")
-    assert [(row.state, row.server, row.server_run, row.job) for row in found.values()] == [
-        ("sent", "one", "run", 1),
-        ("sent", "one", "run", 2),
-    ]
-    assert found[1].event_id != found[2].event_id
+    assert found[1] is found[2]
+    sent = found[1]
+    assert (sent.state, sent.server, sent.server_run) == ("sent", "one", "run")
+    assert sent.rows == [(1, 1, "t"), (2, 2, "t")]
+
+
+async def test_no_two_batches_have_the_same_events() -> None:
+    putter = Putter(ScriptedServer(), "one")
+    events = {(await putter.put(puts(b"a"))).settled[0].event for _ in range(3)}
+    events.add((await Putter(ScriptedServer(), "one").put(puts(b"a"))).settled[0].event)
+    assert len(events) == 4
+    assert None not in events
 
 
 async def test_rows_go_to_their_tubes_in_their_order() -> None:
@@ -138,7 +151,11 @@ async def test_a_server_that_takes_nothing_now_gets_the_rows_later(
 ) -> None:
     server = ScriptedServer({b"b": kind("not now")}, chunk=2)
     batch = await Putter(server, "one", "in doubt").put(puts(b"a", b"b", b"c"))
-    assert {each.id: each.state for each in batch.settled} == {1: "sent", 2: "new", 3: "new"}
+    assert {row: each.state for row, each in by_row(batch).items()} == {
+        1: "sent",
+        2: "new",
+        3: "new",
+    }
     assert isinstance(batch.refusal, kind)
 
 
@@ -165,7 +182,7 @@ async def test_a_job_that_is_buried_at_once_is_in_the_server() -> None:
     error.job_id = 77
     found = await states(ScriptedServer({b"b": error}), b"a", b"b", b"c")
     assert [found[n].state for n in (1, 2, 3)] == ["sent"] * 3
-    assert found[2].job == 77
+    assert found[2].rows == [(2, 77, "t")]
     assert "buried it at once" in str(found[2].error)
 
 
@@ -178,7 +195,7 @@ async def test_each_put_alone_may_fail_in_its_own_way() -> None:
     }
     server = ScriptedServer(answers, chunk=1)
     batch = await Putter(server, "one", "in doubt").put(puts(*answers, b"fine"))
-    found = {each.id: each.state for each in batch.settled}
+    found = {row: each.state for row, each in by_row(batch).items()}
     assert found == {1: "failed", 2: "in doubt", 3: "new", 4: "new", 5: "sent"}
     assert isinstance(batch.refusal, OutOfMemory)
 
@@ -205,7 +222,8 @@ async def test_an_id_of_several_servers_names_the_server() -> None:
             return [f"east/{job_id}" for job_id in ids]
 
     found = await states(Pool(), b"a")
-    assert (found[1].server, found[1].server_run, found[1].job) == ("east", "eastern run", 1)
+    sent = found[1]
+    assert (sent.server, sent.server_run, sent.rows) == ("east", "eastern run", [(1, 1, "t")])
 
 
 async def test_a_defect_is_not_hidden() -> None:

@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager, closing
 from typing import Any
 
 import pytest
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
 from beanstalkt import Client
 from beanstalkt.sql.database import Database
@@ -199,8 +200,8 @@ def test_only_what_is_still_claimed_is_marked(database: Database) -> None:
     first, second = mine.claim(2)
     other = Outbox(database, "other")
     assert [each.id for each in other.claim(1, expired=True)] == [first.id]
-    done = [Settled(each.id, "sent", "one", "run", each.id) for each in (first, second)]
-    assert mine.settle(done) == 0
+    rows = [(each.id, each.id, "t") for each in (first, second)]
+    assert mine.settle([Settled("sent", rows, "one", "run")]) == 0
     assert row(database, first.id)["claimed_by"] == "other"
     assert row(database, second.id)["state"] == "new"
 
@@ -279,13 +280,13 @@ async def test_an_error_that_may_pass_is_waited_for(
     failures = 3
 
     class Failing(Outbox):
-        def settle(self, settled: Sequence[Settled]) -> int:
+        def claim(self, *arguments: Any, **options: Any) -> list[QueuedJob]:
             nonlocal failures
-            failures -= 1
-            if failures >= 0:
-                deadlock = Exception("deadlock")
-                raise OperationalError("UPDATE", {}, deadlock)
-            return super().settle(settled)
+            if options["settled"]:
+                failures -= 1
+                if failures >= 0:
+                    raise OperationalError("UPDATE", {}, Exception("deadlock"))
+            return super().claim(*arguments, **options)
 
     own = Database(database.engine.url.render_as_string(hide_password=False))
     async with client_of(beanstalkd) as client:
@@ -293,3 +294,22 @@ async def test_an_error_that_may_pass_is_waited_for(
         assert len(await bodies(client)) == 3
     assert states(database) == {"sent": 3}
     assert caplog.messages.count("the database: deadlock") == 1
+
+
+async def test_what_was_put_is_marked_though_the_claim_after_it_fails_for_good(
+    database: Database, beanstalkd: Beanstalkd
+) -> None:
+    insert_many(database, 20)
+
+    class Failing(Outbox):
+        def _claim(self, connection: Connection, limit: int, max_size: int) -> Sequence[Any]:
+            if len(self._held) >= 10:
+                raise ProgrammingError("SELECT", {}, Exception("a column is missing"))
+            return super()._claim(connection, limit, max_size)
+
+    own = Database(database.engine.url.render_as_string(hide_password=False))
+    async with client_of(beanstalkd) as client:
+        with pytest.raises(ProgrammingError, match="a column is missing"):
+            await Relay(Failing(own, "relay"), client, "one", batch=10, timing=FAST).run()
+        put = len(await bodies(client))
+    assert 0 < put == states(database)["sent"]
