@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..client.pipeline import UNANSWERED, Pipeline
 from ..client.requests import NO_CONNECTION, UNWRITTEN, Holder, PutChunk, Request, ReserveRequest
-from ..client.sockets import reason_of, tune
+from ..client.sockets import NO_HANDSHAKE, NO_HANDSHAKE_HINT, reason_of, tune
 from ..client.timing import MOVEMENT, Timing
 from ..errors import BeanstalkException, ConnectionLost
 from ..protocol.address import Address
@@ -517,10 +517,15 @@ def _connect(
     try:
         if family != socket.AF_UNIX:
             tune(sock)
+        deadline = time.monotonic() + timeout
         sock.settimeout(timeout)
         sock.connect(target)
         if address.tls and ssl_options is not None:
-            return ssl_options.wrap_socket(sock, server_hostname=address.host)
+            sock.settimeout(max(deadline - time.monotonic(), 1e-3))
+            try:
+                return ssl_options.wrap_socket(sock, server_hostname=address.host)
+            except TimeoutError:
+                raise OSError(f"{NO_HANDSHAKE}: {NO_HANDSHAKE_HINT}") from None
     except BaseException:
         sock.close()
         raise

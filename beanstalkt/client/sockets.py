@@ -19,6 +19,13 @@ KEEPALIVE = {
 """Socket options by which a peer that is silently gone is noticed after two minutes."""
 
 
+NO_HANDSHAKE = "the server accepted the connection but did not answer the TLS handshake"
+"""Why an attempt has failed that got no further than the handshake."""
+
+NO_HANDSHAKE_HINT = "is this its port for TLS?"
+"""What to check then."""
+
+
 def check_ssl_options(options: object) -> ssl.SSLContext | None:
     """Return the options of a TLS connection, None for another one; raise InvalidArgument."""
     if options is None:

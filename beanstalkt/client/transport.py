@@ -19,7 +19,7 @@ from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 from tornado.netutil import Resolver, is_valid_ip
 
 from ..protocol.address import Address
-from .sockets import reason_of, tune
+from .sockets import NO_HANDSHAKE, NO_HANDSHAKE_HINT, reason_of, tune
 
 T = TypeVar("T")
 
@@ -33,13 +33,6 @@ announce any size, and what is to be read is allocated first."""
 
 RECORD_SIZE = 2**14
 """The number of bytes in the longest record of TLS. A record cannot be read before its end."""
-
-
-UNANSWERED = "the server accepted the connection but did not answer the TLS handshake"
-"""Why an attempt has failed that got no further than the handshake."""
-
-UNANSWERED_HINT = "is this its port for TLS?"
-"""What to check then."""
 
 
 class _Memory(threading.local):
@@ -265,11 +258,11 @@ async def open_transport(
         except OSError as error:
             failure = error
             if isinstance(error, TimeoutError) and _in_handshake(stream):
-                failure = TimeoutError(f"{UNANSWERED} ({error}): {UNANSWERED_HINT}")
+                failure = TimeoutError(f"{NO_HANDSHAKE} ({error}): {NO_HANDSHAKE_HINT}")
             _close(stream)
         except BaseException:
             if _in_handshake(stream):
-                stalled(f"{UNANSWERED}: {UNANSWERED_HINT}")
+                stalled(f"{NO_HANDSHAKE}: {NO_HANDSHAKE_HINT}")
             _close(stream)
             raise
     raise failure

@@ -223,14 +223,14 @@ async def test_a_wrong_certificate_is_refused(
 
 
 async def test_a_server_without_tls_that_says_nothing(
-    apart: Beanstalkd, trusting: ssl.SSLContext
+    kind: Any, apart: Beanstalkd, trusting: ssl.SSLContext
 ) -> None:
     apart.freeze()
     async with nothing_left():
         url = f"beanstalks://{apart.host}:{apart.port}"
         # Whether the attempt has ended by itself, or is ended at the end of the caller's time.
         for attempt in (0.2, 10):
-            client = Client.from_url(
+            client = kind.from_url(
                 url,
                 ssl_options=trusting,
                 connect_timeout=0.5,
