@@ -40,8 +40,27 @@ DROPPED_INTERVAL = 10.0
 REPORT_INTERVAL = 60.0
 """Seconds between two messages about the database."""
 
-Queue = deque[tuple[int, float, JobStarted | JobFinished]]
-"""Each event with its number and the time at which it happened, on the monotonic clock."""
+
+class _Queue:
+    """Events that wait for the database, each with the time at which it happened.
+
+    Apart from the events it holds nothing that Python's garbage collector looks at again and
+    again, such as a tuple for each. One thread adds and another one takes, without a lock.
+    """
+
+    def __init__(self) -> None:
+        self.times: deque[float] = deque()  # on the monotonic clock
+        self.events: deque[JobStarted | JobFinished] = deque()
+
+    def add(self, event: JobStarted | JobFinished) -> None:
+        """Add an event that happens now."""
+        self.times.append(time.monotonic())  # first: an event that is seen has its time
+        self.events.append(event)
+
+    def take(self) -> tuple[float, JobStarted | JobFinished]:
+        """Take the oldest event."""
+        event = self.events.popleft()
+        return self.times.popleft(), event
 
 
 class History:
@@ -70,10 +89,9 @@ class History:
 
     def __init__(self, url: str) -> None:
         self.publish: Callable[[HistoryDropped], object] = _log_dropped
-        self._queue: Queue = deque()
+        self._queue = _Queue()
         self._writer = _Writer(Database(url), self._queue)
         self._closed = False
-        self._number = 0
         self._full = 0  # events that found the queue full, or the history closed
         self._told = 0  # events that were dropped, when that was last published
         self._next_report = 0.0
@@ -90,17 +108,17 @@ class History:
 
     def __call__(self, event: Event) -> None:
         """Queue an event, or drop it if the queue is full. Never waits."""
+        # Two of these calls for each job are all that the event loop has to do for a history.
         if not isinstance(event, (JobStarted, JobFinished)):
             return
-        length = len(self._queue)
+        length = len(self._queue.events)
         if length >= QUEUE_LIMIT or self._closed:
             self._full += 1
         else:
-            self._number += 1
-            self._queue.append((self._number, time.monotonic(), event))
+            self._queue.add(event)
             if self._writer.idle or length == BATCH:
                 self._writer.wake()
-        if self.dropped > self._told:
+        if self._full + self._writer.dropped != self._told:
             self._report()
 
     def _report(self, *, last: bool = False) -> None:
@@ -151,7 +169,7 @@ class _Writer:
     :ivar trouble: what the database said last, in one line; empty while all is well
     """
 
-    def __init__(self, database: Database, queue: Queue) -> None:
+    def __init__(self, database: Database, queue: _Queue) -> None:
         self.idle = False
         self.dropped = 0
         self.written = 0
@@ -159,6 +177,7 @@ class _Writer:
         self._database = database
         self._queue = queue
         self._run = uuid.uuid4().hex[:16]
+        self._number = 0  # of the last event that was taken from the queue
         self._batch: list[tuple[int, float, JobStarted | JobFinished]] = []
         self._woken = threading.Event()
         self._deadline: float | None = None  # on the monotonic clock, once it is closed
@@ -190,15 +209,16 @@ class _Writer:
         if self.running:
             self.trouble = self.trouble or "it does not answer"
             self.dropped += len(self._batch)
-        self.dropped += len(self._queue)
-        self._queue.clear()
+        self.dropped += len(self._queue.events)
+        self._queue.events.clear()
 
     # --- in the thread ---
 
     def _work(self) -> None:
         while self._wait():
-            while len(self._batch) < BATCH and self._queue:
-                self._batch.append(self._queue.popleft())
+            while len(self._batch) < BATCH and self._queue.events:
+                self._number += 1
+                self._batch.append((self._number, *self._queue.take()))
             self._write_batch()
         self._database.close()
 
@@ -207,15 +227,15 @@ class _Writer:
 
         One is complete with `BATCH` events, or `INTERVAL` after its first one.
         """
-        while not self._queue:
+        while not self._queue.events:
             if self._deadline is not None:
                 return False
             self._woken.clear()
             self.idle = True  # from here on each event wakes the thread
-            if not self._queue and self._deadline is None:
+            if not self._queue.events and self._deadline is None:
                 self._woken.wait()
             self.idle = False
-        if len(self._queue) < BATCH and self._deadline is None:
+        if len(self._queue.events) < BATCH and self._deadline is None:
             self._woken.clear()
             self._woken.wait(INTERVAL)
         return True
@@ -257,7 +277,7 @@ class _Writer:
         rows = rows_of(self._batch, self._run, time.monotonic())
         dialect = self._database.dialect
         with self._database.transaction() as connection:
-            connection.execute(statements.log_events(dialect), {"rows": as_rows(rows.log)})
+            connection.execute(statements.log_events(dialect), {"rows": f"[{','.join(rows.log)}]"})
             if rows.changes:
                 changes = as_rows(rows.changes.values())
                 connection.execute(statements.change(dialect), {"rows": changes})

@@ -126,8 +126,7 @@ async def test_times_are_those_of_the_events_by_the_clock_of_the_database(
     row_id = insert(database, url="x", state="sent")
     history = History(url)
     history(started(row_id))
-    number, when, event = history._queue.popleft()
-    history._queue.append((number, when - 3600, event))
+    history._queue.times[0] -= 3600
     monkeypatch.setattr(time, "time", lambda: 0.0)
     async with history:
         pass
@@ -172,7 +171,7 @@ async def test_a_frozen_database_delays_nothing_and_what_is_too_much_is_counted(
         with frozen(database_server, url):
             for _ in range(50):
                 history(started(None))
-            await until(lambda: not history._queue)  # the thread hangs with these
+            await until(lambda: not history._queue.events)  # the thread hangs with these
             began = time.monotonic()
             for _ in range(300):
                 history(started(None))
@@ -197,7 +196,7 @@ async def test_closing_waits_for_a_frozen_database_only_for_a_while(
         with frozen(database_server, url):
             for _ in range(700):
                 history(started(None))
-            await until(lambda: len(history._queue) <= 200)
+            await until(lambda: len(history._queue.events) <= 200)
             began = time.monotonic()
             await history.close(0.3)
             assert time.monotonic() - began < 3
