@@ -159,6 +159,9 @@ async def _disturb(
         if restarts < RESTARTS and turn % 8 == 0:
             restarts += 1
             server.signal(signal.SIGUSR1)  # it drains
+            insert_many(database, 50)
+            inserted += 50
+            await asyncio.sleep(0.15)
             if isinstance(database_server, DatabaseServer):
                 database.close()
                 database_server.stop(9)
