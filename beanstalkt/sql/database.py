@@ -173,6 +173,9 @@ def dialect_of(name: str) -> Dialect:
 
 def _engine(url: URL, dialect: Dialect) -> Engine:
     options: dict[str, Any] = {"poolclass": NullPool}
+    if dialect is not SQLITE:
+        # Whatever the server's default is: relays would collide with each other at any higher one.
+        options["isolation_level"] = "READ COMMITTED"
     arguments: dict[str, Any] = {}
     if dialect is SQLITE:
         # A writer waits for another one that long. The thread is any, but one at a time.
@@ -186,14 +189,12 @@ def _engine(url: URL, dialect: Dialect) -> Engine:
             "tcp_user_timeout": REPLY_TIMEOUT * 1000,
             "application_name": "beanstalkt",
         }
-    elif dialect is MYSQL:
-        options["isolation_level"] = "READ COMMITTED"  # locks no gaps, so relays do not collide
-        if url.get_driver_name() == "pymysql":
-            arguments = {
-                "connect_timeout": CONNECT_TIMEOUT,
-                "read_timeout": REPLY_TIMEOUT,
-                "write_timeout": REPLY_TIMEOUT,
-            }
+    elif dialect is MYSQL and url.get_driver_name() == "pymysql":
+        arguments = {
+            "connect_timeout": CONNECT_TIMEOUT,
+            "read_timeout": REPLY_TIMEOUT,
+            "write_timeout": REPLY_TIMEOUT,
+        }
     try:
         engine = sqlalchemy.create_engine(url, connect_args=arguments, **options)
     except NoSuchModuleError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import beanstalkt.sql
 from beanstalkt.errors import InvalidArgument
 from beanstalkt.sql import database as database_module
 from beanstalkt.sql.database import Database, MissingDriver, TooOld, describe, read_url
+from beanstalkt.sql.dialect import POSTGRESQL, SQLITE
 
 
 @pytest.mark.parametrize(
@@ -59,6 +61,24 @@ def test_a_password_is_never_shown() -> None:
         pass
     assert "secret" not in describe(caught.value)
     database.close()
+
+
+def test_transactions_are_isolated_as_relays_need_it(url: str) -> None:
+    with closing(Database(url)) as database:
+        if database.dialect is SQLITE:
+            pytest.skip("it has one kind of isolation")
+        with database.transaction() as connection:
+            if database.dialect is POSTGRESQL:
+                connection.exec_driver_sql(
+                    f'ALTER DATABASE "{database.engine.url.database}" '
+                    "SET default_transaction_isolation = 'serializable'"
+                )
+        database.close()
+        with database.reading() as connection:
+            assert connection.get_isolation_level() == "READ COMMITTED"
+            if database.dialect is POSTGRESQL:
+                shown = connection.exec_driver_sql("SHOW transaction_isolation").scalar_one()
+                assert shown == "read committed"
 
 
 def test_a_server_that_is_too_old_is_named(
