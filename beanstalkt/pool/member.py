@@ -40,6 +40,8 @@ class Member:
         self.leaving = False
         #: when to ask it for a job again, on the loop's clock, after it had none
         self.ask_after = 0.0
+        #: how many jobs it has given, counted so that it can be compared with other servers
+        self.given = 0
         #: called with the client when it has another connection than before
         self.on_reconnect: Callable[[Client], object] | None = None
         self._on_usable = on_usable

@@ -102,7 +102,9 @@ class AskForJob(ReserveNowRequest):
         holder, reserving, member, result = self.holder, self.reserving, self.member, self.result
         reserving.asking.pop(self, None)
         reserving.left = 0
-        member.ask_after = 0.0
+        member.given += 1
+        if member.ask_after:
+            reserving.has_jobs(member)
         # What `job_of` does; a call more takes longer.
         job = PoolJob(
             f"{member.server.name}/{number}",
@@ -184,10 +186,13 @@ class Reserving:
         Returns at once.
         """
         self._members = list(members)
+        self.left = 0
         # Anywhere: programs that take one job each would all ask the first server first.
         self._turn = randrange(len(members))
         for member in members:
-            self._scouts.setdefault(member, [])
+            if member not in self._scouts:
+                self._scouts[member] = []
+                self.has_jobs(member)  # as far as is known
         for member, scouts in self._scouts.items():
             if member not in members:
                 self._close_scouts([scout for scout in scouts if scout.armed or scout.free])
@@ -199,6 +204,7 @@ class Reserving:
         The connections of the old ones may be dead as well, without having noticed.
         """
         self._close_scouts([scout for scout in self._scouts.get(member, ()) if scout.armed])
+        self.has_jobs(member)  # as far as is known
         self.look_for_jobs()
 
     def look_for_jobs(self) -> None:
@@ -262,7 +268,7 @@ class Reserving:
             self.left -= 1
         else:
             self.left = RUN - 1
-            turn = self._turn = turn + 1 if turn + 1 < len(members) else 0
+            turn = self._next_turn()
         member = members[turn]
         connection = member.proof
         if (
@@ -282,10 +288,46 @@ class Reserving:
             self._be_patient(now)
         connection.send(request)
 
+    def _next_turn(self) -> int:
+        """Return the place of the server to ask next: of those with jobs, it has given the fewest.
+
+        Of several such it is the next one. One that had no job a while ago comes first.
+        """
+        members, now = self._members, self._loop.time()
+        turn = place = self._turn
+        fewest: float = math.inf
+        for _ in members:
+            place = place + 1 if place + 1 < len(members) else 0
+            member = members[place]
+            if member.given < fewest and not member.ask_after:
+                if member.prompt:
+                    fewest, turn = member.given, place
+                else:
+                    member.ask_after = now
+            elif member.ask_after and self._may_have_one(member, now):
+                turn = place
+                break
+        self._turn = turn
+        return turn
+
+    def _may_have_one(self, member: Member, now: float) -> bool:
+        """Return whether a server may have a job ready again, after it had none."""
+        return member.ask_after <= now and member.prompt and not self._is_watched(member)
+
+    def has_jobs(self, member: Member) -> None:
+        """Note that a server has jobs again, and is to give as many as the others from now on."""
+        member.ask_after = 0.0
+        member.given = max(other.given for other in (member, *self._members))
+
     def _ask_carefully(self, future: ReserveFuture, turn: int, seconds: int | None) -> None:
         """Ask those servers that may have a job, the one in this place first."""
         future.holder = self
-        if any(member.usable for member in self._members):
+        self.left = 0
+        member, now = self._members[turn], self._loop.time()
+        if self._may_have_one(member, now):
+            member.ask_after = now + PROBE_PAUSE  # one reserve is enough to find out
+            self._ask(future, member, turn, None, seconds)
+        elif any(member.usable for member in self._members):
             members = self._members[turn:] + self._members[:turn]
             self.ask(future, self._to_ask(members, seconds), seconds)
         else:
@@ -300,9 +342,7 @@ class Reserving:
         """Yield the servers that may have a job ready."""
         now = self._loop.time()
         for member in members:
-            if not member.prompt:
-                continue
-            if seconds == 0 or not (member.ask_after > now or self._is_watched(member)):
+            if (seconds == 0 and member.prompt) or self._may_have_one(member, now):
                 yield member
 
     def _is_watched(self, member: Member) -> bool:
@@ -392,6 +432,8 @@ class Reserving:
         if self._error is not None:
             future.set_exception(self._error)
             return
+        if self._kept and self._give_kept(future):
+            return  # a scout has brought one while the servers were asked
         ends = None if seconds is None else self._loop.time() + seconds
         self._waiting[future] = ends
         self._linger_timer.clear()
@@ -484,7 +526,7 @@ class Reserving:
         self, member: Member, scout: Scout, number: int, body: bytes, holder: Holder
     ) -> None:
         """Hand a job that a scout has brought to the caller who has waited longest."""
-        member.ask_after = 0.0
+        self.has_jobs(member)
         job = self.job_of(member, scout.client, number, body, holder)
         scout.lend(job)
         if not self._hand_over(job):

@@ -21,6 +21,7 @@ from beanstalkt import (
     PoolJob,
     TimedOut,
 )
+from beanstalkt.pool import reserving
 
 from ..support.clients import client_of, nothing_reserved, priority_is_kept
 from ..support.several import Servers, counts, pool_of, several, urls_of
@@ -234,6 +235,8 @@ async def test_an_idle_pool_sends_nothing(servers: Servers) -> None:
         await asyncio.sleep(0.3)
         assert await asked() == before
         waiting.cancel()
+        del waiting
+        await waiting_at(servers, 0)
 
 
 async def test_jobs_that_arrive_at_once_have_one_caller_each(servers: Servers) -> None:
@@ -250,6 +253,82 @@ async def test_jobs_that_arrive_at_once_have_one_caller_each(servers: Servers) -
         for server in left.values():
             await priority_is_kept(server, 1, 77)
         assert pool.late <= 2
+
+
+async def test_one_server_serves_all_that_wait(servers: Servers) -> None:
+    async with pool_of(servers) as pool, client_of(servers["b"]) as client:
+        waiting = [pool.reserve() for _ in range(3)]
+        await waiting_at(servers, 1)
+        for number in range(3):
+            await client.put(b"%d" % number)
+            assert (await soon(waiting[number])).body == b"%d" % number
+
+
+async def test_connections_that_have_brought_jobs_wait_again(servers: Servers) -> None:
+    """Also when the program keeps the jobs that it has settled."""
+    async with pool_of(servers) as pool, client_of(servers["b"]) as client:
+        settled = []
+        for _ in range(8):
+            waiting = pool.reserve()
+            await waiting_at(servers, 1)
+            await client.put(b"x")
+            job = await soon(waiting)
+            await job.delete()
+            settled.append(job)
+        assert pool.connections <= 3 * 3
+
+
+async def test_a_job_whose_caller_is_gone_is_for_the_next_one_who_waits(servers: Servers) -> None:
+    async with pool_of(servers) as pool:
+        first, second = pool.reserve(), pool.reserve()
+        await waiting_at(servers, 1)
+        put = await pool.put(b"x")
+        await until(first.done)
+        del first
+        gc.collect()
+        assert (await soon(second)).id == put
+        assert pool.late == 0
+
+
+@pytest.fixture
+def long_linger(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reserving, "LINGER", 60.0)
+
+
+async def test_a_caller_who_has_asked_gets_what_was_brought_meanwhile(
+    servers: Servers, long_linger: None
+) -> None:
+    """He would wait, and the job would be held by nobody."""
+    urls = urls_of(servers)
+    async with Pool({"a": urls["a"], "b": urls["b"]}, reconnect_delay=0.02) as pool:
+        first = pool.reserve()
+        await waiting_at({name: servers[name] for name in "ab"}, 1)
+        first.cancel()
+        pool.set_servers(urls)
+        await until(lambda: len(pool.usable) == 3)
+        servers["c"].freeze()
+        second = pool.reserve()  # it asks c, where nothing waits
+        async with client_of(servers["a"]) as client:
+            await client.put(b"x")
+        await until(lambda: pool._reserving and pool._reserving._kept)
+        servers["c"].thaw()
+        assert (await soon(second)).server == "a"
+
+
+async def test_what_was_brought_on_a_connection_that_is_lost_is_given_to_nobody(
+    servers: Servers, long_linger: None
+) -> None:
+    async with pool_of(servers) as pool:
+        first = pool.reserve()
+        await waiting_at(servers, 1)
+        first.cancel()
+        put = await pool.put(b"x")
+        await until(lambda: pool._reserving and pool._reserving._kept)
+        assert pool._reserving is not None
+        pool._reserving._kept[0].holder.abort("the test cuts it")
+        job = await soon(pool.reserve())
+        assert job.id == put
+        await job.delete()
 
 
 async def test_what_comes_for_a_caller_who_is_gone_is_for_the_next_one(servers: Servers) -> None:
@@ -321,7 +400,7 @@ async def test_many_tasks_are_served_evenly_too(servers: Servers) -> None:
                 await job.delete()
 
         await asyncio.gather(*(work() for _ in range(80)))
-        assert all(1700 < count < 2300 for count in counts(taken).values())
+        assert all(1900 < count < 2100 for count in counts(taken).values())
 
 
 async def test_what_a_client_of_the_pool_gives_back_is_not_taken_for_a_job_of_the_pool(
@@ -407,6 +486,17 @@ async def test_one_job_can_be_reserved_by_its_id(servers: Servers) -> None:
         await job.delete()
 
 
+async def test_a_job_that_was_reserved_by_its_id_for_nobody_goes_back(servers: Servers) -> None:
+    async with pool_of(servers) as pool:
+        put = await pool.put(b"x", priority=6)
+        server = servers[put.partition("/")[0]]
+        server.freeze()
+        future = pool.reserve_job(put)
+        future.cancel()
+        server.thaw()
+        await priority_is_kept(server, 1, 6)
+
+
 # --- looking ---
 
 
@@ -445,9 +535,15 @@ async def test_a_kick_counts_over_all_servers(servers: Servers) -> None:
         assert await pool.kick(3) == 3
         assert await pool.kick(10) == 1
         assert await pool.kick(10) == 0
-        delayed = await pool.put(b"x", delay=100)
-        await pool.kick_job(delayed)
-        assert (await pool.stats_job(delayed))["state"] == "ready"
+        for job_id in ids:
+            await pool.delete(job_id)
+        delayed = [await pool.put(b"x", delay=100) for _ in range(3)]
+        buried = await pool.put(b"x")
+        await (await pool.reserve()).bury()
+        assert await pool.kick(10) == 1, "not the delayed ones, where any server has a buried one"
+        assert (await pool.stats_job(buried))["state"] == "ready"
+        await pool.kick_job(delayed[0])
+        assert (await pool.stats_job(delayed[0]))["state"] == "ready"
 
 
 async def test_peeks_look_at_one_server_after_the_other(servers: Servers) -> None:
@@ -520,6 +616,16 @@ async def test_a_closed_pool_ends_everything_and_can_be_opened_again(servers: Se
     for server in servers.values():
         async with client_of(server) as client:
             await nothing_reserved(client)
+
+
+async def test_commands_leave_together(servers: Servers) -> None:
+    async with pool_of(servers) as pool:
+        connections = [client.connection for client in pool.clients.values()]
+        with pool.together():
+            puts = [pool.put(b"x") for _ in range(9)]
+            assert all(connection and connection._gathering == 1 for connection in connections)
+        assert counts(await asyncio.gather(*puts)) == {"a": 3, "b": 3, "c": 3}
+        assert not any(connection and connection._gathering for connection in connections)
 
 
 async def test_a_pool_belongs_to_one_loop(servers: Servers) -> None:
