@@ -52,11 +52,6 @@ class _Queue:
         self.times: deque[float] = deque()  # on the monotonic clock
         self.events: deque[JobStarted | JobFinished] = deque()
 
-    def add(self, event: JobStarted | JobFinished) -> None:
-        """Add an event that happens now."""
-        self.times.append(time.monotonic())  # first: an event that is seen has its time
-        self.events.append(event)
-
     def take(self) -> tuple[float, JobStarted | JobFinished]:
         """Take the oldest event."""
         event = self.events.popleft()
@@ -111,11 +106,13 @@ class History:
         # Two of these calls for each job are all that the event loop has to do for a history.
         if not isinstance(event, (JobStarted, JobFinished)):
             return
-        length = len(self._queue.events)
+        events = self._queue.events
+        length = len(events)
         if length >= QUEUE_LIMIT or self._closed:
             self._full += 1
         else:
-            self._queue.add(event)
+            self._queue.times.append(time.monotonic())  # first: an event that is seen has its time
+            events.append(event)
             if self._writer.idle or length == BATCH:
                 self._writer.wake()
         if self._full + self._writer.dropped != self._told:

@@ -167,7 +167,9 @@ class JobExecutor:
         try:
             counters = await client.stats_job(key[1])
             if self._wants_server_run:
-                self._server_run = await self._run_of_server(client, job)
+                origin, self._server_run = self._server_runs.get(self._url, (None, ""))
+                if origin is not job.origin or not self._server_run:
+                    self._server_run = await self._ask_run(client, job)
             delay = self._refuse(key, job, counters)
             if delay is not None:
                 await client.release(job, counters["pri"], delay)
@@ -208,15 +210,13 @@ class JobExecutor:
         self._finish(work, outcome, action, settled, held.reason, began)
         return outcome
 
-    async def _run_of_server(self, client: Client, job: Job) -> str:
-        """Return the id of the server that a job was reserved from; it is asked once a connection.
+    async def _ask_run(self, client: Client, job: Job) -> str:
+        """Ask the server that a job was reserved from for its id; once for each connection.
 
         Raises ConnectionLost.
         """
-        origin, run = self._server_runs.get(self._url, (None, ""))
-        if not run or origin is not job.origin:
-            run = (await client.stats())["id"]
-            self._server_runs[self._url] = job.origin, run
+        run = (await client.stats())["id"]
+        self._server_runs[self._url] = job.origin, run
         return run
 
     def _refuse(self, key: tuple[str, int], job: Job, counters: StatsJob) -> int | None:

@@ -52,7 +52,10 @@ class Observers:
 
         Raises KeyboardInterrupt only: it can come from a signal, and then is not an observer's.
         """
-        for taker in self._by_type.get(type(event)) or self._takers(type(event)):
+        takers = self._by_type.get(type(event))
+        if takers is None:
+            takers = self._takers(type(event))
+        for taker in takers:
             taker.put(event)
 
     def _takers(self, kind: type[Event]) -> list[_Direct]:
