@@ -306,7 +306,8 @@ def _describe(settings: Settings) -> None:
     print(f"server: {settings.server}{place}")
     for tube in settings.tubes:
         name = "every tube" if tube.tube == EVERY_TUBE else f"tube {tube.tube}"
-        print(f"{name}: {tube.workers} workers, {tube.make_handler().describe()}")
+        workers = "1 worker" if tube.workers == 1 else f"{tube.workers} workers"
+        print(f"{name}: {workers}, {tube.make_handler().describe()}")
 
 
 def _replace_stderr() -> Spool:

@@ -115,7 +115,7 @@ class Worker:
             _check(values.tube_name, "tube", tube),
             CoroutineHandler,
             {"function": handler},
-            _whole("workers", concurrency, 1, 1, values.MAX_WORKERS),
+            _whole("concurrency", concurrency, 1, 1, values.MAX_WORKERS),
             _checked(values.check_duration, "timeout", timeout, None),
             _checked(values.check_seconds, "kill_grace", kill_grace, 5.0),
             Policy(
@@ -169,7 +169,9 @@ def _check(check: Callable[..., _T], name: str, value: object) -> _T:
     try:
         return check(value)
     except ValueError as error:
-        raise InvalidArgument(f"{name}: {error}, not {value!r}") from None
+        told = isinstance(value, str) and repr(value) in str(error)
+        shown = "" if told else f", not {value!r}"
+        raise InvalidArgument(f"{name}: {error}{shown}") from None
 
 
 def _whole(name: str, value: object, default: int, least: int = 0, most: int = MAX_NUMBER) -> int:

@@ -97,7 +97,7 @@ def test_actions() -> None:
         ({"max_attempts": 1.5}, "max_attempts: a whole number from 0 to 4294967295 is expected"),
         ({"max_attempts": "3"}, "max_attempts: a whole number"),
         ({"max_attempts": False}, "max_attempts: a whole number"),
-        ({"concurrency": 10_001}, "workers: a whole number from 1 to 10000 is expected"),
+        ({"concurrency": 10_001}, "concurrency: a whole number from 1 to 10000 is expected"),
         ({"max_jobs": 2.0}, "max_jobs: a whole number"),
         ({"delay": 2**32}, "delay: a whole number"),
         ({"max_delay": -1}, "max_delay: a whole number"),
@@ -106,6 +106,7 @@ def test_actions() -> None:
         ({"on_timeout": 7}, "on_timeout: bury, delete, release"),
         ({"on_unknown_fail": "release:-1"}, "on_unknown_fail: bury, delete, release"),
         ({"tube": None}, "tube: a tube name must be a str"),
+        ({"tube": "a b"}, r"^tube: bad tube name 'a b': [^']*'-'$"),
         ({"workers": 3}, "workers is not an option; the options are concurrency, "),
     ],
 )
