@@ -411,6 +411,8 @@ def test_a_reserve_that_waits_takes_from_the_tubes_watched_since(servers: Server
         block_until(lambda: waiting(servers))
         pool.watch("t")
         pool.ignore("s")
+        block_until(lambda: "s" not in pool.list_tubes())  # the other thread does it by itself
+        block_until(lambda: waiting(servers))
         pool.put(b"not this one", tube="s")
         put = pool.put(b"x", tube="t")
         job = caller.outcome()

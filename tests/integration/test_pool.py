@@ -638,6 +638,7 @@ async def test_a_job_can_be_pickled_without_its_pool(servers: Servers) -> None:
     async with pool_of(servers) as pool:
         put = await pool.put(b"x")
         job = pickle.loads(pickle.dumps(await pool.reserve()))
+        assert type(job) is PoolJob
         assert (job.id, job.body) == (put, b"x")
         with pytest.raises(InvalidArgument):
             job.delete()

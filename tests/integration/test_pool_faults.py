@@ -21,6 +21,7 @@ from beanstalkt import (
     ReservationLost,
     TimedOut,
 )
+from beanstalkt.pool import reserving
 
 from ..support.beanstalkd import Beanstalkd
 from ..support.clients import client_of
@@ -328,6 +329,48 @@ async def test_what_waits_at_a_server_is_renewed_with_its_main_connection(
 
 async def _waits(client: Client) -> bool:
     return (await client.stats())["current-waiting"] == 1
+
+
+async def test_a_put_that_was_not_sent_goes_to_the_next_server(servers: Servers) -> None:
+    """Its connection is lost in the same turn of the loop, before anything was written."""
+    async with pool_of(servers) as pool:
+        for many in (False, True):
+            await until(lambda: len(pool.usable) == 3)
+            clients = pool.clients
+            for client in clients.values():
+                client.list_tube_used(lambda _: None)  # what follows leaves at the turn's end
+            puts = [pool.put_many([b"x"] * 3)] if many else [pool.put(b"x") for _ in range(3)]
+            connection = clients["a"].connection
+            assert connection is not None
+            connection.abort("the test cuts it")
+            ids = await soon(asyncio.gather(*puts))
+            assert "a" not in counts([id_ for each in ids for id_ in ([each], each)[many]])
+
+
+async def test_a_server_that_refuses_to_let_a_reserve_wait_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reserving, "ARM_PAUSE", 0.02)
+    refusals = 2
+
+    async def refuse(line: Line) -> None:
+        nonlocal refusals
+        while True:
+            command = await line.command()
+            if command == b"reserve":
+                refusals -= 1
+                reply = b"INTERNAL_ERROR\r\n" if refusals >= 0 else b"RESERVED 7 1\r\nx\r\n"
+            elif command.startswith(b"reserve"):
+                reply = b"TIMED_OUT\r\n"
+            else:
+                reply = b"USING default\r\n"
+            line.send(reply)
+
+    async with (
+        Peer(refuse) as peer,
+        Pool({"a": f"beanstalk://{peer.host}:{peer.port}"}, reconnect_delay=0.02) as pool,
+    ):
+        assert (await soon(pool.reserve())).id == "a/7"
 
 
 async def test_tubes_are_those_asked_for_while_a_server_was_away(servers: Servers) -> None:
