@@ -185,7 +185,7 @@ def test_options_beat_the_environment_which_beats_the_settings(project: Project)
 def test_check_says_what_would_run(project: Project) -> None:
     told = project.run("beanstalkt_work", "--check")
     assert "tube members: 2 workers" in told
-    assert "tube letters: 1 workers" in told
+    assert "tube letters: 1 worker" in told
     assert "count, task:members.tasks.welcome, task:members.tasks.write_letter" in told
 
 

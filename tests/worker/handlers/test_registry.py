@@ -110,7 +110,7 @@ def test_the_command_line_has_its_flags(install: Install, tmp_path: Path) -> Non
     assert "--foreign TEXT" in shown.stdout
     assert "help for it" in shown.stdout
     checked = command_line(tmp_path, "work", "--tube", "a", "--foreign", "x", "--check")
-    assert checked.stdout.endswith("\ntube a: 1 workers, foreign\n")
+    assert checked.stdout.endswith("\ntube a: 1 worker, foreign\n")
 
 
 def test_a_broken_one_ends_the_command_line_and_no_other_verb(
