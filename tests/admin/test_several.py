@@ -13,6 +13,7 @@ import pytest
 
 from beanstalkt import Client, Pool, admin, errors
 from beanstalkt.admin import Summary, select
+from beanstalkt.admin.several import SharedProgress
 
 from ..support.clients import client_of
 from ..support.population import kind, populate, population
@@ -333,3 +334,23 @@ async def test_a_lost_target_loses_no_job(servers: Servers) -> None:
                     await admin.move(clients, select("a"), to=target)
         for client in clients.values():
             assert await states(client) == ["ready", "delayed", "buried"]
+
+
+@pytest.mark.parametrize(
+    ("in_turn", "expected"),
+    [(False, ("ids", 5, 40, 3)), (True, ("b: ids", 3, 20, 3))],
+)
+def test_progress_is_of_all_at_once_or_of_one_in_turn(in_turn: bool, expected: object) -> None:
+    told: list[admin.Progress] = []
+    shared = SharedProgress(told.append, 3, in_turn=in_turn)
+    a, b = shared.of("a"), shared.of("b")
+    assert a is not None
+    assert b is not None
+    a(admin.Progress("ids", 2, 20, 1.0, jobs=1))
+    shared.end("c")  # it was lost before it told anything
+    b(admin.Progress("ids", 3, 20, 1.0, jobs=2))
+    last = told[-1]
+    assert (last.what, last.done, last.total, last.jobs) == expected
+    # Of a server that has not begun it is not known how much there is to do.
+    assert told[0].total == (20 if in_turn else None)
+    assert SharedProgress(None, 1, in_turn=True).of("a") is None

@@ -13,7 +13,14 @@ import pytest
 
 from beanstalkt import ConnectionLost
 from beanstalkt.admin import OnProgress, Progress, Summary
-from beanstalkt.cli.progress import carry_out, interruptible, lines, report, shown_progress
+from beanstalkt.cli.progress import (
+    carry_out,
+    end_at_once,
+    interruptible,
+    lines,
+    report,
+    shown_progress,
+)
 
 
 class Terminal(io.StringIO):
@@ -170,3 +177,43 @@ async def test_what_was_done_is_told_also_after_an_interrupt_or_a_loss(
     with pytest.raises(ConnectionLost):
         await carry_out(lost)
     assert capsys.readouterr().out == "8\n"
+
+
+def of_several() -> Summary:
+    own = {
+        "a": Summary(action="moved", done=3, states=Counter(ready=3), range=(1, 9)),
+        "b": Summary(action="moved", done=2, interrupted=True),
+    }
+    for job_id in (4, 5, 7):
+        own["a"].fail(job_id, "too big")
+    return Summary(action="moved", servers=own)
+
+
+def test_a_summary_of_several_servers_tells_of_each() -> None:
+    summary = of_several()
+    summary.add_up()
+    assert summary.failures == [("a/4", "too big"), ("a/5", "too big"), ("a/7", "too big")]
+    assert list(lines(summary)) == [
+        "interrupted: moved 5 jobs (3 ready), and left the rest as it was",
+        "a: moved 3 jobs (3 ready)",
+        "a: jobs a/4-5, a/7: too big",
+        "a: looked at the ids 1 to 9; jobs put since are not among them",
+        "b: interrupted: moved 2 jobs, and left the rest as it was",
+    ]
+
+
+def test_ended_at_once_it_tells_what_was_done_on_each_server(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("os._exit", lambda status: None)
+    handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        end_at_once(of_several(), counts=True)
+    finally:
+        for each, handler in handlers.items():
+            signal.signal(each, handler)
+    out, err = capsys.readouterr()
+    assert out == "5\n"
+    assert "ended at once: moved 5 jobs" in err
+    assert "a: moved 3 jobs (3 ready)\n" in err
+    assert "b: moved 2 jobs\n" in err
