@@ -148,6 +148,20 @@ def test_a_waiting_reserve_gets_the_job_of_any_server(servers: Servers) -> None:
                 block_until(lambda each=each: not stats_of(servers, each)["current-waiting"])  # type: ignore[misc]
 
 
+def test_connections_that_waited_are_closed_but_for_one(servers: Servers) -> None:
+    with pool_of(servers) as pool:
+        jobs = []
+        for _ in range(3):
+            caller = Caller(pool.reserve)
+            block_until(lambda: waiting(servers))
+            put_on(servers, "a")
+            jobs.append(caller.outcome())
+        assert pool.connections == 3 + 3
+        for job in jobs:
+            job.delete()
+        assert pool.connections == 3 + 1
+
+
 def test_jobs_that_arrive_at_once_are_kept_by_nobody(servers: Servers) -> None:
     with pool_of(servers) as pool:
         caller = Caller(pool.reserve)

@@ -519,6 +519,7 @@ async def test_tubes_are_paused_on_all_servers(servers: Servers) -> None:
     async with pool_of(servers) as pool:
         await asyncio.gather(*(pool.put(b"x") for _ in range(3)))
         await pool.pause_tube("default", 100)
+        assert (await pool.stats_tube("default"))["pause"] == 100, "no sum"
         with pytest.raises(TimedOut):
             await pool.reserve(0)
         await pool.pause_tube("default", 0)

@@ -240,6 +240,7 @@ async def test_what_is_counted_has_the_names_of_the_servers(
     observed = {"observers": [counts], "reread": lambda: chosen[-1]}
     async with Running(chosen[0], **observed) as run, client_of(servers["b"]) as client:
         assert run.events.find("ready", server="a b")
+        slots = run.runner._slots()
         await client.put(b"x", tube="t")
         await until(lambda: bool(run.runner.running), "the job runs")
         status = {each["server"]: each for each in status_of(counts)["tubes"]}
@@ -252,6 +253,7 @@ async def test_what_is_counted_has_the_names_of_the_servers(
         run.runner.reload()
         await run.events.wait("reloaded")
         assert run.events.find("tube", servers="a b c")
+        assert run.runner._slots() == slots, "they stay, with what they run"
         gate.touch()
         await run.job(1, outcome="success", server="b")
         tubes = counts.tubes()

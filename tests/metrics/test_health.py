@@ -44,6 +44,8 @@ async def test_of_several_servers_one_is_enough(apart: AnyServer) -> None:
         assert await health.problems() == []
         for tube in ("mail", "news"):
             counts(TubeRetired("a b", tube))
+        assert counts.servers() == []
+        for tube in ("mail", "news"):
             counts(TubeStarted("b c", tube, 1, "cat", {}, {"b": gone, "c": gone}))
         assert await health.problems() == []
         clock.now += GRACE
