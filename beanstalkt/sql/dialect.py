@@ -123,7 +123,7 @@ class _SQLite(Dialect):
     lock = ""  # BEGIN IMMEDIATE: one writer at a time
     # Who finds SQLite locked tries again after up to 0.1 s, and is in no queue: next to a relay
     # with much to do, a program that inserts would never find it free.
-    pause = 0.2
+    pause = 0.1
     begin_writing = "BEGIN IMMEDIATE"
     begin_reading = "BEGIN"
 
