@@ -11,7 +11,6 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tornado.ioloop import IOLoop
@@ -259,11 +258,11 @@ async def open_transport(
             failure = error
             if isinstance(error, TimeoutError) and _in_handshake(stream):
                 failure = TimeoutError(f"{NO_HANDSHAKE} ({error}): {NO_HANDSHAKE_HINT}")
-            _close(stream)
+            stream.close()
         except BaseException:
             if _in_handshake(stream):
                 stalled(f"{NO_HANDSHAKE}: {NO_HANDSHAKE_HINT}")
-            _close(stream)
+            stream.close()
             raise
     raise failure
 
@@ -314,17 +313,15 @@ def _stream(
 
 
 async def _connect(stream: Transport | TLSTransport, target: Any, address: Address) -> None:
+    connecting = stream.connect(target, server_hostname=address.host if address.tls else None)
+    assert isinstance(connecting, asyncio.Future)
+    # Not awaited itself: before Tornado 6.6 a stream that ends looks at its Future of the
+    # handshake, and raises CancelledError in the event loop if that was cancelled.
+    await asyncio.wait([connecting])
     try:
-        await stream.connect(target, server_hostname=address.host if address.tls else None)
+        connecting.result()
     except StreamClosedError as error:
         raise OSError(reason_of(error.real_error or error)) from error
-
-
-def _close(stream: Transport | TLSTransport) -> None:
-    """Close a stream whose attempt to connect has failed or was cancelled."""
-    # It looks at its own Future of the handshake, which before Tornado 6.6 raises if cancelled.
-    with suppress(asyncio.CancelledError):
-        stream.close()
 
 
 def _in_handshake(stream: Transport | TLSTransport) -> bool:

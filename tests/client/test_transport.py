@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Iterator
@@ -199,6 +200,28 @@ async def test_cancelled_it_leaves_no_socket() -> None:
                 except asyncio.CancelledError:
                     continue
                 stream.close()
+
+
+async def test_cancelled_as_the_handshake_fails(io_loop: IOLoop) -> None:
+    """The failure comes in the very turn of the loop in which the attempt is cancelled."""
+    told: list[object] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda loop, context: told.append(context))
+    async with nothing_left():
+        with socket.create_server((HOST, 0)) as listener:
+            listener.settimeout(5)
+            address = Address(HOST, listener.getsockname()[1], tls=True)
+            options = ssl.create_default_context()
+            task = asyncio.ensure_future(open_transport(address, options, 5))
+            peer, _ = await loop.run_in_executor(None, listener.accept)
+            with peer:
+                peer.settimeout(5)
+                assert await loop.run_in_executor(None, peer.recv, 1)  # the handshake has begun
+                peer.sendall(b"no handshake\r\n" * 10)  # it is there when the loop looks next
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+    assert not told
 
 
 async def test_a_name_without_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
