@@ -153,7 +153,8 @@ class Connection:
             self._reply_timeout.watch()
 
     def _flush_soon(self) -> None:
-        if self._pipeline.output and not self._flushing:
+        # The end of a `together` block writes what was sent in it.
+        if self._pipeline.output and not self._flushing and not self._gathering:
             self._flushing = True
             self.loop.call_soon(self._flush)
 

@@ -288,7 +288,7 @@ class Pipeline:
                         chunk = b""
             replies: Iterable[Reply] = ()
             if chunk:
-                single = parser.single(chunk)
+                single = parser.single(chunk) if len(in_flight) == 1 else None
                 replies = parser.feed(chunk) if single is None else (single,)
             for words, data in replies:
                 if not in_flight:

@@ -6,6 +6,7 @@ import asyncio
 import types
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 
 from .blocking import watch_steps
 from .handlers.base import Handler, WorkerJob
@@ -46,7 +47,12 @@ class Attempt:
     async def _run(self, handler: Handler, work: WorkerJob) -> None:
         self._begun = True
         try:
-            outcome = await self._watched(handler, work)
+            run: Awaitable[Outcome] = handler.run(work)
+            report = self._report_blocking
+            if report is not None and isinstance(run, types.CoroutineType):
+                limit = max(work.counters["ttr"], 1) / 3
+                run = watch_steps(run, limit, partial(report, work))
+            outcome = await run
         except asyncio.CancelledError as error:
             if self._reason is not None:
                 outcome = Outcome(Kind.UNKNOWN_FAIL)
@@ -55,15 +61,6 @@ class Attempt:
         except BaseException as error:
             outcome = crash(error)
         self._end(outcome)
-
-    def _watched(self, handler: Handler, work: WorkerJob) -> Awaitable[Outcome]:
-        run: Awaitable[Outcome] = handler.run(work)
-        report = self._report_blocking
-        if report is None or not isinstance(run, types.CoroutineType):
-            return run
-        return watch_steps(
-            run, max(work.counters["ttr"], 1) / 3, lambda seconds: report(work, seconds)
-        )
 
     def _end(self, outcome: Outcome) -> None:
         self._outcome = outcome

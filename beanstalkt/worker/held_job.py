@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from ..client.client import Client
@@ -244,17 +244,15 @@ class HeldJob:
                 self._lose(result)
         return SettleResult.LOST
 
-    async def _carry_out(self, action: Action, prefetch: Prefetch | None) -> None:
+    def _carry_out(self, action: Action, prefetch: Prefetch | None) -> Awaitable[None]:
         # The job keeps its priority, which release and bury must send along.
         if action.verb is Verb.DELETE:
             if prefetch is not None:
-                await prefetch.delete(self._client, self._job)
-            else:
-                await self._client.delete(self._job)
-        elif action.verb is Verb.BURY:
-            await self._client.bury(self._job, self._priority)
-        else:
-            await self._client.release(self._job, self._priority, action.delay or 0)
+                return prefetch.delete(self._client, self._job)
+            return self._client.delete(self._job)
+        if action.verb is Verb.BURY:
+            return self._client.bury(self._job, self._priority)
+        return self._client.release(self._job, self._priority, action.delay or 0)
 
     def close(self) -> asyncio.Task[None] | None:
         """Stop touching the job. Return a task to wait for, if a touch is under way."""

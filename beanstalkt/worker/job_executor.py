@@ -25,7 +25,7 @@ from .outbox_id import Carried, unwrap
 from .policy.decision import Action, SettleResult, decide
 from .policy.limit import time_limit
 from .policy.outcome import Kind, Outcome
-from .policy.retry import Budget, budget
+from .policy.retry import budget
 from .prefetch import Prefetch
 from .timing import WorkerTiming
 
@@ -187,7 +187,12 @@ class JobExecutor:
         )
         try:
             work = self._work(job.id, body, carried, counters, quota.attempt, limit, began)
-            outcome = await self._handle(work, quota)
+            if quota.exhausted:
+                outcome = Outcome(Kind.EXHAUSTED, error=f"{limit} attempts have been made")
+            else:
+                if self._reports_starts:
+                    self._report_start(work)
+                outcome = await self._attempt_work(work)
             action = decide(
                 outcome,
                 self._settings.policy,
@@ -255,30 +260,25 @@ class JobExecutor:
             server_name=self._server,
         )
 
-    async def _handle(self, work: WorkerJob, quota: Budget) -> Outcome:
-        if quota.exhausted:
-            return Outcome(Kind.EXHAUSTED, error=f"{work.max_attempts} attempts have been made")
-        if self._reports_starts:
-            stopped_after = work.time_limit + work.kill_grace + self._timing.back_off_delay
-            self._publish(
-                JobStarted(
-                    self._server,
-                    self._tube,
-                    work.id,
-                    work.attempt,
-                    self._slot,
-                    stopped_after,
-                    work.outbox_id,
-                    self._server_run,
-                )
+    def _report_start(self, work: WorkerJob) -> None:
+        self._publish(
+            JobStarted(
+                self._server,
+                self._tube,
+                work.id,
+                work.attempt,
+                self._slot,
+                work.time_limit + work.kill_grace + self._timing.back_off_delay,
+                work.outbox_id,
+                self._server_run,
             )
-        return await self._attempt_work(work, self._loop.time())
+        )
 
-    async def _attempt_work(self, work: WorkerJob, now: float) -> Outcome:
+    async def _attempt_work(self, work: WorkerJob) -> Outcome:
         """Run the handler, and stop it when its time is over or `stop` was called."""
         repeat_delay = work.kill_grace + self._timing.back_off_delay
         attempt = self._attempt = Attempt(self._handler, work, repeat_delay, self._report_blocking)
-        self._limit_timer.set(now + work.time_limit)
+        self._limit_timer.set(self._loop.time() + work.time_limit)
         if self._stopped:
             attempt.stop(Kind.STOPPED)
         try:

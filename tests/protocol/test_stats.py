@@ -117,3 +117,38 @@ def test_empty_lists_and_dictionaries() -> None:
 def test_anything_else_is_refused(parse: Callable[[bytes], object], data: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - of any kind
         parse(data)
+
+
+keys = st.sampled_from(["id", "pri", "tube", "state", "new-key", "a.b", "file"])
+values = st.sampled_from([*TRAPS, "", "7", "a: b", '"a"', "1 ", "\u0663", "9" * 4301, "x\r", "-"])
+dictionaries = st.lists(st.tuples(keys, values), max_size=4).flatmap(
+    lambda pairs: st.sampled_from(
+        [
+            "---\n" + "".join(f"{key}: {value}\n" for key, value in pairs),
+            "--- \n" + "\n".join(f"{key}: {value}" for key, value in pairs),
+            "".join(f"{key}: {value}\n" for key, value in pairs),
+        ]
+    )
+)
+
+
+def parsed(parse: stats.Dictionary, text: str) -> object:
+    try:
+        return list(parse(text.encode()).items())
+    except ValueError as error:
+        return type(error)
+
+
+@given(st.lists(dictionaries, max_size=6))
+def test_what_was_read_before_changes_nothing(texts: list[str]) -> None:
+    used = stats.Dictionary(stats.StatsJob)
+    for text in [*texts, *texts]:
+        assert parsed(used, text) == parsed(stats.Dictionary(stats.StatsJob), text)
+
+
+def test_a_dictionary_of_many_keys_is_not_remembered() -> None:
+    """To make a pattern of it would take longer than the server takes to send it."""
+    parse = stats.Dictionary(stats.StatsJob)
+    before = stats._pattern_of.cache_info().misses
+    parse("".join(["---\n", *(f"key-{n}: {n}\n" for n in range(stats.MAX_KEYS + 1))]).encode())
+    assert stats._pattern_of.cache_info().misses == before

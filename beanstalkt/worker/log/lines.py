@@ -8,6 +8,7 @@ import math
 import re
 import time
 from collections.abc import Mapping
+from functools import lru_cache
 
 log = logging.getLogger("beanstalkt.worker")
 
@@ -19,6 +20,9 @@ MAX_REMEMBERED = 1000
 
 MAX_DEPTH = 20
 """Levels of lists and objects that a field of a JSON line may have."""
+
+MAX_KNOWN = 200
+"""Characters of a text that is remembered as it is quoted: the longest name of a tube."""
 
 _PACKAGE = "beanstalkt"
 _encode = json.JSONEncoder(allow_nan=False).encode
@@ -34,7 +38,7 @@ class LogEntry:
 
     def __str__(self) -> str:
         return " ".join(
-            [self.name, *(f"{key}={_quoted(value)}" for key, value in self.fields.items())]
+            [self.name, *[f"{key}={_quoted(value)}" for key, value in self.fields.items()]]
         )
 
 
@@ -67,12 +71,19 @@ def as_line(formatter: logging.Formatter, name: str, fields: Mapping[str, object
 
 
 def _quoted(value: object) -> str:
+    if type(value) is str:
+        return _quoted_text(value) if len(value) <= MAX_KNOWN else _quote(value)
     text = str(value)
-    if type(value) in (int, float):
-        return text
+    return text if type(value) in (int, float) else _quote(text)
+
+
+def _quote(text: str) -> str:
     # The output of a command must neither begin another line nor control a terminal: JSON escapes
     # the characters that could.
     return text if text.isascii() and _PLAIN.fullmatch(text) else _without_delete(json.dumps(text))
+
+
+_quoted_text = lru_cache(maxsize=256)(_quote)  # most texts are those of the entry before
 
 
 def _visible(text: str) -> str:

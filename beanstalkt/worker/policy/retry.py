@@ -66,7 +66,9 @@ def budget(counters: Mapping[str, object], max_attempts: int) -> Budget:
     reserves = _count(counters, "reserves")
     if max_attempts <= 0:
         return Budget(max(reserves, 1), False)
-    granted = min(_count(counters, "kicks"), _count(counters, "buries"))
+    granted = 0
+    if counters.get("kicks"):  # seldom
+        granted = min(_count(counters, "kicks"), _count(counters, "buries"))
     spent = granted * (max_attempts + 1)
     attempt = max(reserves - spent, 1)
     return Budget(attempt, attempt > max_attempts)
