@@ -11,6 +11,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tornado.ioloop import IOLoop
@@ -98,6 +99,11 @@ class _Direct(_Base):
     def _handle_events(self, fd: Any, events: int) -> None:
         try:
             super()._handle_events(fd, events)
+        except asyncio.CancelledError:
+            # Before Tornado 6.6, a stream that ends raises it if the attempt to connect was
+            # cancelled in this turn of the loop.
+            if not self.closed():
+                raise
         except BaseException as error:
             # A signal's handler has raised in here: bytes may be lost, or go out twice.
             self.close(exc_info=error)
@@ -258,11 +264,11 @@ async def open_transport(
             failure = error
             if isinstance(error, TimeoutError) and _in_handshake(stream):
                 failure = TimeoutError(f"{NO_HANDSHAKE} ({error}): {NO_HANDSHAKE_HINT}")
-            stream.close()
+            _close(stream)
         except BaseException:
             if _in_handshake(stream):
                 stalled(f"{NO_HANDSHAKE}: {NO_HANDSHAKE_HINT}")
-            stream.close()
+            _close(stream)
             raise
     raise failure
 
@@ -313,15 +319,17 @@ def _stream(
 
 
 async def _connect(stream: Transport | TLSTransport, target: Any, address: Address) -> None:
-    connecting = stream.connect(target, server_hostname=address.host if address.tls else None)
-    assert isinstance(connecting, asyncio.Future)
-    # Not awaited itself: before Tornado 6.6 a stream that ends looks at its Future of the
-    # handshake, and raises CancelledError in the event loop if that was cancelled.
-    await asyncio.wait([connecting])
     try:
-        connecting.result()
+        await stream.connect(target, server_hostname=address.host if address.tls else None)
     except StreamClosedError as error:
         raise OSError(reason_of(error.real_error or error)) from error
+
+
+def _close(stream: Transport | TLSTransport) -> None:
+    """Close a stream whose attempt to connect has failed or was cancelled."""
+    # It looks at its own Future of the handshake, which before Tornado 6.6 raises if cancelled.
+    with suppress(asyncio.CancelledError):
+        stream.close()
 
 
 def _in_handshake(stream: Transport | TLSTransport) -> bool:
