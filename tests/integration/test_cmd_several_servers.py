@@ -88,7 +88,7 @@ def test_a_server_that_is_away_is_left_out(run: Run, servers: Servers) -> None:
     servers["a"].kill()
     assert run("put", "x")[1].startswith("b/")
     servers["b"].kill()
-    status, _, err = run("--connect-timeout", "0.1", "put", "x")
+    status, _, err = run("--connect-timeout", "0.5", "put", "x")
     assert status == 69
     for name in servers:
         assert f"{name}, beanstalk://" in err
@@ -138,7 +138,7 @@ def test_the_question_tells_how_many_each_server_has(
     assert run("clear", "t")[0] == 1
     assert asked == ["Delete 6 jobs (6 ready) of t (a: 3, b: 3)?"]
     servers["a"].kill()
-    status, _, err = run("--connect-timeout", "0.1", "clear", "t")
+    status, _, err = run("--connect-timeout", "0.5", "clear", "t")
     assert asked[1:] == ["Delete 3 jobs (3 ready) of t (b: 3)?"]
     assert (status, "a is left out: " in err) == (69, True)
 
@@ -266,7 +266,7 @@ def test_a_tail_ends_at_its_limit_and_tells_of_the_lost(run: Run, servers: Serve
 def test_ids_of_a_lost_server_do_not_stop_those_of_others(run: Run, servers: Servers) -> None:
     fill(run, servers)
     servers["a"].kill()
-    status, _, err = run("--connect-timeout", "0.1", "delete", "a/1", "b/1", "a/2", "b/2")
+    status, _, err = run("--connect-timeout", "0.5", "delete", "a/1", "b/1", "a/2", "b/2")
     assert status == 69
     assert "job a/1: " in err
     assert "job a/2: nothing was sent, since a is lost" in err
@@ -325,7 +325,7 @@ def test_an_import_goes_back_is_spread_or_goes_to_one(
     assert (left(servers["a"]), left(servers["b"])) == (3, 9)
     servers["a"].kill()
     assert run("import", "--to", "b", "-u", "u", str(file))[:2] == (0, "6\n")
-    where = ("--connect-timeout", "0.1")
+    where = ("--connect-timeout", "0.5")
     status, out, err = run(*where, "import", "-u", "v", "--on-error", "skip", str(file))
     assert (status, out) == (69, "3\n")
     assert "lines 1-3: its server, a, is not available" in err
@@ -348,7 +348,7 @@ def test_the_table_of_tubes_has_a_row_for_each_server_or_sums(run: Run, servers:
     assert [(each["server"], each["head-id"]) for each in found] == [("a", "a/1"), ("b", "b/1")]
     assert json.loads(run("stats-tube", "t")[1])["current-jobs-ready"] == 6
     servers["a"].kill()
-    status, out, err = run("--connect-timeout", "0.1", "stats-tube", "--filter", "t")
+    status, out, err = run("--connect-timeout", "0.5", "stats-tube", "--filter", "t")
     assert (status, len(out.splitlines())) == (69, 2)
     assert "a is left out: " in err
 
