@@ -47,6 +47,8 @@ class Connection:
         self.reason = ""
         #: whether a reply was read, so whoever is at the other end does talk
         self.answered = False
+        #: whether it ended because a signal's handler raised, which the program hears of anyway
+        self.was_interrupted = False
         #: when it was opened, on the loop's clock
         self.opened = loop.time()
         self._transport = transport
@@ -433,6 +435,7 @@ class Connection:
 
         :param unfinished: requests whose callers get `error` itself
         """
+        self.was_interrupted = True
         self._pipeline.forget(unfinished)
         self._transport.handed = self._pipeline.position  # or less: nothing has counted
         self.abort(f"interrupted by {type(error).__name__}", error, keep_reserves=False)

@@ -310,7 +310,9 @@ class Reconnector:
         self._hold(kept)
         delay = 0.0
         lasted = self._loop.time() - connection.opened
-        if connection.answered or lasted >= self._timing.reconnect_delay:
+        if connection.was_interrupted:
+            log.info("lost the connection to %s: %s; connecting again", self.address, reason)
+        elif connection.answered or lasted >= self._timing.reconnect_delay:
             self._delays = self._timing.delays()
             self._next_warning = 0.0
             self.warn("lost the connection to %s: %s; connecting again", self.address, reason)

@@ -108,7 +108,7 @@ def test_any_body_has_views_without_control_characters(body: bytes) -> None:
 def test_json_is_shown_as_the_same_value(value: Any) -> None:
     body = json.dumps({"value": value}).encode()
     shown = text(body, "json")
-    if visible(shown) == shown and "⟨" not in shown and "␀" not in shown:
+    if visible(shown) == shown and not set(shown) & set("⟨␀␡"):
         assert json.loads(shown) == {"value": value}
 
 
