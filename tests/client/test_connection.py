@@ -19,6 +19,7 @@ from beanstalkt.errors import BeanstalkException
 
 from ..support.clients import client_of
 from ..support.peer import Line, Peer, Script
+from ..support.waiting import until
 
 PUT = b"put 2147483648 0 120 1\r\nx"
 
@@ -419,3 +420,12 @@ async def test_the_last_reply_to_put_many_is_read_when_it_comes() -> None:
         finally:
             peer.close()
             await client.close()
+
+
+async def test_an_interrupt_of_the_program_is_no_warning(caplog: pytest.LogCaptureFixture) -> None:
+    async with Peer(answering(b"INSERTED 1\r\n")) as peer, client_of(peer) as client:
+        connection = client.connection
+        assert connection is not None
+        connection.interrupted(KeyboardInterrupt())
+        await until(lambda: client.connection not in (None, connection))
+        assert not [each for each in caplog.records if each.levelno >= logging.WARNING]
