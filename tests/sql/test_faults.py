@@ -231,7 +231,7 @@ async def test_a_claim_whose_answer_was_lost_is_not_left_behind(
 async def test_rows_that_a_frozen_server_may_have_are_in_doubt(
     database: Database, beanstalkd: Beanstalkd
 ) -> None:
-    async with client_of(beanstalkd, response_timeout=0.3) as client:
+    async with client_of(beanstalkd, response_timeout=1.0) as client:
         relay = relay_of(database, client, on_doubt="park")
         task = asyncio.create_task(relay.run())
         await until(lambda: relay._putter.max_size is not None)  # it has asked the server once
