@@ -330,9 +330,12 @@ def _carry_out(
 
 def _relay(options: argparse.Namespace) -> int:
     relaying.log_to_stderr()
-    with _database(options) as database, relaying.only_one(options.name, database):
+    with _database(options) as database:
         if options.listen:
             listening.check(database)
+    # From here on the relay's thread has it, and closes it. To close it here as well would wait
+    # for a thread that hangs in it.
+    with relaying.only_one(options.name, database):
         outbox = Outbox(database, options.name, doubtful_state(options.on_doubt))
         return asyncio.run(relaying.run(options, outbox))
 

@@ -123,7 +123,7 @@ async def run(options: argparse.Namespace, outbox: Outbox) -> int:
             await relay.run()
         except TimeoutError as error:
             say(str(error))
-            return NO_SERVER
+            return stopping.status or NO_SERVER
         finally:
             stopping.close()
             if listener is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, closing
 from pathlib import Path
@@ -136,3 +137,30 @@ async def test_the_process_ends_at_the_second_interrupt(
         process.wait()
         process.stderr.close()
     assert states(database) == {"sent": 1, "new": 3}
+
+
+@pytest.mark.parametrize(("signals", "status"), [(1, NO_SERVER), (2, INTERRUPTED)])
+def test_the_process_does_not_wait_for_a_database_that_hangs(
+    database: Database, beanstalkd: Beanstalkd, signals: int, status: int
+) -> None:
+    url = database.engine.url.render_as_string()
+    words = ["-m", "beanstalkt", "outbox", "relay", "--database", url, "--server", beanstalkd.url]
+    environment: dict[str, Any] = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with (
+        database.transaction(),  # which nobody else can write into: they wait for 10 s
+        program.start(*words, "--name", "it", stderr=-1, env=environment) as process,
+    ):
+        assert process.stderr is not None
+        try:
+            assert b"relaying" in process.stderr.readline()
+            began = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            said = process.stderr.readline()
+            assert b"stopping: it waits for the database" in said, said
+            if signals == 2:
+                process.send_signal(signal.SIGINT)
+            assert process.wait(20) == status
+            assert time.monotonic() - began < 9
+            assert b"did not answer in time" in process.stderr.read()
+        finally:
+            process.kill()
