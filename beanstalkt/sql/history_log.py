@@ -7,12 +7,13 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import bindparam, text
+from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import BeanstalkException
 from .database import Database, describe
 from .database_thread import DatabaseThread
+from .statements import with_lists
 
 FILTERS = ("tube", "event", "server", "beanstalk_job_id", "job_id")
 """The columns of the history by which rows can be chosen."""
@@ -90,13 +91,13 @@ class HistoryLog:
                 f"{name} IN :{name}" if isinstance(filters[name], list) else f"{name} = :{name}"
                 for name in names
             ]
-            lists = [name for name in names if isinstance(filters[name], list)]
             found = connection.execute(
-                text(
+                with_lists(
                     f"SELECT {', '.join(_COLUMNS)}, {ago} FROM queued_job_log WHERE "
                     + " AND ".join(["id < :before", "id >= :oldest", *conditions])
-                    + " ORDER BY id DESC LIMIT :most"
-                ).bindparams(*(bindparam(name, expanding=True) for name in lists)),
+                    + " ORDER BY id DESC LIMIT :most",
+                    filters,
+                ),
                 {**filters, "before": before, "oldest": oldest, "most": limit},
             ).all()
         now = time.time()

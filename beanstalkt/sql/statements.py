@@ -5,9 +5,10 @@ Every time in them is the database's, so no clock of another machine matters.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 
-from sqlalchemy import TextClause, text
+from sqlalchemy import TextClause, bindparam, text
 
 from .dialect import BIGINT, INTEGER, SECONDS, TEXT, Dialect
 
@@ -48,6 +49,15 @@ CHANGE = {
 """What a runner says of a row: seconds since the last start and end, and how it ended."""
 
 _LOGGED = ("event_id", "job_id", "server", "server_run", "beanstalk_job_id", "tube", "event")
+
+
+def with_lists(statement: str, values: Mapping[str, object]) -> TextClause:
+    """Return a statement in which ``IN :name`` takes any number of values: those of a list.
+
+    :param values: the parameters of the statement
+    """
+    lists = [name for name, value in values.items() if isinstance(value, list)]
+    return text(statement).bindparams(*(bindparam(name, expanding=True) for name in lists))
 
 
 @cache

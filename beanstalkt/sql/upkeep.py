@@ -12,6 +12,7 @@ from ..protocol.servers import known_as
 from .database import Database
 from .dialect import BIGINT, Dialect
 from .outbox import as_rows
+from .statements import with_lists
 
 BATCH = 1000
 """Rows of a transaction: few enough that nobody waits for it."""
@@ -81,17 +82,17 @@ def resend(
     :param ids: only these rows; empty: all
     :param dry_run: only count
     """
-    conditions, values = ["state IN (" + _list("state", states) + ")"], _values("state", states)
+    conditions: list[str] = ["state IN :states"]
+    values: dict[str, Any] = {"states": list(states)}
     if server is not None:
-        names = known_as(server)
-        conditions.append("server IN (" + _list("server", names) + ")")
-        values |= _values("server", names)
+        conditions.append("server IN :servers")
+        values["servers"] = list(known_as(server))
     if server_run is not None:
         conditions.append("server_run = :server_run")
         values["server_run"] = server_run
     if ids:
-        conditions.append("id IN (" + _list("id", ids) + ")")
-        values |= _values("id", ids)
+        conditions.append("id IN :ids")
+        values["ids"] = list(ids)
     condition = " AND ".join(conditions)
     update = (
         "UPDATE queued_job SET state = 'new', last_error = NULL, remaining_retries = "
@@ -110,10 +111,10 @@ def clean(
     """Delete rows of jobs that ended so many seconds ago; yield the rows of each batch."""
     dialect = database.dialect
     condition = (
-        f"state IN ({_list('state', states)}) AND COALESCE(last_finished_at, sent_at, created_at) "
+        "state IN :states AND COALESCE(last_finished_at, sent_at, created_at) "
         f"< {dialect.later('-:seconds')}"
     )
-    values = _values("state", states) | {"seconds": seconds}
+    values = {"states": list(states), "seconds": seconds}
     delete = None if dry_run else f"DELETE FROM queued_job WHERE {condition}"
     yield from _batches(database, "queued_job", condition, values, delete)
 
@@ -151,7 +152,7 @@ def _batches(
 
 def _ids(connection: Connection, table: str, condition: str, values: dict[str, Any]) -> list[int]:
     select = f"SELECT id FROM {table} WHERE id > :last AND {condition} ORDER BY id LIMIT :limit"
-    return list(connection.execute(text(select), values).scalars())
+    return list(connection.execute(with_lists(select, values), values).scalars())
 
 
 def _carry_out(
@@ -163,15 +164,7 @@ def _carry_out(
 ) -> int:
     rows = as_rows({"id": each} for each in ids)
     chosen = f"{statement} AND id IN (SELECT m.id FROM {dialect.source({'id': BIGINT})})"
-    return connection.execute(text(chosen), values | {"rows": rows}).rowcount
-
-
-def _list(name: str, values: Sequence[object]) -> str:
-    return ", ".join(f":{name}{number}" for number in range(len(values)))
-
-
-def _values(name: str, values: Sequence[object]) -> dict[str, Any]:
-    return {f"{name}{number}": value for number, value in enumerate(values)}
+    return connection.execute(with_lists(chosen, values), values | {"rows": rows}).rowcount
 
 
 def _rounded(seconds: float) -> float:
