@@ -97,9 +97,11 @@ def _name(event: JobFinished) -> str:
     """Return what became of the job, as the history calls it."""
     if event.settled is SettleResult.BURIED:
         return "buried"
-    if event.action is None or event.settled in (SettleResult.LOST, SettleResult.REFUSED):
-        return "finished" if event.outcome is Kind.SUCCESS else "failed"
-    if event.action.verb is Verb.DELETE:
+    if (
+        event.action is None
+        or event.settled in (SettleResult.LOST, SettleResult.REFUSED)
+        or event.action.verb is Verb.DELETE
+    ):
         return "finished" if event.outcome is Kind.SUCCESS else "failed"
     return "released" if event.action.verb is Verb.RELEASE else "buried"
 

@@ -198,9 +198,7 @@ class Outbox:
         return count
 
     def _take_back(self, connection: Connection, statement: Any, reason: str) -> int:
-        values = {"state": self._doubtful, "error": reason}
-        if statement is statements.take_back_own:
-            values["name"] = self._name
+        values = {"name": self._name, "state": self._doubtful, "error": reason}
         done = connection.execute(statement(self.database.dialect), values)
         return done.rowcount
 
