@@ -151,8 +151,7 @@ def read_url(text: str) -> URL:
     backend, _, driver = url.drivername.partition("+")
     if backend not in _DIALECTS:
         raise InvalidArgument(
-            f"{backend[:50]} is not a supported database: use postgresql, mysql, "
-            "mariadb and sqlite"
+            f"{backend[:50]} is not a supported database: use postgresql, mysql, mariadb or sqlite"
         )
     backend = _NAMES.get(backend, backend)
     if backend == "sqlite" and not url.database:
