@@ -217,7 +217,7 @@ async def test_a_database_that_restarts_gets_what_waited(
         database.close()
         database_server.stop(9)
         history(started(None))
-        await asyncio.sleep(0.3)
+        await until(lambda: history._writer.trouble)
         database_server.start()
         await until(lambda: history.written == 2)
     assert len(events(database)) == 2
@@ -282,9 +282,9 @@ async def test_a_full_database_is_waited_for(tmp_path: Any) -> None:
 async def test_it_does_nothing_while_nothing_happens(database: Database, url: str) -> None:
     async with History(url) as history:
         await until(lambda: history._writer.idle)
-        before = time.thread_time(), time.process_time()
+        before = time.process_time()
         await asyncio.sleep(0.3)
-        assert time.process_time() - before[1] < 0.1
+        assert time.process_time() - before < 0.1
         assert history._writer.idle
 
 
