@@ -1,10 +1,11 @@
-"""Claims: jobs that are reserved in order to be sure of the state in which they are deleted.
+"""Claims: jobs that are reserved first, so that no other connection changes them meanwhile.
 
 The server deletes a job in whatever state it is by then, and another connection may change that
-between a look and a delete. So where only some states are meant, a job is reserved first, with a
-look before and after. What happens to a job raises one of its counters, but for a delayed job that
-becomes ready in its own time. If nothing did but that reservation, the state that was seen is the
-state in which the job was reserved, and from then on it is in nobody else's hands.
+between a look and a delete. So where only some states are meant, a job is reserved before it is
+deleted, buried or moved, with a look before and after. Whatever happens to a job raises one of its
+counters, unless a delayed job becomes ready because its delay is over. If nothing but that
+reservation happened between the two looks, the job was reserved in the state that was seen first,
+and from then on no other connection can delete, bury or release it.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ RESERVE = replace(RESERVE_JOB, read=lambda words, data: data)
 
 @dataclass(frozen=True)
 class Claim:
-    """A job that this connection holds now, and what was seen of it."""
+    """Hold what was seen of a job just before and just after this connection reserved it."""
 
     #: just before it was reserved
     before: JobRecord
@@ -76,13 +77,15 @@ def _others(record: JobRecord) -> tuple[int, ...]:
 async def claim(
     bulk: Bulk, records: Sequence[JobRecord], *, look_before: bool = True
 ) -> list[Claim]:
-    """Reserve jobs by their ids; return a claim for each that was neither gone nor reserved.
+    """Reserve jobs by their ids; return a claim for each that was reserved.
 
-    Whoever calls this settles every claim, whatever happens. Raises ConnectionLost: then the
-    server has made ready what was reserved.
+    There is none for a job that does not exist, or that is reserved already. The caller has to
+    delete, bury or release every job of a claim, also after an error and when it is cancelled.
 
-    :param look_before: look once more just before the reservations; otherwise the records given
-        are what was seen before, and `Claim.elapsed` does not count from them
+    Raises ConnectionLost; then the server makes ready what was reserved.
+
+    :param look_before: look at the jobs once more just before they are reserved; otherwise
+        `Claim.before` is the given record, and `Claim.elapsed` does not count the time since that
     """
     looks = [b"stats-job %d\r\n" % record.id for record in records]
     began = time.monotonic()

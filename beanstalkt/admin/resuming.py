@@ -1,10 +1,12 @@
-"""Resuming an import: what its journal tells of each line, and what the server tells of the rest.
+"""Resuming an import: the lines whose jobs are in the server already are not put again.
 
-Lines that were under way when the last import ended may be in the server or not. Their jobs are
-looked for among those with higher ids than were known then. A job that is not found was not put,
-or a worker has taken it since; it is put, so that none is lost, and may have been put twice. Jobs
-of lines that are known to be done are left out. A job that somebody else has put in the meantime
-cannot be told from the one that is looked for if its tube, ttr and body are the same.
+The journal of the last import tells which lines were done. It leaves in doubt the lines that had
+been sent when that import ended, and had not been answered. Their jobs are looked for in the
+server, among those with higher ids than were known then. A job that is not found was not put, or a
+worker has deleted it since; it is put, so that none is lost, and may have been put twice. Jobs of
+lines that the journal tells to be done are not mistaken for those of others. A job that somebody
+else has put in the meantime cannot be told from the one that is looked for if its tube, ttr and
+body are the same.
 """
 
 from __future__ import annotations

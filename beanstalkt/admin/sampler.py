@@ -34,8 +34,8 @@ that the server took too long."""
 class Sampler:
     """Take a snapshot of a server at intervals, and hand each one to all subscribers.
 
-    A task and a connection exist as long as somebody subscribes, and no longer. A server that is
-    gone or does not answer in time is a snapshot too, one that is not ``up``::
+    A task and a connection exist only while there is a subscription. When the server is gone, or
+    does not answer in time, there is a snapshot all the same, whose `up` is False::
 
         sampler = Sampler("beanstalk://localhost", interval=1)
         async with sampler.subscribe() as snapshots:

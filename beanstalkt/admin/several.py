@@ -1,8 +1,8 @@
-"""Several servers: an operation on the jobs of one is carried out on each, and the results summed.
+"""Several servers: carries out an operation on each of them, and adds up the summaries.
 
-Each server is known by its name and has a client of its own, as in the `clients` of a pool. A
-server that is lost, or to which there is no connection, does not keep the others from being done;
-the error that names it is raised at the end.
+Each server is known by its name and has a client of its own, as in the `clients` of a pool. When a
+server is lost, or there is no connection to it, the operation goes on with the others; the error
+that names the lost ones is raised at the end.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ Operation = Callable[Concatenate[Client, P], Coroutine[Any, Any, Summary]]
 """Do something to the jobs of one server; takes `limit`, `summary` and `progress`."""
 
 ForSeveral = Callable[Concatenate[Client | Clients, P], Coroutine[Any, Any, Summary]]
-"""The same for one server or for several."""
+"""Do something to the jobs of one server, or of each of several; takes what `Operation` takes."""
 
 LeaveOut = Callable[[Clients, Mapping[str, Any]], Awaitable[Mapping[str, str]]]
-"""Return the names of servers whose jobs are left alone, and why, of all arguments by name."""
+"""Return the names of servers whose jobs are left alone, and why, given all arguments by name."""
 
 NOT_BEGUN = "not begun, because a job of another server was refused"
 
@@ -159,7 +159,7 @@ class SharedProgress:
         self._told: dict[str, Progress] = {}
 
     def of(self, name: str) -> OnProgress | None:
-        """Return what is to be told of the progress on one server; None if nobody is."""
+        """Return the callback for the progress on one server; None if there is none for all."""
         if self._progress is None:
             return None
         return lambda told: self._tell(name, told)
@@ -190,10 +190,12 @@ class SharedProgress:
 
 
 def raise_all(errors: Mapping[str, BaseException]) -> None:
-    """Raise the errors of several servers, by name, as one that names them all; none: do nothing.
+    """Raise the errors of several servers as one that names the servers; without any, return.
 
-    It is ConnectionLost if any server was lost. Raises as it is an argument that was refused, and
-    whatever is no BeanstalkException.
+    Raises ConnectionLost if any server was lost, and BeanstalkException else. InvalidArgument, and
+    an error that is no BeanstalkException, is raised as it is, in place of all others.
+
+    :param errors: the error of each server that has one, by the name of the server
     """
     for error in errors.values():
         if not isinstance(error, BeanstalkException) or isinstance(error, InvalidArgument):

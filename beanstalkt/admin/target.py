@@ -24,12 +24,12 @@ Sent = tuple[list[int], "asyncio.Future[list[Any]]"]
 
 
 class Target:
-    """The server to which jobs are copied: puts each with the state and numbers it had before.
+    """Put jobs into a server with the tube, state, priority, ttr and delay they had elsewhere.
 
     A job that was buried is put with a delay of 136 years, and is reserved and buried in one go
-    as soon as its id is known. In between, it is there as a delayed job.
+    as soon as its id is known. In between, the server has it as a delayed job.
 
-    Raises ConnectionLost if there is no connection.
+    :param client: a client of the server; raises ConnectionLost if it is not connected
     """
 
     def __init__(self, client: Client) -> None:
@@ -37,7 +37,7 @@ class Target:
         self._bulk = Bulk(client)
 
     def put(self, jobs: Sequence[PortableJob]) -> Placing:
-        """Send the puts of some jobs now; return what tells what becomes of them.
+        """Send the puts of some jobs now; return a Placing, which waits for the outcomes.
 
         Within a tube, they get their ids in the order of the jobs.
         """
@@ -64,9 +64,10 @@ class Target:
         return [each if isinstance(each, BeanstalkException) else each is None for each in found]
 
     async def bury(self, jobs: Sequence[tuple[int, int]]) -> list[Outcome]:
-        """Bury free jobs, given by id and priority; return the id of each, or the error.
+        """Reserve jobs, given by id and priority, and bury them; return each id, or the error.
 
-        A job that is gone or reserved counts as buried: somebody has kicked or deleted it.
+        A job that does not exist, or that another connection has reserved, counts as buried: it
+        was deleted or kicked on purpose.
         """
         if not jobs:
             return []
@@ -91,7 +92,7 @@ class Target:
 
 
 class Placing:
-    """Jobs whose puts have been sent."""
+    """Wait for the replies to puts that have been sent, and bury the jobs that were buried."""
 
     def __init__(
         self,

@@ -65,7 +65,10 @@ class TubeFilter:
 
 
 def _patterns(value: object) -> tuple[str, ...]:
-    """Return tube-name patterns as a tuple; raise InvalidArgument for what is no text."""
+    """Return one pattern of tube names, or an iterable of several, as a tuple.
+
+    Raises InvalidArgument unless each pattern is a str.
+    """
     if isinstance(value, str):
         return (value,)
     if not isinstance(value, Iterable):

@@ -35,10 +35,10 @@ Operation = Callable[[Summary, OnProgress | None], Awaitable[object]]
 
 @contextmanager
 def shown_progress() -> Iterator[OnProgress | None]:
-    """Show the progress that the body of a ``with`` reports, in a bar on standard error.
+    """Show a progress bar on standard error; yield the callback that updates it.
 
-    Gives None where there is nothing to show it on: standard error is no terminal, or tqdm (the
-    extra ``cli``) is not installed.
+    Yields None, and shows nothing, if standard error is no terminal or tqdm (the extra ``cli``) is
+    not installed.
     """
     if not sys.stderr.isatty():
         yield None
@@ -55,7 +55,7 @@ def shown_progress() -> Iterator[OnProgress | None]:
 
 @contextmanager
 def beside_progress() -> Iterator[None]:
-    """Take the bar away while the body prints results, which may go to the same terminal."""
+    """Hide the progress bar while the body of the ``with`` prints results to the terminal."""
     tqdm = sys.modules.get("tqdm")
     if tqdm is None:  # no bar was made
         yield

@@ -40,9 +40,11 @@ class Together(Snapshot):
 def together(
     snapshots: Mapping[str, Snapshot], *, sums: bool, missing: Iterable[str] = ()
 ) -> Together:
-    """Make one snapshot of those of several servers.
+    """Combine the snapshots of several servers into one.
 
-    :param sums: whether the tubes of the same name are added up
+    :param snapshots: the last snapshot of each server, by the name of the server
+    :param sums: whether the tubes of the same name are added up; if not, `tubes` has the tube of
+        each server as ``SERVER/TUBE``
     :param missing: the names of servers of which there is no snapshot yet
     """
     up = {name: each for name, each in snapshots.items() if each.up}

@@ -124,15 +124,15 @@ class TopApp(App[int]):
     # --- keys ---
 
     def action_leave(self) -> None:
-        """Quit."""
+        """Quit `top` with the exit status 0."""
         self.exit(DONE)
 
     def action_quit_at_once(self) -> None:
-        """Quit, also while a filter is typed."""
+        """Quit `top` with the exit status 0, also while a filter is typed."""
         self.exit(DONE)
 
     def action_interrupt(self) -> None:
-        """Quit, and say so with the exit status."""
+        """Quit `top` with the exit status of an interrupted program."""
         self.exit(INTERRUPTED)
 
     def action_help(self) -> None:
@@ -147,12 +147,12 @@ class TopApp(App[int]):
         self._draw()
 
     def action_sort(self, step: int) -> None:
-        """Sort by another column."""
+        """Sort the tubes by the column that is `step` columns to the right."""
         self._view.sort_by_next(step)
         self._draw()
 
     def action_reverse(self) -> None:
-        """Sort the other way round."""
+        """Reverse the order of the tubes."""
         self._view.backwards = not self._view.backwards
         self._draw()
 
@@ -175,12 +175,12 @@ class TopApp(App[int]):
         self._draw()
 
     def action_scroll(self, lines: int) -> None:
-        """Scroll by lines."""
+        """Scroll the table down by a number of lines, or up by a negative one."""
         self._view.scroll(lines, self.query_one(Lines).size.height)
         self._draw()
 
     def action_scroll_page(self, pages: int) -> None:
-        """Scroll by pages."""
+        """Scroll the table down by a number of screens, or up by a negative one."""
         self.action_scroll(pages * max(self.query_one(Lines).size.height - 4, 1))
 
     # --- the filter ---
@@ -198,7 +198,7 @@ class TopApp(App[int]):
         self._draw()
 
     def action_all(self) -> None:
-        """Show all tubes."""
+        """Show the table of all tubes again: no filter, and no help."""
         self._view.show_all()
         self._draw()
 

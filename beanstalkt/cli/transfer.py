@@ -174,16 +174,17 @@ def _run_import(options: Namespace) -> int:
 
 
 class Reader:
-    """Read the lines of a file for an import, and tell how many of its bytes are read.
+    """Read the lines of a file for an import, and report the progress in bytes of that file.
 
-    :param progress: gets the progress of the import; None: nobody does
+    :param file: is open for reading
+    :param progress: is called with the progress; None: none is reported
     """
 
     def __init__(self, file: IO[bytes], progress: OnProgress | None) -> None:
         self._file = file
         self._size = os.fstat(file.fileno()).st_size or None  # that of a pipe is unknown
         self._read = 0
-        #: what the importer is to call
+        #: the callback for the importer, which adds the bytes that are read; None: there is none
         self.progress: OnProgress | None = None
         if progress is not None:
             self.progress = lambda told: progress(

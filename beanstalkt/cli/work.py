@@ -198,9 +198,10 @@ def work(options: argparse.Namespace) -> int:
 
 
 def _metrics(settings: Settings) -> RunnerMetrics | None:
-    """Make what serves the metrics, if the settings name an address for them.
+    """Return the HTTP server for a runner's metrics; None if the settings name no address.
 
-    Raises OSError if the address is taken, and ModuleNotFoundError without the extra.
+    Raises OSError if the address is taken, and ModuleNotFoundError if the extra ``metrics`` is not
+    installed.
     """
     if settings.run["metrics"] is None:
         return None
@@ -212,9 +213,10 @@ def _metrics(settings: Settings) -> RunnerMetrics | None:
 
 
 def _history(settings: Settings) -> History | None:
-    """Make what writes the history, if the settings name a database for it.
+    """Return the writer of the history of jobs; None if the settings name no database for it.
 
-    Raises InvalidArgument if the name is no URL of one, and ModuleNotFoundError without the extra.
+    Raises InvalidArgument if that is no URL of a database, and ModuleNotFoundError if the extra
+    ``sql`` is not installed.
     """
     if settings.run["history"] is None:
         return None
