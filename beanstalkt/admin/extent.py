@@ -11,12 +11,14 @@ shows only in the number of jobs: there are more than were found and put since.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from ..client.client import Client
 from ..errors import NotFound
 from ..protocol.arguments import TUBE_NAME
 from ..protocol.stats import Stats
+from .record import STATES
 
 AT_ONCE = 16
 """Tubes whose heads are asked for at once. Each reply holds a body, of which some may be long."""
@@ -27,6 +29,11 @@ def highest_id_of(stats: Stats) -> int | None:
     if stats.get("binlog-current-index", 2) > 1:
         return None
     return stats.get("cmd-put")
+
+
+def live(stats: Mapping[str, Any]) -> int:
+    """Return how many jobs there are in a tube or a server, by its statistics."""
+    return sum(stats.get(f"current-jobs-{state}", 0) for state in STATES)
 
 
 class Extent:
@@ -71,11 +78,11 @@ class Extent:
 
     async def _count(self, stats: Stats | None) -> int:
         if not self._tubes:
-            return _jobs(stats or await self._client.stats())
+            return live(stats or await self._client.stats())
         found = 0
         for name in self._tubes:
             try:
-                found += _jobs(await self._client.stats_tube(name))
+                found += live(await self._client.stats_tube(name))
             except NotFound:
                 continue
         return found
@@ -104,9 +111,3 @@ class Extent:
                     raise found
                 highest = max(highest, found.id)
         return highest
-
-
-def _jobs(stats: object) -> int:
-    found = dict(stats)  # type: ignore[call-overload]  # both kinds of statistics have these
-    states = ("ready", "reserved", "delayed", "buried")
-    return sum(found.get(f"current-jobs-{state}", 0) for state in states)

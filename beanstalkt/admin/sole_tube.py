@@ -23,7 +23,7 @@ from ..client.client import Client
 from ..errors import NotFound
 from ..protocol.commands import DELETE
 from .change import BATCH, count_results
-from .extent import highest_id_of
+from .extent import highest_id_of, live
 from .progress import OnProgress, Progress, Summary
 from .record import SETTLED_STATES, unread
 from .scan import PROGRESS_INTERVAL
@@ -36,8 +36,6 @@ UNCHANGED = ("id", "cmd-put", "cmd-delete", "total-jobs")
 
 ANY_STATE = "of unknown state"
 """What a summary says of jobs whose state is not known."""
-
-LIVE = tuple(f"current-jobs-{state}" for state in ("ready", "delayed", "buried", "reserved"))
 
 
 def proven(
@@ -58,11 +56,6 @@ def proven(
     ):
         return None
     return highest
-
-
-def live(stats: Mapping[str, Any]) -> int:
-    """Return how many jobs there are in a tube or a server."""
-    return sum(stats.get(key, 0) for key in LIVE)
 
 
 class SoleTubeDeletion:

@@ -11,13 +11,14 @@ import pytest
 from beanstalkt import Client, NotFound
 from beanstalkt.admin import Progress, Summary, clear, select
 from beanstalkt.admin import sole_tube as module
-from beanstalkt.admin.sole_tube import LIVE, SoleTubeDeletion, proven
+from beanstalkt.admin.record import STATES
+from beanstalkt.admin.sole_tube import SoleTubeDeletion, proven
 
 from ..support.clients import client_of
 from ..support.embedded import AnyServer
 from ..support.waiting import until, until_awaited
 
-TUBE = dict(zip(LIVE, (3, 2, 1, 1), strict=True))
+TUBE = {f"current-jobs-{state}": count for state, count in zip(STATES, (3, 2, 1, 1), strict=True)}
 SERVER = {
     "id": "a",
     "cmd-put": 9,
