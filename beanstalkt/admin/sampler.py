@@ -25,7 +25,6 @@ log = logging.getLogger("beanstalkt")
 CLOSE_TIMEOUT = 0.5
 """Seconds that the end of the last subscription waits for a server that does not answer."""
 
-
 CONNECT_SHARE = 0.9
 """The part of the timeout after which the reason why there is no connection is told, instead of
 that the server took too long."""
@@ -169,8 +168,7 @@ class Sampler:
             return
         client = Client.from_url(
             self.server,
-            connect_timeout=0.9
-            * self.timeout,  # the reason is told, rather than that it took long
+            connect_timeout=CONNECT_SHARE * self.timeout,
             response_timeout=self.timeout,
             timing=Timing(close_timeout=CLOSE_TIMEOUT),
         )
