@@ -67,7 +67,7 @@ class Tails:
         names: dict[asyncio.Task[JobRecord], str] = {}
 
         def look(name: str) -> None:
-            names[loop.create_task(_next(self.tails[name]))] = name
+            names[loop.create_task(self.tails[name].__anext__())] = name
 
         for name in self.tails:
             look(name)
@@ -97,7 +97,3 @@ class Tails:
         self.lost[name] = error
         if self.on_lost is not None:
             self.on_lost(name, error)
-
-
-async def _next(tail: Tail) -> JobRecord:
-    return await tail.__anext__()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from dataclasses import fields
 from typing import Any
 
 from ..admin import JobRecord, Progress, Scan, Selection, export_jobs
@@ -22,9 +23,7 @@ FLUSH_SIZE = 32 * 1024
 
 def row_of(record: JobRecord) -> dict[str, Any]:
     """Return a job as the list shows it."""
-    row = {
-        name: getattr(record, name) for name in JobRecord.__dataclass_fields__ if name != "body"
-    }
+    row = {each.name: getattr(record, each.name) for each in fields(record) if each.name != "body"}
     if record.body is not None:
         row.update(size=len(record.body), preview=preview(record.body))
     return row
