@@ -13,6 +13,7 @@ from playwright.sync_api import Page, expect
 
 from ..support.console_place import MARKUP, TUBE, TUBE_PATH, Place, a_place, fill, serious, shoot
 from ..support.history_database import with_events
+from ..support.waiting import block_until
 
 OpenPage = Callable[..., Page]
 PAGES = {
@@ -146,6 +147,42 @@ def test_without_a_websocket_the_page_asks(place: Place, open_page: OpenPage) ->
     with place.client() as client:
         client.put(b"", tube=TUBE)
     expect(page.locator(".tile-ready strong")).to_have_text("3")
+
+
+COLOURS = """() => {
+  const canvas = document.querySelector(".plot canvas");
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  const found = new Set([getComputedStyle(document.body).backgroundColor]);
+  for (let i = 0; i < data.length; i += 4) {
+    if (data[i + 3] === 255) found.add(`rgb(${data[i]}, ${data[i + 1]}, ${data[i + 2]})`);
+  }
+  return [...found];
+}"""
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_colours_are_those_that_are_chosen_also_in_charts(
+    place: Place, open_page: OpenPage, dark: bool
+) -> None:
+    # The page and the grid of a chart.
+    light_ones, dark_ones = (
+        {"rgb(246, 247, 248)", "rgb(225, 228, 232)"},
+        {"rgb(20, 24, 28)", "rgb(48, 56, 65)"},
+    )
+    first, second = (dark_ones, light_ones) if dark else (light_ones, dark_ones)
+    page = open_page(place.url + TUBE_PATH, dark=dark)
+    expect(page.locator(".plot canvas").first).to_be_visible()
+
+    def shown(expected: set[str], others: set[str]) -> bool:
+        found = set(page.evaluate(COLOURS))
+        return expected <= found and not others & found
+
+    block_until(lambda: shown(first, second))
+    page.get_by_role("button", name="Switch between dark and light").click()
+    block_until(lambda: shown(second, first))
+    page.reload()
+    expect(page.locator(".plot canvas").first).to_be_visible()
+    block_until(lambda: shown(second, first))
 
 
 def test_what_one_sees_can_be_linked_to(place: Place, open_page: OpenPage) -> None:

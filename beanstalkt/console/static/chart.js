@@ -6,8 +6,6 @@ import { clock } from "./format.js";
 
 const KEPT = 300; // points
 
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
-
 export class Chart {
   // `lines` has an array of [name, key, colour] for each line, `show` turns a value into text.
   constructor(title, lines, show) {
@@ -39,7 +37,8 @@ export class Chart {
     this.plot?.destroy();
     this.plot = null;
     if (!this.room.clientWidth || !this.data[0].length) return;
-    const axis = { stroke: colour("muted"), grid: { stroke: colour("line"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
+    // A canvas knows no variables: what it draws has the colours that the elements around it have.
+    const axis = { stroke: getComputedStyle(this.legend).color, grid: { stroke: getComputedStyle(this.element).borderTopColor, width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
     this.plot = new uPlot(
       {
         width: this.room.clientWidth,
@@ -50,7 +49,7 @@ export class Chart {
         axes: [{ ...axis, space: 80, values: (_, ticks) => ticks.map(clock) }, { ...axis, size: 56, values: (_, ticks) => ticks.map((tick) => this.show(tick)) }],
         series: [
           {},
-          ...this.lines.map(([name, , shade]) => ({ label: name, stroke: colour(shade), width: 1.75, points: { show: false }, spanGaps: false })),
+          ...this.lines.map(([name], place) => ({ label: name, stroke: getComputedStyle(this.legend.children[place], "::before").backgroundColor, width: 1.75, points: { show: false }, spanGaps: false })),
         ],
         hooks: { setCursor: [(plot) => this.point(plot.cursor.idx)] },
       },
