@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from beanstalkt import admin, blocking, cmd, errors
+from beanstalkt.cli import listing
 
 from ..support.beanstalkd import Beanstalkd
 from ..support.several import Servers, several, urls_of
@@ -245,22 +246,38 @@ def test_jobs_move_to_a_server_by_its_name(run: Run, servers: Servers) -> None:
     assert left(servers["a"], "u") == 6
 
 
-def test_a_tail_ends_at_its_limit_and_tells_of_the_lost(run: Run, servers: Servers) -> None:
+def test_a_tail_ends_at_its_limit_and_tells_of_the_lost(
+    run: Run, servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, ended = threading.Event(), threading.Event()
+    follow, tell = admin.tail, listing._tell_lost
+
+    def follow_a_lost_one(*arguments: Any, **options: Any) -> Any:
+        servers["a"].kill()
+        return follow(*arguments, **options)
+
+    def tell_lost(name: str, error: errors.BeanstalkException) -> None:
+        tell(name, error)
+        told.set()
+
     def put() -> None:
+        told.wait(30)
         with blocking.Client(servers["b"].host, servers["b"].port) as client:
             while not ended.wait(0.02):
                 client.put("x", tube="t")
 
-    ended = threading.Event()
+    monkeypatch.setattr(admin, "tail", follow_a_lost_one)
+    monkeypatch.setattr(listing, "_tell_lost", tell_lost)
     putting = threading.Thread(target=put)
     putting.start()
     try:
-        status, out, _ = run("tail", "t", "--interval", "0.05", "--limit", "1")
+        status, out, err = run("tail", "t", "--interval", "0.05", "--limit", "1")
     finally:
         ended.set()
         putting.join()
-    assert status == 0
+    assert status == 69
     assert json.loads(out)["id"].startswith("b/")
+    assert "a is not followed any more: " in err
 
 
 def test_ids_of_a_lost_server_do_not_stop_those_of_others(run: Run, servers: Servers) -> None:
