@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal, cast, get_args
 
 from ..protocol import stats
@@ -81,7 +81,7 @@ def unread(job_id: int, tube: str, state: State) -> JobRecord:
     return JobRecord(job_id, tube, state, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
-_NUMBERS = tuple(name for name in JobRecord.__dataclass_fields__ if name not in ("body", "server"))
+_NUMBERS = tuple(each.name for each in fields(JobRecord) if each.name not in ("body", "server"))
 
 # As every beanstalkd writes it. Read in one go, since a scan reads millions of these.
 _AS_WRITTEN = re.compile(

@@ -13,8 +13,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from ..admin import Snapshot
-
-STATES = ("ready", "reserved", "delayed", "buried")
+from ..admin.record import STATES
 
 _SERVER_GAUGES = {
     "uptime_seconds": ("Seconds since the server was started.", "uptime"),

@@ -8,17 +8,14 @@ No name needs to be escaped: neither a tube's nor a server's may hold what would
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 
 from ..admin import Snapshot, TubeSample
+from ..admin.record import STATES
 
 _Number = Callable[[TubeSample], float | None]
 
-_JOBS: dict[str, _Number] = {
-    "ready": lambda tube: tube.ready,
-    "reserved": lambda tube: tube.reserved,
-    "delayed": lambda tube: tube.delayed,
-    "buried": lambda tube: tube.buried,
-}
+_JOBS: dict[str, _Number] = {state: attrgetter(state) for state in STATES}
 
 _FAMILIES: dict[str, tuple[str, str, _Number]] = {
     "urgent_jobs": ("gauge", "Ready jobs with a priority below 1024.", lambda tube: tube.urgent),
