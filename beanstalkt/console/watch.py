@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 from ..admin import Sampler, Snapshot
+from ..admin.record import STATES
 from ..client.client import Client
 from .shapes import TUBE_COLUMNS, Row, columns, number, server_summary, tube_details, tube_row
 
@@ -143,5 +145,8 @@ class Watch:
         }
 
     def _busy(self, name: str) -> float:
-        row = self._rows[name]
-        return float((row[8] or 0) + (row[9] or 0) + sum(row[:5]))
+        return sum(value or 0.0 for value in _BUSY(self._rows[name]))
+
+
+_BUSY = itemgetter(*map(TUBE_COLUMNS.index, ("into", "out", *STATES)))
+"""Returns the values of a row that make a tube a busy one."""
