@@ -113,15 +113,8 @@ def console(options: argparse.Namespace) -> int:
     log_to_stderr(logging.INFO)
     try:
         settings = _settings(options)
-    except InvalidArgument as error:
-        say(str(error))
-        return USAGE
-    try:
         history = None if options.history is None else _history(options.history)
-    except InvalidArgument as error:
-        say(f"--history: {error}")
-        return USAGE
-    except ModuleNotFoundError as error:
+    except (InvalidArgument, ModuleNotFoundError) as error:
         say(str(error))
         return USAGE
     try:
@@ -179,7 +172,10 @@ def _history(url: str) -> HistoryLog:
         from ..sql.history_log import HistoryLog
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(lacking("--history", error, DATABASES)) from None
-    return HistoryLog(url)
+    try:
+        return HistoryLog(url)
+    except InvalidArgument as error:
+        raise InvalidArgument(f"--history: {error}") from None
 
 
 async def _console(settings: Settings, history: HistoryLog | None) -> int:

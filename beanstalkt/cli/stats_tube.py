@@ -71,7 +71,7 @@ examples:
 
 async def stats_tube(client: Client | Clients, options: Namespace) -> None:
     """Print the statistics of a tube as JSON, or those of all as a table, once or repeatedly."""
-    if options.tube is not None and options.watch is None:
+    if _is_of_one_tube(options):
         only: Any = client  # or a pool
         emit_value(await only.stats_tube(options.tube), options)
         return
