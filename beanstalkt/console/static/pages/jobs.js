@@ -55,7 +55,7 @@ export function jobsPage(server) {
   let lastId = 0;
 
   const text = (name, properties) => (inputs[name] = h("input", { type: "text", value: filter[name], ...properties }));
-  const state = (inputs.state = h("select", { value: filter.state }, h("option", { value: "" }, "any state"), STATES.map((each) => h("option", { value: each, selected: each === filter.state }, each))));
+  const state = (inputs.state = h("select", {}, h("option", { value: "" }, "any state"), STATES.map((each) => h("option", { value: each, selected: each === filter.state }, each))));
   const form = h(
     "form",
     {
@@ -77,7 +77,7 @@ export function jobsPage(server) {
         NUMBERS.map(([name, label]) => field(label, text(name, { inputmode: "numeric", pattern: "[0-9]*" }))),
       ),
     ),
-    h("div", { class: "buttons" }, h("button", { class: "primary" }, "Search"), filter && Object.keys(chosen).length ? link(paths.jobs(server), "Clear the filter") : null),
+    h("div", { class: "buttons" }, h("button", { class: "primary" }, "Search"), Object.keys(chosen).length ? link(paths.jobs(server), "Clear the filter") : null),
   );
 
   function take(line) {
