@@ -53,6 +53,7 @@ def test_secrets_come_from_files_and_variables(
         (("--listen", "0.0.0.0"), 2, "set a password or a token"),
         (("--server", "http://x"), 2, "bad URL"),
         (("--port", "99999"), 2, "from 0 to 65535"),
+        (("--history", "nonsense"), 2, "beanstalkt: --history: "),
         (("--password-file", "/none"), 1, "/none"),
         (("--port", "0", "--certificate", "/none"), 2, "certificate"),
         (("--port", "0", "--action-log", "/none/x"), 1, "/none/x"),
