@@ -3,7 +3,7 @@
 import { resultText } from "../actions.js";
 import { paths, post, session } from "../api.js";
 import { button, h, link } from "../dom.js";
-import { count, date, duration } from "../format.js";
+import { date, duration, plural } from "../format.js";
 import { heading, scrolling } from "../parts.js";
 
 function filterLink(entry) {
@@ -39,7 +39,7 @@ export function actionsPage() {
             h("h2", {}, action.verb, " on ", action.server),
             filterLink(action),
             h("progress", progress?.total ? { max: progress.total, value: progress.done, "aria-label": "Progress" } : { "aria-label": "Progress" }),
-            h("p", { class: "facts" }, `${count(action.summary.done)} jobs so far, by ${action.who}`),
+            h("p", { class: "facts" }, `${plural(action.summary.done, "job")} so far, by ${action.who}`),
             session.read_only ? null : button("Cancel", () => post(`/api/actions/${action.id}/cancel`, {})),
           );
         }),

@@ -1,6 +1,6 @@
 // What became of each job, from the database of the history.
 
-import { get, query, session } from "../api.js";
+import { get, jobName, query, session } from "../api.js";
 import { button, field, h, link } from "../dom.js";
 import { count, date, duration } from "../format.js";
 import { go } from "../go.js";
@@ -15,7 +15,7 @@ const FIELDS = [
 const EVENTS = ["", "sent", "started", "finished", "failed", "released", "buried"];
 
 function jobLink(row) {
-  const id = session.servers.length > 1 && row.server_name ? `${row.server_name}/${row.beanstalk_job_id}` : String(row.beanstalk_job_id);
+  const id = row.server_name ? jobName(row.server_name, row.beanstalk_job_id) : String(row.beanstalk_job_id);
   return link(`/history${query({ beanstalk_job_id: id })}`, id);
 }
 
