@@ -134,7 +134,9 @@ class _SQLite(Dialect):
         return f"strftime('%Y-%m-%d %H:%M:%f', {seconds}, 'unixepoch')"
 
     def seconds_until(self, column: str) -> str:
-        return f"(julianday({column}) - julianday('now')) * 86400.0"
+        # A day as a number is exact to 40 microseconds only: more than the whole seconds that were
+        # meant would become a second more. The times themselves are kept in milliseconds.
+        return f"round((julianday({column}) - julianday('now')) * 86400.0, 3)"
 
     def bytes_of(self, column: str) -> str:
         # The characters of a text, which are fewer: octet_length came with SQLite 3.43 only.

@@ -81,6 +81,14 @@ def test_transactions_are_isolated_as_relays_need_it(url: str) -> None:
                 assert shown == "read committed"
 
 
+def test_seconds_from_now_are_the_same_number_of_seconds_from_now(url: str) -> None:
+    with closing(Database(url)) as database, database.reading() as connection:
+        for seconds in range(3600, 3700):
+            later = database.dialect.later(str(seconds))
+            left = f"SELECT {database.dialect.seconds_until(f'({later})')}"
+            assert seconds - 10 < float(connection.exec_driver_sql(left).scalar_one()) <= seconds
+
+
 def test_a_server_that_is_too_old_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

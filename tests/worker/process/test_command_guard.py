@@ -19,6 +19,7 @@ from beanstalkt.worker.process.command_guard import guarded
 from ...support.commands import shell
 from ...support.leftovers import descriptors
 from ...support.processes import gone, no_child_left, until_gone, until_written
+from ...support.waiting import until
 from ...support.work import make_work
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has it")
@@ -117,7 +118,13 @@ async def test_a_start_whose_leader_has_ended_is_found() -> None:
     try:
         guard_program.kill_marked(f"MARK={mark}0".encode(), since, killed)
         assert not killed
-        guard_program.kill_marked(f"MARK={mark}".encode(), since, killed)
+
+        def found() -> bool:
+            guard_program.kill_marked(f"MARK={mark}".encode(), since, killed)
+            return bool(killed)
+
+        # As the program does: a process that is becoming `sleep` has no environment for a moment.
+        await until(found, "what the leader left behind is found")
         assert killed == {leader.pid}
     finally:
         leader.wait()
