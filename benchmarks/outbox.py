@@ -14,7 +14,7 @@ from beanstalkt.sql import enqueue_many, statements
 from beanstalkt.sql.database import Database
 from beanstalkt.sql.history import History
 from beanstalkt.sql.migrations import migrate
-from beanstalkt.sql.outbox import Outbox, as_rows
+from beanstalkt.sql.outbox import Outbox
 from beanstalkt.sql.relay import BATCH, Relay
 from tests.support.databases import SERVERS, DatabaseServer, SQLite
 
@@ -91,18 +91,19 @@ def claim_rows(database: Database) -> list[int]:
             return [row[0] for row in claimed.all()]
         found = connection.execute(statements.select_new(dialect), chosen)
         ids = [row[0] for row in found.all()]
-        rows = as_rows({"id": row_id} for row_id in ids)
+        rows = dialect.parameters(statements.ID, [(row_id,) for row_id in ids])
         if ids:
-            connection.execute(statements.claim_selected(dialect), values | {"rows": rows})
+            connection.execute(statements.claim_selected(dialect), values | rows)
         return ids
 
 
 def mark_rows(database: Database, ids: list[int]) -> None:
     """Mark a batch as sent."""
     values = {"name": "bare", "state": "sent", "server": "one", "server_run": "run", "error": None}
-    rows = as_rows({"id": row_id, "job": row_id} for row_id in ids)
+    rows = [(row_id, row_id, "default") for row_id in ids]
+    values |= database.dialect.parameters(statements.SETTLED, rows)
     with database.transaction() as connection:
-        connection.execute(statements.settle(database.dialect, True), values | {"rows": rows})
+        connection.execute(statements.settle(database.dialect, True), values)
 
 
 def whole_relay(kind: str) -> Callable[[Address, int, Stopwatch], Any]:

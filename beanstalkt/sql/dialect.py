@@ -1,19 +1,21 @@
-"""What databases write differently: a time, rows out of JSON, an update from rows. No I/O.
+"""What databases write differently: a time, given rows, an update from rows. No I/O.
 
-Every statement about many rows takes them as one JSON array of objects: one round trip, and one
-step during which Python's lock is free, whatever the number of rows.
+Every statement about many rows takes them in one parameter, or in one for each column: one round
+trip, and one step during which Python's lock is free, whatever the number of rows.
 """
 
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 BIGINT, INTEGER, TEXT, SECONDS = "bigint", "integer", "text", "double precision"
-"""The types that a column of the JSON objects may have."""
+"""The types that a column of given rows may have."""
 
-ROWS = "rows"
-"""The name of the parameter with the JSON."""
+Row = Sequence[Any]
+"""A row that is given to a statement: a str, a number or None for each column."""
 
 
 class Dialect(abc.ABC):
@@ -53,7 +55,11 @@ class Dialect(abc.ABC):
 
     @abc.abstractmethod
     def source(self, columns: Mapping[str, str]) -> str:
-        """Return a table ``m`` of the JSON in `ROWS`, with columns of these names and types."""
+        """Return a table ``m`` of the rows in the parameters, with these columns and types."""
+
+    def parameters(self, columns: Mapping[str, str], rows: Collection[Row]) -> dict[str, str]:
+        """Return the parameters of a statement with a `source` of the same columns."""
+        return {"rows": json.dumps(list(rows), separators=(",", ":"))}
 
     def skip_known(self, table: str) -> str:
         """Return the end of an insert that skips rows whose key is there already."""
@@ -83,6 +89,20 @@ class Dialect(abc.ABC):
         return f"UPDATE {table} AS q SET {assignments} FROM {source} WHERE {where}"
 
 
+def _numbers(values: Iterable[Any]) -> str:
+    """Return numbers as PostgreSQL writes an array."""
+    return f"{{{','.join(['NULL' if each is None else str(each) for each in values])}}}"
+
+
+def _texts(values: Iterable[Any]) -> str:
+    """Return texts as PostgreSQL writes an array."""
+    quoted = [
+        "NULL" if each is None else '"' + each.replace("\\", r"\\").replace('"', r"\"") + '"'
+        for each in values
+    ]
+    return f"{{{','.join(quoted)}}}"
+
+
 class _PostgreSQL(Dialect):
     name = "postgresql"
     extra = "postgresql"
@@ -108,8 +128,16 @@ class _PostgreSQL(Dialect):
         )
 
     def source(self, columns: Mapping[str, str]) -> str:
-        fields = ", ".join(f"{name} {kind}" for name, kind in columns.items())
-        return f"json_to_recordset(CAST(:{ROWS} AS json)) AS m({fields})"
+        # Arrays: out of JSON, PostgreSQL takes twice as long.
+        arrays = ", ".join(f"CAST(:m_{name} AS {kind}[])" for name, kind in columns.items())
+        return f"unnest({arrays}) AS m({', '.join(columns)})"
+
+    def parameters(self, columns: Mapping[str, str], rows: Collection[Row]) -> dict[str, str]:
+        values = zip(*rows, strict=True) if rows else ((),) * len(columns)
+        return {
+            f"m_{name}": _texts(column) if kind == TEXT else _numbers(column)
+            for (name, kind), column in zip(columns.items(), values, strict=True)
+        }
 
     def text(self, parameter: str) -> str:
         return f"CAST({parameter} AS text)"
@@ -143,8 +171,10 @@ class _SQLite(Dialect):
         return f"length({column})"
 
     def source(self, columns: Mapping[str, str]) -> str:
-        fields = ", ".join(f"json_extract(value, '$.{name}') AS {name}" for name in columns)
-        return f"(SELECT {fields} FROM json_each(:{ROWS})) AS m"
+        fields = ", ".join(
+            f"json_extract(value, '$[{place}]') AS {name}" for place, name in enumerate(columns)
+        )
+        return f"(SELECT {fields} FROM json_each(:rows)) AS m"
 
 
 class _MySQL(Dialect):
@@ -165,9 +195,10 @@ class _MySQL(Dialect):
 
     def source(self, columns: Mapping[str, str]) -> str:
         fields = ", ".join(
-            f"{name} {_MYSQL_TYPES[kind]} PATH '$.{name}'" for name, kind in columns.items()
+            f"{name} {_MYSQL_TYPES[kind]} PATH '$[{place}]'"
+            for place, (name, kind) in enumerate(columns.items())
         )
-        return f"JSON_TABLE(:{ROWS}, '$[*]' COLUMNS ({fields})) AS m"
+        return f"JSON_TABLE(:rows, '$[*]' COLUMNS ({fields})) AS m"
 
     def joined(self, *expressions: str) -> str:
         return f"CONCAT({', '.join(expressions)})"

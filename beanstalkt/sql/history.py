@@ -15,7 +15,6 @@ from ..worker.events import Event, HistoryDropped, JobFinished, JobStarted
 from . import statements
 from .database import Database, describe, is_temporary
 from .history_rows import rows_of
-from .outbox import as_rows
 
 log = logging.getLogger("beanstalkt.worker")
 
@@ -274,10 +273,12 @@ class _Writer:
         rows = rows_of(self._batch, self._run, time.monotonic())
         dialect = self._database.dialect
         with self._database.transaction() as connection:
-            connection.execute(statements.log_events(dialect), {"rows": f"[{','.join(rows.log)}]"})
+            connection.execute(
+                statements.log_events(dialect), dialect.parameters(statements.EVENT, rows.log)
+            )
             if rows.changes:
-                changes = as_rows(rows.changes.values())
-                connection.execute(statements.change(dialect), {"rows": changes})
+                changes = dialect.parameters(statements.CHANGE, rows.changed())
+                connection.execute(statements.change(dialect), changes)
 
     def _report(self, what: str) -> None:
         now = time.monotonic()

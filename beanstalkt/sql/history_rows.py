@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 from ..worker.events import JobFinished, JobStarted
 from ..worker.policy.decision import SettleResult, Verb
 from ..worker.policy.outcome import Kind
+from .dialect import Row
 from .outbox import storable
+from .statements import CHANGE
 
 SUCCESS, PERMANENT, TEMPORARY = 0, 1, 2
 """The values of result_code, which are those of strings-queue."""
@@ -26,6 +26,9 @@ _CODES = {
     Kind.RETRY: TEMPORARY,
 }
 
+MAX_INTEGER = 2**31 - 1
+"""The largest number that a column of type integer takes."""
+
 _NOT_AN_END = frozenset({Kind.LOST, Kind.STOPPED, Kind.NOT_STARTED})
 """Outcomes that say nothing of the job: it will be run as if this attempt had not been."""
 
@@ -34,12 +37,16 @@ _NOT_AN_END = frozenset({Kind.LOST, Kind.STOPPED, Kind.NOT_STARTED})
 class Rows:
     """What is written for some events.
 
-    :ivar log: rows of the history, as the texts of JSON objects
+    :ivar log: rows of the history, with the columns of `EVENT`
     :ivar changes: what changes in the rows of the outbox, by their ids
     """
 
-    log: list[str] = field(default_factory=list)
+    log: list[Row] = field(default_factory=list)
     changes: dict[int, dict[str, Any]] = field(default_factory=dict)
+
+    def changed(self) -> list[Row]:
+        """Return the changes as rows with the columns of `CHANGE`."""
+        return [[change.get(name) for name in CHANGE] for change in self.changes.values()]
 
 
 def rows_of(
@@ -56,36 +63,38 @@ def rows_of(
     for number, when, event in events:
         age = round(max(now - when, 0.0), 3)
         name = _name(event) if isinstance(event, JobFinished) else "started"
-        # Texts, for json.dumps of dicts takes twice as long, in which the event loop has to wait.
-        # The number has one length, so that rows are in order.
-        place = _place(event.server, event.server_run, event.tube)
-        text = (
-            f'{{"event_id":"{run}-{number:012x}",{place},"job":{event.id},'
-            f'"event":"{name}","attempt":{event.attempt},"age":{age}'
+        rows.log.append(
+            (
+                f"{run}-{number:012x}",  # the number has one length, so that rows are in order
+                event.outbox_id,
+                event.server[:255],
+                event.server_run or None,
+                event.id,
+                event.tube,
+                name,
+                event.attempt,
+                *(_end(event) if isinstance(event, JobFinished) else _NO_END),
+                age,
+            )
         )
         if event.outbox_id is not None:
-            text += f',"job_id":{event.outbox_id}'
             change = rows.changes.setdefault(event.outbox_id, {"id": event.outbox_id})
             if isinstance(event, JobFinished):
                 change |= _change(event, name, age)
             else:
                 change["started"] = age
-        if isinstance(event, JobFinished):
-            text += f',"duration_ms":{round(event.seconds * 1000)}'
-            if event.error or event.details:
-                text += f",{_members(http_status=_status(event), msg=_message(event))}"
-        rows.log.append(text + "}")
     return rows
 
 
-@lru_cache(maxsize=1000)
-def _place(server: str, server_run: str, tube: str) -> str:
-    return _members(server=server[:255], server_run=server_run or None, tube=tube)
+_NO_END = (None, None, None)
 
 
-def _members(**values: object) -> str:
-    """Return the inner part of a JSON object."""
-    return json.dumps(values, separators=(",", ":"))[1:-1]
+def _end(event: JobFinished) -> tuple[int | None, int, str | None]:
+    """Return the status, the duration and the message of a row of the history."""
+    milliseconds = round(event.seconds * 1000)
+    if event.error or event.details:
+        return _status(event), milliseconds, _message(event)
+    return None, milliseconds, None
 
 
 def _message(event: JobFinished) -> str | None:
@@ -115,6 +124,7 @@ def _change(event: JobFinished, name: str, age: float) -> dict[str, Any]:
     delay = None
     if name == "released" and event.action is not None:
         delay = event.action.delay
+    left = event.attempts_left
     return {
         "finished": age,
         "state": {"finished": "done", "released": "sent"}.get(name, "failed"),
@@ -122,8 +132,8 @@ def _change(event: JobFinished, name: str, age: float) -> dict[str, Any]:
         "http_status": _status(event),
         "response": storable(_answer(event)) or None,
         "error": storable(event.error) or None,
-        "retries": event.attempts_left,
-        "delay": delay,
+        "retries": None if left is None else min(left, MAX_INTEGER),
+        "delay": None if delay is None else min(delay, MAX_INTEGER),
     }
 
 
@@ -135,4 +145,5 @@ def _answer(event: JobFinished) -> str:
 
 def _status(event: JobFinished) -> int | None:
     status = event.details.get("status")
-    return status if isinstance(status, int) else None
+    # A handler from outside may report anything, and what does not fit is refused with its batch.
+    return status if type(status) is int and abs(status) <= MAX_INTEGER else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections import defaultdict
@@ -143,13 +142,14 @@ class Outbox:
             return sorted(found.all(), key=itemgetter(0))
         rows = connection.execute(statements.select_new(dialect), chosen).all()
         if rows:
-            ids = as_rows({"id": row[0]} for row in rows)
-            connection.execute(statements.claim_selected(dialect), values | {"rows": ids})
+            ids = dialect.parameters(statements.ID, [row[:1] for row in rows])
+            connection.execute(statements.claim_selected(dialect), values | ids)
         return rows
 
     def _forget(self, connection: Connection, held: Iterable[int]) -> None:
-        values = {"name": self._name, "rows": as_rows({"id": row_id} for row_id in held)}
-        connection.execute(statements.forget_claims(self.database.dialect), values)
+        dialect = self.database.dialect
+        ids = dialect.parameters(statements.ID, [(row_id,) for row_id in held])
+        connection.execute(statements.forget_claims(dialect), {"name": self._name, **ids})
 
     def _marks(self, settled: Iterable[Settled]) -> list[_Mark]:
         """Return how rows are marked: all that became the same by one statement."""
@@ -164,9 +164,7 @@ class Outbox:
                 event is not None,
                 len(rows),
                 {
-                    "rows": as_rows(
-                        {"id": row, "job": job, "tube": tube} for row, job, tube in rows
-                    ),
+                    **self.database.dialect.parameters(statements.SETTLED, rows),
                     "name": self._name,
                     "state": state,
                     "server": server,
@@ -201,11 +199,6 @@ class Outbox:
         values = {"name": self._name, "state": self._doubtful, "error": reason}
         done = connection.execute(statement(self.database.dialect), values)
         return done.rowcount
-
-
-def as_rows(rows: Iterable[dict[str, Any]]) -> str:
-    """Return rows as the JSON that a statement takes."""
-    return json.dumps(list(rows), separators=(",", ":"))
 
 
 def storable(text: str | None) -> str | None:

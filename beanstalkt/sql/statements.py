@@ -15,6 +15,9 @@ from .dialect import BIGINT, INTEGER, SECONDS, TEXT, Dialect
 _TEXTS = ("url", "body", "headers", "payload")
 """The columns of a row that may be of any length."""
 
+ID = {"id": BIGINT}
+"""A row of which no more than its id is said."""
+
 SETTLED = {"id": BIGINT, "job": BIGINT, "tube": TEXT}
 """What the relay says of each of the rows that became the same; `job` is the id in beanstalkd."""
 
@@ -92,9 +95,7 @@ def claim_selected(dialect: Dialect) -> TextClause:
         "claimed_by": ":name",
         "claimed_until": dialect.later(":seconds"),
     }
-    return text(
-        dialect.update_from("queued_job", values, dialect.source({"id": BIGINT}), "q.id = m.id")
-    )
+    return text(dialect.update_from("queued_job", values, dialect.source(ID), "q.id = m.id"))
 
 
 def _columns(dialect: Dialect) -> str:
@@ -135,7 +136,7 @@ def settle(dialect: Dialect, sent: bool) -> TextClause:
             "sends": "q.sends + 1",
             "unique_key": "NULL",
         }
-    source = dialect.source({"id": BIGINT, "job": BIGINT})
+    source = dialect.source(SETTLED)
     where = "q.id = m.id AND q.claimed_by = :name"
     return text(dialect.update_from("queued_job", values, source, where))
 
@@ -219,5 +220,5 @@ def forget_claims(dialect: Dialect) -> TextClause:
     return text(
         "UPDATE queued_job SET state = 'new', claimed_by = NULL, claimed_until = NULL "
         "WHERE state = 'claimed' AND claimed_by = :name "
-        f"AND id NOT IN (SELECT m.id FROM {dialect.source({'id': BIGINT})})"
+        f"AND id NOT IN (SELECT m.id FROM {dialect.source(ID)})"
     )

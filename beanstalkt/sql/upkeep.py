@@ -10,9 +10,8 @@ from sqlalchemy.engine import Connection
 
 from ..protocol.servers import known_as
 from .database import Database
-from .dialect import BIGINT, Dialect
-from .outbox import as_rows
-from .statements import with_lists
+from .dialect import Dialect
+from .statements import ID, with_lists
 
 BATCH = 1000
 """Rows of a transaction: few enough that nobody waits for it."""
@@ -162,9 +161,9 @@ def _carry_out(
     values: dict[str, Any],
     ids: Sequence[int],
 ) -> int:
-    rows = as_rows({"id": each} for each in ids)
-    chosen = f"{statement} AND id IN (SELECT m.id FROM {dialect.source({'id': BIGINT})})"
-    return connection.execute(with_lists(chosen, values), values | {"rows": rows}).rowcount
+    chosen = f"{statement} AND id IN (SELECT m.id FROM {dialect.source(ID)})"
+    rows = dialect.parameters(ID, [(each,) for each in ids])
+    return connection.execute(with_lists(chosen, values), {**values, **rows}).rowcount
 
 
 def _rounded(seconds: float) -> float:

@@ -24,6 +24,7 @@ from beanstalkt.blocking import Client, Job
 from beanstalkt.blocking.connection import NEVER
 from beanstalkt.client.timing import Timing
 
+from ..support.alarm import on_alarm
 from ..support.beanstalkd import HOST, Beanstalkd, free_port
 from ..support.embedded import AnyServer
 from ..support.waiting import block_until
@@ -84,16 +85,6 @@ def no_more_descriptors() -> Iterator[None]:
     gc.collect()
     # The embedded server closes its end of a connection in a thread of its own.
     block_until(lambda: count() <= before, "no more descriptors than before")
-
-
-@contextmanager
-def handling(number: int, handler: Callable[..., Any]) -> Iterator[None]:
-    before = signal.signal(number, handler)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(number, before)
 
 
 # --- threads ---
@@ -350,7 +341,7 @@ def test_an_exception_of_a_signal_handler_ends_the_wait(beanstalkd: Beanstalkd) 
     with (
         no_more_descriptors(),
         client_of(beanstalkd) as client,
-        handling(signal.SIGALRM, handler),
+        on_alarm(handler),
     ):
         for timeout in (None, 100):
             signal.setitimer(signal.ITIMER_REAL, 0.05)
@@ -379,7 +370,7 @@ def test_signals_do_not_prolong_the_wait_for_a_frozen_server(
     client.connect()
     beanstalkd.freeze()
     try:
-        with handling(signal.SIGALRM, look):
+        with on_alarm(look):
             signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
             with pytest.raises(TimedOut if reserves else ConnectionLost, match=r"within 0\.2 s"):
                 client.reserve(1) if reserves else client.put(b"x")
@@ -393,7 +384,7 @@ def test_a_handler_that_only_looks_disturbs_nothing(beanstalkd: Beanstalkd) -> N
     times: list[float] = []
     with (
         client_of(beanstalkd) as client,
-        handling(signal.SIGALRM, lambda *_: times.append(time.monotonic())),
+        on_alarm(lambda *_: times.append(time.monotonic())),
     ):
         signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
         with pytest.raises(TimedOut):
@@ -414,7 +405,7 @@ def test_a_call_within_a_call_is_refused_and_harms_nothing(beanstalkd: Beanstalk
                 except RuntimeError as error:
                     errors.append(error)
 
-        with handling(signal.SIGALRM, handler):
+        with on_alarm(handler):
             signal.setitimer(signal.ITIMER_REAL, 0.05)
             with pytest.raises(TimedOut):
                 client.reserve(1)
@@ -435,7 +426,7 @@ def test_a_signal_handler_may_close_the_client(beanstalkd: Beanstalkd) -> None:
     with no_more_descriptors():
         client = client_of(beanstalkd)
         client.connect()
-        with handling(signal.SIGALRM, lambda *_: client.close()):
+        with on_alarm(lambda *_: client.close()):
             signal.setitimer(signal.ITIMER_REAL, 0.05)
             with pytest.raises(ConnectionLost, match="closed"):
                 client.reserve()

@@ -25,6 +25,7 @@ from beanstalkt import (
     blocking,
 )
 
+from ..support.alarm import on_alarm
 from ..support.several import Servers, counts, several, urls_of
 from ..support.waiting import block_until
 
@@ -314,18 +315,13 @@ def test_an_interrupted_wait_leaves_nothing_behind(servers: Servers) -> None:
     def ring(*_: object) -> None:
         raise Alarm
 
-    before = signal.signal(signal.SIGALRM, ring)
-    try:
-        with pool_of(servers) as pool:
-            for number in range(20):
-                signal.setitimer(signal.ITIMER_REAL, 0.001 * (number + 1))
-                with pytest.raises(Alarm):
-                    list(pool.jobs(5))
-            put = pool.put(b"x", priority=7)
-            assert pool.reserve(5).id == put
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    with on_alarm(ring), pool_of(servers) as pool:
+        for number in range(20):
+            signal.setitimer(signal.ITIMER_REAL, 0.001 * (number + 1))
+            with pytest.raises(Alarm):
+                list(pool.jobs(5))
+        put = pool.put(b"x", priority=7)
+        assert pool.reserve(5).id == put
     for name in servers:
         block_until(lambda name=name: stats_of(servers, name)["current-connections"] == 1)  # type: ignore[misc]
 

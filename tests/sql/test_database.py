@@ -6,15 +6,19 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sqlalchemy.exc import OperationalError
 
 import beanstalkt.sql
 from beanstalkt.errors import InvalidArgument
 from beanstalkt.sql import database as database_module
 from beanstalkt.sql.database import Database, MissingDriver, TooOld, describe, read_url
-from beanstalkt.sql.dialect import POSTGRESQL, SQLITE
+from beanstalkt.sql.dialect import BIGINT, INTEGER, POSTGRESQL, SECONDS, SQLITE, TEXT
 
 
 @pytest.mark.parametrize(
@@ -87,6 +91,36 @@ def test_seconds_from_now_are_the_same_number_of_seconds_from_now(url: str) -> N
             later = database.dialect.later(str(seconds))
             left = f"SELECT {database.dialect.seconds_until(f'({later})')}"
             assert seconds - 10 < float(connection.exec_driver_sql(left).scalar_one()) <= seconds
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
+GIVEN = st.lists(
+    st.tuples(
+        st.integers(-(2**63), 2**63 - 1) | st.none(),
+        TEXTS | st.sampled_from(["NULL", "{}", "a,b", 'a"b', "a\\", "\\n", "'", ""]) | st.none(),
+        st.integers(-(2**31), 2**31 - 1) | st.none(),
+        st.floats(-1e9, 1e9).map(lambda number: round(number, 3)) | st.none(),
+    ),
+    max_size=5,
+)
+
+
+def test_given_rows_arrive_as_they_were_given(url: str) -> None:
+    columns = {"id": BIGINT, "msg": TEXT, "status": INTEGER, "age": SECONDS}
+    with closing(Database(url)) as database:
+        dialect = database.dialect
+        select = sqlalchemy.text(
+            f"SELECT m.id, m.msg, m.status, m.age FROM {dialect.source(columns)}"
+        )
+
+        @settings(max_examples=50, deadline=None)
+        @given(GIVEN)
+        def arrive(rows: list[tuple[Any, ...]]) -> None:
+            with database.reading() as connection:
+                found = connection.execute(select, dialect.parameters(columns, rows)).all()
+            assert [tuple(row) for row in found] == rows
+
+        arrive()
 
 
 def test_a_server_that_is_too_old_is_named(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
-from beanstalkt.sql.history_rows import rows_of
+from beanstalkt.sql.history_rows import MAX_INTEGER, rows_of
+from beanstalkt.sql.statements import EVENT
 from beanstalkt.worker.events import JobFinished, JobStarted
 from beanstalkt.worker.policy.decision import BURY, DELETE, RELEASE, Action, SettleResult, Verb
 from beanstalkt.worker.policy.outcome import Kind
@@ -47,7 +47,8 @@ def written(*events: JobStarted | JobFinished) -> tuple[list[dict[str, Any]], di
         "run1",
         float(len(events)),
     )
-    return [json.loads(text) for text in rows.log], rows.changes.get(12, {})
+    log = [dict(zip(EVENT, row, strict=True)) for row in rows.log]
+    return log, rows.changes.get(12, {})
 
 
 def test_a_request_that_succeeded_is_written_with_its_response() -> None:
@@ -62,6 +63,9 @@ def test_a_request_that_succeeded_is_written_with_its_response() -> None:
         "job": 7,
         "tube": "mail",
         "attempt": 1,
+        "http_status": None,
+        "duration_ms": None,
+        "msg": None,
         "age": 2.0,
     }
     assert log[1] == {
@@ -162,3 +166,15 @@ def test_no_text_can_break_the_statement() -> None:
     assert "\0" not in row["msg"]
     assert len(row["msg"]) <= 2000
     row["msg"].encode()
+
+
+@pytest.mark.parametrize("status", [True, 2**31, -(2**40), 404.0, None])
+def test_a_status_that_no_column_takes_is_left_out(status: Any) -> None:
+    (row,), change = written(finished(Kind.UNKNOWN_FAIL, BURY, details={"status": status}))
+    assert (row["http_status"], change["http_status"]) == (None, None)
+
+
+def test_numbers_that_no_column_takes_are_the_largest_that_it_does() -> None:
+    later = Action(Verb.RELEASE, 2**32 - 1)
+    _, change = written(finished(Kind.RETRY, later, attempts_left=2**40))
+    assert (change["delay"], change["retries"]) == (MAX_INTEGER, MAX_INTEGER)
