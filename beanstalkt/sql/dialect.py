@@ -77,11 +77,15 @@ class Dialect(abc.ABC):
         """Return the expression for texts and numbers, one after another, as one text."""
         return " || ".join(expressions)
 
-    def insert_new(self, table: str, columns: Sequence[str], select: str) -> str:
-        """Return an insert of the rows of a select, which skips those whose key is there."""
+    def insert(self, table: str, columns: Sequence[str], select: str, again: bool) -> str:
+        """Return an insert of the rows of a select.
+
+        :param again: whether some may be there already, by their keys. They are skipped then, and
+            PostgreSQL takes half as long again
+        """
+        statement = f"INSERT INTO {table} ({', '.join(columns)}) {select}"
         # Without the WHERE, SQLite reads the ON that follows as the condition of a join.
-        end = f"WHERE true {self.skip_known(table)}"
-        return f"INSERT INTO {table} ({', '.join(columns)}) {select} {end}"
+        return f"{statement} WHERE true {self.skip_known(table)}" if again else statement
 
     def update_from(self, table: str, values: Mapping[str, str], source: str, where: str) -> str:
         """Return an update of a table, called ``q`` in the expressions, from a `source`."""

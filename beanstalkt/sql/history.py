@@ -239,9 +239,10 @@ class _Writer:
     def _write_batch(self) -> None:
         """Write the batch, however often the database has to be asked."""
         delay = RETRY
+        again = False
         while True:
             try:
-                self._write()
+                self._write(again)
             except Exception as error:
                 self.trouble = describe(error)
                 if not is_temporary(error):
@@ -257,6 +258,7 @@ class _Writer:
                 self.dropped += len(self._batch)
                 break
             self._pause(delay)
+            again = True
             delay = min(2 * delay, MAX_RETRY)
         self._batch = []
 
@@ -269,13 +271,13 @@ class _Writer:
             self._woken.clear()
             self._woken.wait(left)
 
-    def _write(self) -> None:
+    def _write(self, again: bool) -> None:
+        # A transaction that failed may have been carried out, if only the answer was lost.
         rows = rows_of(self._batch, self._run, time.monotonic())
         dialect = self._database.dialect
         with self._database.transaction() as connection:
-            connection.execute(
-                statements.log_events(dialect), dialect.parameters(statements.EVENT, rows.log)
-            )
+            events = dialect.parameters(statements.EVENT, rows.log)
+            connection.execute(statements.log_events(dialect, again), events)
             if rows.changes:
                 changes = dialect.parameters(statements.CHANGE, rows.changed())
                 connection.execute(statements.change(dialect), changes)

@@ -79,7 +79,7 @@ class Outbox:
         self._doubtful = doubtful
         self._claim_seconds = claim_seconds
         self._held: set[int] = set()  # rows that `claim` has returned, and that are not settled
-        self._lost = False  # whether no answer came to the last claim
+        self._unsure = False  # whether no answer came to the last transaction
         self._next = 0.0  # when others have had their part, on the monotonic clock
 
     def take_back_own(self) -> int:
@@ -104,20 +104,20 @@ class Outbox:
         :param settled: what became of other rows, which is written in the same transaction
         """
         # The database may have carried out the last claim although no answer came.
-        lost, self._lost = self._lost, True
+        again, self._unsure = self._unsure, True
         ended = {row_id for each in settled for row_id, _, _ in each.rows}
         marks = self._marks(settled)  # before the transaction: SQLite has one at a time
         time.sleep(max(0.0, self._next - time.monotonic()))
         began = time.monotonic()
         with self.database.transaction() as connection:
-            self._mark(connection, marks)
-            if lost:
+            self._mark(connection, marks, again)
+            if again:
                 self._forget(connection, self._held - ended)
             if expired:
                 reason = "a relay claimed this row, and did not say what became of it in time"
                 self._take_back(connection, statements.take_back_expired, reason)
             found = self._claim(connection, limit, max_size) if limit else []
-        self._lost = False
+        self._unsure = False
         now = time.monotonic()
         self._next = now + self.database.dialect.pause * (now - began)
         rows = [QueuedJob(*row) for row in found]
@@ -128,8 +128,10 @@ class Outbox:
     def settle(self, settled: Sequence[Settled]) -> int:
         """Write what became of rows; return how many of them this relay still claimed."""
         marks = self._marks(settled)
+        again, self._unsure = self._unsure, True
         with self.database.transaction() as connection:
-            count = self._mark(connection, marks)
+            count = self._mark(connection, marks, again)
+        self._unsure = False
         self._held.difference_update(row_id for each in settled for row_id, _, _ in each.rows)
         return count
 
@@ -176,13 +178,16 @@ class Outbox:
             for (state, server, server_run, error, event), rows in groups.items()
         ]
 
-    def _mark(self, connection: Connection, marks: Sequence[_Mark]) -> int:
-        """Mark rows; return how many of them this relay still claimed."""
+    def _mark(self, connection: Connection, marks: Sequence[_Mark], again: bool) -> int:
+        """Mark rows; return how many of them this relay still claimed.
+
+        :param again: whether that may have been done already
+        """
         dialect = self.database.dialect
         count = 0
         for mark in marks:
             if mark.logged:
-                connection.execute(statements.log_settled(dialect), mark.values)
+                connection.execute(statements.log_settled(dialect, again), mark.values)
             count += connection.execute(
                 statements.settle(dialect, mark.sent), mark.values
             ).rowcount

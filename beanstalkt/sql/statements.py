@@ -142,27 +142,33 @@ def settle(dialect: Dialect, sent: bool) -> TextClause:
 
 
 @cache
-def log_settled(dialect: Dialect) -> TextClause:
-    """Return the statement that adds what the relay did to the history."""
+def log_settled(dialect: Dialect, again: bool) -> TextClause:
+    """Return the statement that adds what the relay did to the history.
+
+    :param again: whether that may have been done already
+    """
     event_id = dialect.joined(dialect.text(":event"), "'-'", "m.id")
     select = (
         f"SELECT {event_id}, m.id, {dialect.text(':server')}, {dialect.text(':server_run')}, "
         f"m.job, m.tube, {dialect.text(':state')}, {dialect.text(':error')} "
         f"FROM {dialect.source(SETTLED)}"
     )
-    return text(dialect.insert_new("queued_job_log", (*_LOGGED, "msg"), select))
+    return text(dialect.insert("queued_job_log", (*_LOGGED, "msg"), select, again))
 
 
 @cache
-def log_events(dialect: Dialect) -> TextClause:
-    """Return the statement that adds events of a runner to the history."""
+def log_events(dialect: Dialect, again: bool) -> TextClause:
+    """Return the statement that adds events of a runner to the history.
+
+    :param again: whether that may have been done already
+    """
     select = (
         "SELECT m.event_id, m.job_id, m.server, m.server_run, m.job, m.tube, m.event, m.attempt, "
         f"m.http_status, m.duration_ms, m.msg, {dialect.later('-m.age')} "
         f"FROM {dialect.source(EVENT)}"
     )
     columns = (*_LOGGED, "attempt", "http_status", "duration_ms", "msg", "created_at")
-    return text(dialect.insert_new("queued_job_log", columns, select))
+    return text(dialect.insert("queued_job_log", columns, select, again))
 
 
 @cache

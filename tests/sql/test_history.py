@@ -104,9 +104,9 @@ async def test_an_event_that_is_written_twice_is_there_once(
     commits = 0
     write = module._Writer._write
 
-    def lose_the_reply(self: Any) -> None:
+    def lose_the_reply(self: Any, again: bool) -> None:
         nonlocal commits
-        write(self)
+        write(self, again)
         commits += 1
         if commits == 1:
             raise OperationalError("COMMIT", {}, Exception("gone"))
