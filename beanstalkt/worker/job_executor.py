@@ -84,6 +84,7 @@ class JobExecutor:
         self._running = context.running
         self._publish = context.publish
         self._reports_starts = context.wants(JobStarted)
+        self._reports_ends = context.wants(JobFinished)
         self._wants_server_run = context.wants_server_run
         self._server_run = ""  # of the server of the job
         #: by URL: the connection on which it was asked for its run, and that run
@@ -212,7 +213,8 @@ class JobExecutor:
             touching = held.close()
             if touching is not None:
                 await touching
-        self._finish(work, outcome, action, settled, held.reason, began)
+        if self._reports_ends:
+            self._report_end(work, outcome, action, settled, held.reason, began)
         return outcome
 
     async def _ask_run(self, client: Client, job: Job) -> str:
@@ -299,7 +301,7 @@ class JobExecutor:
             LoopBlocked(self._server, self._tube, work.id, handler, seconds, ttr)
         )
 
-    def _finish(
+    def _report_end(
         self,
         work: WorkerJob,
         outcome: Outcome,
