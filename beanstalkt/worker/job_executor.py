@@ -78,8 +78,6 @@ class JobExecutor:
         on_stranded: Callable[[], None] | None = None,
     ) -> None:
         self.prefetch = Prefetch(pool)
-        #: whether the task that awaited `run` was cancelled while a handler ran
-        self.cancelled = False
         self._loop = asyncio.get_running_loop()
         self._running = context.running
         self._publish = context.publish
@@ -102,6 +100,7 @@ class JobExecutor:
         self._held_job: HeldJob | None = None
         self._attempt: Attempt | None = None  # while the handler runs
         self._stopped = False
+        self._cancelled = False  # the task of the slot, while the handler ran
         self._limit_timer = LazyTimer(self._loop, self._time_out)
         self._touch_timer = LazyTimer(self._loop, self._touch)
         self._held_job_context = HeldJobContext(
@@ -161,8 +160,9 @@ class JobExecutor:
         """Run a job that was just reserved, and settle it.
 
         Return the outcome, or None if the job was not run. When the task is cancelled while the
-        handler runs, the job is released first, and `cancelled` is set.
+        handler runs, the job is released before CancelledError is raised.
         """
+        self._cancelled = False
         began = self._loop.time()
         key = self._url, job.id
         try:
@@ -204,7 +204,8 @@ class JobExecutor:
             if action is None:
                 settled = SettleResult.LOST
             else:
-                prefetch = self.prefetch if self._reserves_next() else None
+                goes_on = not self._cancelled and self._reserves_next()
+                prefetch = self.prefetch if goes_on else None
                 settled = await held.settle(action, prefetch)
         finally:
             self._held_job = None
@@ -215,6 +216,8 @@ class JobExecutor:
                 await touching
         if self._reports_ends:
             self._report_end(work, outcome, action, settled, held.reason, began)
+        if self._cancelled:
+            raise asyncio.CancelledError
         return outcome
 
     async def _ask_run(self, client: Client, job: Job) -> str:
@@ -289,7 +292,7 @@ class JobExecutor:
                     return attempt.judge(await attempt.wait())
                 except asyncio.CancelledError:
                     # The task of the slot was cancelled, and ends after the job was released.
-                    self.cancelled = True
+                    self._cancelled = True
                     attempt.stop(Kind.STOPPED)
         finally:
             self._attempt = None

@@ -13,6 +13,7 @@ from ..pool.pool import Pool
 from .config.settings import TubeSettings
 from .handlers.base import Handler
 from .job_executor import SlotContext
+from .policy.outcome import Kind
 from .slot import Slot
 
 T = TypeVar("T")
@@ -70,17 +71,26 @@ class PoolSlot(Slot):
             self.ready.set_result(None)
         try:
             while not (self._ending or self._paused):
+                self._idle = True
                 job = await self._reserve_any()
                 if job is not None:
-                    self.holder = job.client
-                    self._jobs.move_to(job.server, self._pool.url_of(job.server))
-                    try:
-                        await self._run_job(job.client, job.inner)
-                    finally:
-                        self.holder = None
-                        del job  # its connection may wait for others from now on
+                    self._idle = False
+                    await self._run_job(job)
+                    del job  # its connection may wait for others from now on
         finally:
+            self._idle = True
             await self._jobs.prefetch.release_next()
+
+    async def _run_job(self, job: PoolJob) -> None:
+        """Run a job that was just reserved."""
+        self.holder = job.client
+        self._jobs.move_to(job.server, self._pool.url_of(job.server))
+        try:
+            outcome = await self._jobs.run(job.client, job.inner)
+        finally:
+            self.holder = None
+        if outcome is not None and outcome.kind is Kind.NOT_STARTED:
+            await self._back_off()
 
     async def _reserve_any(self) -> PoolJob | None:
         """Return the next job, or None when the caller is to check whether to go on."""

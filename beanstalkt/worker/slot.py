@@ -118,8 +118,7 @@ class Slot:
         return not self._ending and self._context.take()
 
     def _reserves_next(self) -> bool:
-        stays = self._ending or self._paused or self._jobs.cancelled
-        return not stays and self._burst is None
+        return not (self._ending or self._paused) and self._burst is None
 
     def _strand(self) -> None:
         """Do what is due when a job waits for its server, while other servers have jobs."""
@@ -132,7 +131,6 @@ class Slot:
         Any exception, CancelledError included, comes from a defect or from outside; then the slot
         can be run again, and meanwhile still belongs to the burst.
         """
-        self._jobs.cancelled = False
         if self._burst is not None:
             self._burst.join(self)
         try:
@@ -173,25 +171,18 @@ class Slot:
             if not self.ready.done():
                 self.ready.set_result(None)
             while not (self._ending or self._paused):
+                self._idle = True
                 job = await self._reserve(client)
                 if job is not None:
-                    await self._run_job(client, job)
+                    self._idle = False
+                    outcome = await self._jobs.run(client, job)
+                    if outcome is not None and outcome.kind is Kind.NOT_STARTED:
+                        await self._back_off()
         finally:
+            self._idle = True
             self._jobs.prefetch.cancel()
             await client.close()
             self._client = None
-
-    async def _run_job(self, client: Client, job: Job) -> None:
-        """Run a job that was just reserved on this client."""
-        self._idle = False
-        try:
-            outcome = await self._jobs.run(client, job)
-            if outcome is not None and outcome.kind is Kind.NOT_STARTED:
-                await self._back_off()
-        finally:
-            self._idle = True
-        if self._jobs.cancelled:
-            raise asyncio.CancelledError
 
     async def _reserve(self, client: Client) -> Job | None:
         """Return the next job, or None when the caller is to check whether to go on."""
