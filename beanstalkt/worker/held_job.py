@@ -256,8 +256,9 @@ class HeldJob:
 
     def close(self) -> asyncio.Task[None] | None:
         """Stop touching the job. Return a task to wait for, if a touch is under way."""
-        self._settling = True
-        self._context.touch_timer.clear()
+        if not self._settling:
+            self._settling = True
+            self._context.touch_timer.clear()
         if self._task is not None:
             self.stop_waiting_for_server()
         return self._task

@@ -85,6 +85,9 @@ def decide(
     :param own_delay: seconds that the job itself names for being released after a failure; they
         count more than the policy, and less than a delay of the outcome
     """
+    # A success is judged first: the configuration refuses `on_exit_0`, and so does this function.
+    if outcome.kind is Kind.SUCCESS:
+        return DELETE
     action = _choose(outcome, policy)
     if action is None or action.verb is not Verb.RELEASE:
         return action
@@ -96,9 +99,6 @@ def decide(
 
 
 def _choose(outcome: Outcome, policy: Policy) -> Action | None:
-    # A success is judged first: the configuration refuses `on_exit_0`, and so does this function.
-    if outcome.kind is Kind.SUCCESS:
-        return DELETE
     if outcome.exit_code is not None and outcome.kind in _FAILS:
         for exit_code, action in policy.on_exit:
             if exit_code == outcome.exit_code:
