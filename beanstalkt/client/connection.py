@@ -324,6 +324,11 @@ class Connection:
         """Whether something waits here for the reply to reserves without a caller."""
         return not self.ended and self._pipeline.stuck
 
+    @property
+    def awaits_replies(self) -> bool:
+        """Whether commands were sent that have no reply yet."""
+        return bool(self._in_flight)
+
     def silent(self, seconds: float) -> bool:
         """Return whether a command has waited for its reply for so long, and nothing came."""
         if not self._in_flight:

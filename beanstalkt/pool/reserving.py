@@ -54,13 +54,12 @@ class AskForJob(ReserveNowRequest):
     The pipeline treats it like any other command: only this caller can do with its job, which has
     to become one of the pool.
 
-    :param turn: the place of the server among all
-    :param members: the servers that are asked next, in order; None: those after its place
+    :param members: the servers that are asked next, in order; None: those after this one
     :param seconds: the timeout of the caller; None: for ever
     :param asked: when it is asked, on the loop's clock
     """
 
-    __slots__ = ("asked", "member", "members", "passed_on", "reserving", "seconds", "turn")
+    __slots__ = ("asked", "member", "members", "passed_on", "reserving", "seconds")
 
     may_follow_reserve = False
     command = RESERVE_WITH_TIMEOUT
@@ -76,7 +75,6 @@ class AskForJob(ReserveNowRequest):
         future: ReserveFuture,
         holder: Holder,
         member: Member,
-        turn: int,
         members: Iterator[Member] | None,
         seconds: int | None,
         asked: float,
@@ -87,7 +85,6 @@ class AskForJob(ReserveNowRequest):
         self.holder = holder
         self.reserving = reserving
         self.member = member
-        self.turn = turn
         self.members = members
         #: the timeout of the caller; None: for ever
         self.seconds = seconds
@@ -135,7 +132,7 @@ class AskForJob(ReserveNowRequest):
         self.passed_on = True
         reserving, members = self.reserving, self.members
         if members is None:
-            members = reserving.after(self.turn, self.seconds)
+            members = reserving.after(self.member, self.seconds)
         reserving.ask(self.result, members, self.seconds)  # type: ignore[arg-type]
 
 
@@ -213,7 +210,7 @@ class Reserving:
             self._arm()
 
     def busy(self, member: Member, is_needed: Callable[[Client], bool] | None = None) -> bool:
-        """Return whether jobs of this server are held, on any of its connections.
+        """Return whether jobs of this server are held, on any of its connections, or may come.
 
         :param is_needed: returns whether somebody still needs a client
         """
@@ -223,8 +220,9 @@ class Reserving:
         ):
             return True
         connection = member.client.connection
-        held = connection is not None and bool(connection.jobs)
-        return held or any(not scout.free for scout in scouts)
+        # The reply that is on its way may be a job.
+        needed = connection is not None and (bool(connection.jobs) or connection.awaits_replies)
+        return needed or any(not scout.free for scout in scouts)
 
     def forget(self, member: Member) -> None:
         """Close all connections to a server for good."""
@@ -282,7 +280,7 @@ class Reserving:
         # What `_ask` does; a call more takes longer.
         future.holder = connection
         now = self._loop.time()
-        request = AskForJob(self, future, connection, member, turn, None, seconds, now)
+        request = AskForJob(self, future, connection, member, None, seconds, now)
         self.asking[request] = None
         if not self._patient:
             self._be_patient(now)
@@ -326,22 +324,26 @@ class Reserving:
         member, now = self._members[turn], self._loop.time()
         if self._may_have_one(member, now):
             member.ask_after = now + PROBE_PAUSE  # one reserve is enough to find out
-            self._ask(future, member, turn, None, seconds)
+            self._ask(future, member, None, seconds)
         elif any(member.usable for member in self._members):
             members = self._members[turn:] + self._members[:turn]
             self.ask(future, self._to_ask(members, seconds), seconds)
         else:
             future.set_exception(unreachable("reserve", *self._members))
 
-    def after(self, turn: int, seconds: int | None) -> Iterator[Member]:
-        """Return the servers to ask after the one in this place, each other one once."""
+    def after(self, member: Member, seconds: int | None) -> Iterator[Member]:
+        """Return the servers to ask after this one, each other one once."""
         members = self._members
-        return self._to_ask(members[turn + 1 :] + members[:turn], seconds)
+        # It may have been removed since it was asked.
+        place = members.index(member) if member in members else len(members)
+        return self._to_ask(members[place + 1 :] + members[:place], seconds)
 
     def _to_ask(self, members: list[Member], seconds: int | None) -> Iterator[Member]:
         """Yield the servers that may have a job ready."""
         now = self._loop.time()
         for member in members:
+            if member.leaving:
+                continue  # it was removed while the ones before it were asked
             if (seconds == 0 and member.prompt) or self._may_have_one(member, now):
                 yield member
 
@@ -353,7 +355,7 @@ class Reserving:
     def ask(self, future: ReserveFuture, members: Iterator[Member], seconds: int | None) -> None:
         """Ask the next of the servers; wait at all of them if none is left."""
         for member in members:
-            self._ask(future, member, 0, members, seconds)
+            self._ask(future, member, members, seconds)
             return
         if seconds == 0:
             self._say_none(future)
@@ -364,7 +366,6 @@ class Reserving:
         self,
         future: ReserveFuture,
         member: Member,
-        turn: int,
         members: Iterator[Member] | None,
         seconds: int | None,
     ) -> None:
@@ -372,7 +373,7 @@ class Reserving:
         future.holder = connection
         now = self._loop.time()
         holder = connection or NO_CONNECTION
-        request = AskForJob(self, future, holder, member, turn, members, seconds, now)
+        request = AskForJob(self, future, holder, member, members, seconds, now)
         if connection is None:
             request.pass_on()
             return

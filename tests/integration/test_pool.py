@@ -453,6 +453,7 @@ async def test_many_callers_share_what_comes(servers: Servers) -> None:
         for _ in range(20):
             ids += await pool.put_many([b"x"] * 50)
             await asyncio.sleep(0.005)
+        await until(lambda: len(done) >= len(ids), "every job done")
         await asyncio.wait_for(asyncio.gather(*workers), 25)
         assert sorted(done) == sorted(ids)
 
@@ -649,6 +650,39 @@ async def test_a_job_can_be_pickled_without_its_pool(servers: Servers) -> None:
 # --- other servers than before ---
 
 
+async def test_a_job_that_comes_while_its_server_is_removed_can_be_settled(
+    servers: Servers,
+) -> None:
+    urls = urls_of(servers)
+    async with Pool({"a": urls["a"]}, reconnect_delay=0.02) as pool:
+        ids = [await pool.put(b"x") for _ in range(2)]
+        under_way = [pool.reserve(), pool.reserve_job(ids[1])]
+        pool.set_servers({"b": urls["b"]})
+        for reserve in under_way:
+            await soon((await soon(reserve)).delete())
+        async with client_of(servers["a"]) as client:
+            await until_awaited(lambda: _alone(client), "no connection of the pool")
+
+
+async def test_a_reserve_that_does_not_wait_asks_those_that_stay(servers: Servers) -> None:
+    """The server that is asked first, any of them, is removed meanwhile."""
+    urls = urls_of(servers)
+    both = {"a": urls["a"], "b": urls["b"]}
+    async with Pool(both, reconnect_delay=0.02) as pool, client_of(servers["b"]) as client:
+        for _ in range(12):
+            await until(lambda: len(pool.usable) == 2)
+            await client.put(b"x")
+            reserve = pool.reserve(0)
+            pool.set_servers({"b": urls["b"]})
+            await (await soon(reserve)).delete()
+            pool.set_servers(both)
+
+
+async def _alone(client: Client) -> bool:
+    """Return whether nothing but this client is connected to its server."""
+    return (await client.stats())["current-connections"] == 1
+
+
 async def test_servers_can_be_added_and_removed(servers: Servers) -> None:
     urls = urls_of(servers)
     async with Pool({"a": urls["a"], "b": urls["b"]}, reconnect_delay=0.02) as pool:
@@ -667,8 +701,4 @@ async def test_servers_can_be_added_and_removed(servers: Servers) -> None:
             await client.put(b"x", tube="t")
         assert (await soon(pool.reserve())).server == "c"
         async with client_of(servers["a"]) as client:
-
-            async def gone() -> bool:
-                return (await client.stats())["current-connections"] == 1
-
-            await until_awaited(gone, "no connection of the pool at the server that was removed")
+            await until_awaited(lambda: _alone(client), "no connection of the pool")
