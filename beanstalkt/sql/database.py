@@ -9,7 +9,14 @@ from typing import Any
 
 import sqlalchemy
 from sqlalchemy.engine import URL, Connection, Engine
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NoSuchModuleError,
+    OperationalError,
+)
 from sqlalchemy.pool import NullPool
 
 from ..errors import InvalidArgument
@@ -35,7 +42,14 @@ _SHOWN = {
     "mariadb": "MariaDB",
     "sqlite": "SQLite",
 }
-_READ_ONLY = "25006"
+_TEMPORARY = {
+    "25006",  # read-only: a standby that is about to take over
+    # No such prepared statement, or one more of this name: a pooler such as PgBouncer may give
+    # each transaction another session. The next connection prepares its own.
+    "26000",
+    "42P05",
+}
+"""Codes of PostgreSQL that are temporary, though its driver's classes do not say so."""
 _NO_UTF_8 = "Could not decode to UTF-8"
 _MISSING = re.compile("no such (table|column)|has no column|syntax error|Unknown column")
 _DRIVERS = {"postgresql": "psycopg", "mysql": "pymysql"}
@@ -181,6 +195,8 @@ def _engine(url: URL, dialect: Dialect) -> Engine:
         arguments = {"timeout": CONNECT_TIMEOUT, "check_same_thread": False}
     elif dialect is POSTGRESQL and url.get_driver_name() == "psycopg":
         arguments = {
+            # Whatever the environment, the role or the database asks for: texts are of any kind.
+            "client_encoding": "utf8",
             "connect_timeout": CONNECT_TIMEOUT,
             "keepalives_idle": REPLY_TIMEOUT // 2,
             "keepalives_interval": REPLY_TIMEOUT // 6,
@@ -238,7 +254,12 @@ def is_temporary(error: BaseException) -> bool:
         return False
     if error.connection_invalidated:
         return True
-    if getattr(error.orig, "sqlstate", None) == _READ_ONLY:
-        return True  # a standby that is about to take over
+    if getattr(error.orig, "sqlstate", None) in _TEMPORARY:
+        return True
     # SQLite has one class of errors for what is locked or full, and for what does not exist.
     return isinstance(error, OperationalError) and not _MISSING.search(str(error.orig))
+
+
+def concerns_values(error: BaseException) -> bool:
+    """Return whether a database refused a value, which another row may not have."""
+    return isinstance(error, (DataError, IntegrityError, UnicodeError))

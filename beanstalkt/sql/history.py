@@ -8,12 +8,12 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from ..worker.events import Event, HistoryDropped, JobFinished, JobStarted
 from . import statements
-from .database import Database, describe, is_temporary
+from .database import Database, concerns_values, describe, is_temporary
 from .history_rows import rows_of
 
 log = logging.getLogger("beanstalkt.worker")
@@ -172,22 +172,26 @@ class _Writer:
         self.trouble = ""
         self._database = database
         self._queue = queue
-        self._run = uuid.uuid4().hex[:16]
+        self._run = ""  # what the ids of events begin with
         self._number = 0  # of the last event that was taken from the queue
         self._batch: list[tuple[int, float, JobStarted | JobFinished]] = []
         self._woken = threading.Event()
         self._deadline: float | None = None  # on the monotonic clock, once it is closed
         self._next_report = 0.0
-        # A daemon: a database that never answers must not keep the process.
-        self._thread = threading.Thread(target=self._work, name="history", daemon=True)
+        self._thread: threading.Thread | None = None
 
     # --- in the loop's thread ---
 
     @property
     def running(self) -> bool:
-        return self._thread.is_alive()
+        return self._thread is not None and self._thread.is_alive()
 
     def start(self) -> None:
+        # Not before: the process may have been forked meanwhile. Each must have ids of its own,
+        # and Python takes all threads that were made before a fork to have ended.
+        self._run = uuid.uuid4().hex[:16]
+        # A daemon: a database that never answers must not keep the process.
+        self._thread = threading.Thread(target=self._work, name="history", daemon=True)
         self._thread.start()
 
     def wake(self) -> None:
@@ -223,8 +227,11 @@ class _Writer:
 
         One is complete with `BATCH` events, or `INTERVAL` after its first one.
         """
-        while not self._queue.events:
-            if self._deadline is not None:
+        while True:
+            closed = self._deadline is not None  # before the look: what was queued first is seen
+            if self._queue.events:
+                break
+            if closed:
                 return False
             self._woken.clear()
             self.idle = True  # from here on each event wakes the thread
@@ -237,30 +244,47 @@ class _Writer:
         return True
 
     def _write_batch(self) -> None:
-        """Write the batch, however often the database has to be asked."""
+        """Write the batch, however often the database has to be asked.
+
+        If it refuses a value, it is asked for fewer and fewer events, so that one costs no other.
+        """
         delay = RETRY
-        again = False
-        while True:
+        again = refused = False
+        size = len(self._batch)  # of the part that is written next
+        while part := self._batch[:size]:
             try:
-                self._write(again)
+                self._write(part, again)
             except Exception as error:
+                again = True
                 self.trouble = describe(error)
-                if not is_temporary(error):
-                    self._report(f"{len(self._batch)} events cannot be written")
-                    self.dropped += len(self._batch)
-                    break
-                self._report("the database does not take events now")
+                if is_temporary(error):
+                    if not self._wait_for_database(delay):
+                        return
+                    delay = min(2 * delay, MAX_RETRY)
+                    continue
+                if len(part) > 1 and concerns_values(error):
+                    size = len(part) // 2
+                    continue
+                refused = True
+                self._report(f"{len(part)} events cannot be written")
+                self.dropped += len(part)
             else:
-                self.written += len(self._batch)
-                self.trouble = ""
-                break
-            if self._deadline is not None and time.monotonic() + delay > self._deadline:
-                self.dropped += len(self._batch)
-                break
-            self._pause(delay)
-            again = True
-            delay = min(2 * delay, MAX_RETRY)
-        self._batch = []
+                self.written += len(part)
+                size *= 2
+                if not refused:
+                    self.trouble = ""
+            del self._batch[: len(part)]
+            delay = RETRY
+
+    def _wait_for_database(self, delay: float) -> bool:
+        """Pause before the next attempt; drop the batch if there is no time for one."""
+        self._report("the database does not take events now")
+        if self._deadline is not None and time.monotonic() + delay > self._deadline:
+            self.dropped += len(self._batch)
+            self._batch = []
+            return False
+        self._pause(delay)
+        return True
 
     def _pause(self, seconds: float) -> None:
         if self._deadline is not None:
@@ -271,13 +295,15 @@ class _Writer:
             self._woken.clear()
             self._woken.wait(left)
 
-    def _write(self, again: bool) -> None:
+    def _write(
+        self, events: Sequence[tuple[int, float, JobStarted | JobFinished]], again: bool
+    ) -> None:
         # A transaction that failed may have been carried out, if only the answer was lost.
-        rows = rows_of(self._batch, self._run, time.monotonic())
+        rows = rows_of(events, self._run, time.monotonic())
         dialect = self._database.dialect
         with self._database.transaction() as connection:
-            events = dialect.parameters(statements.EVENT, rows.log)
-            connection.execute(statements.log_events(dialect, again), events)
+            logged = dialect.parameters(statements.EVENT, rows.log)
+            connection.execute(statements.log_events(dialect, again), logged)
             if rows.changes:
                 changes = dialect.parameters(statements.CHANGE, rows.changed())
                 connection.execute(statements.change(dialect), changes)

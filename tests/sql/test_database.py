@@ -12,12 +12,19 @@ import pytest
 import sqlalchemy
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 import beanstalkt.sql
 from beanstalkt.errors import InvalidArgument
 from beanstalkt.sql import database as database_module
-from beanstalkt.sql.database import Database, MissingDriver, TooOld, describe, read_url
+from beanstalkt.sql.database import (
+    Database,
+    MissingDriver,
+    TooOld,
+    describe,
+    is_temporary,
+    read_url,
+)
 from beanstalkt.sql.dialect import BIGINT, INTEGER, POSTGRESQL, SECONDS, SQLITE, TEXT
 
 
@@ -83,6 +90,35 @@ def test_transactions_are_isolated_as_relays_need_it(url: str) -> None:
             if database.dialect is POSTGRESQL:
                 shown = connection.exec_driver_sql("SHOW transaction_isolation").scalar_one()
                 assert shown == "read committed"
+
+
+@pytest.mark.parametrize("encoding", ["latin1", "sql_ascii"])
+def test_texts_are_of_any_kind_whatever_encoding_is_asked_for(url: str, encoding: str) -> None:
+    if "postgresql" not in url:
+        pytest.skip("the others have no such setting")
+    with closing(Database(f"{url}&client_encoding={encoding}")) as database:
+        columns = {"msg": TEXT}
+        select = sqlalchemy.text(f"SELECT m.msg FROM {database.dialect.source(columns)}")
+        with database.reading() as connection:
+            given = database.dialect.parameters(columns, [("\u20ac \u6f22",)])
+            assert connection.execute(select, given).scalar_one() == "\u20ac \u6f22"
+
+
+def test_a_session_without_the_prepared_statements_of_another_is_temporary(url: str) -> None:
+    """A pooler may give each transaction another session."""
+    with closing(Database(url)) as database:
+        if database.dialect is not POSTGRESQL:
+            pytest.skip("only its driver prepares statements by itself")
+        for _ in range(10):
+            with database.reading() as connection:
+                connection.exec_driver_sql("SELECT 1")
+        with database.reading() as connection:
+            connection.exec_driver_sql("DO $$ BEGIN EXECUTE 'DEALLOCATE ALL'; END $$")
+        with pytest.raises(DBAPIError) as caught, database.reading() as connection:
+            connection.exec_driver_sql("SELECT 1")
+        assert is_temporary(caught.value)
+        with database.reading() as connection:
+            assert connection.exec_driver_sql("SELECT 1").scalar_one() == 1
 
 
 def test_seconds_from_now_are_the_same_number_of_seconds_from_now(url: str) -> None:
