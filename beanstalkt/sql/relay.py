@@ -17,7 +17,7 @@ from ..errors import InvalidArgument
 from ..protocol.arguments import MAX_NUMBER
 from .database import describe, is_temporary
 from .database_thread import DatabaseThread
-from .outbox import CLAIM_SECONDS, Outbox, Settled
+from .outbox import CLAIM_SECONDS, Outbox, Settled, storable
 from .putting import Batch, Putter, Server
 from .rows import Put, QueuedJob, put_of
 
@@ -199,7 +199,7 @@ class Relay:
         marked = self._database(self._settle, batch.settled)
         while self._ahead:
             rows, _ = await self._bounded(self._ahead.popleft())
-            unclaimed = [(row.id, None, row.tube) for row in rows]
+            unclaimed = [(row.id, None, None) for row in rows]
             given_back = Settled("new", unclaimed, error=str(batch.refusal))
             await self._bounded(self._database(self._settle, [given_back]))
         await self._bounded(marked)
@@ -223,7 +223,9 @@ class Relay:
                 puts.append(put_of(row, self._tube, plain=self._plain, max_size=max_size))
             except InvalidArgument as error:
                 event = f"refused-{time.time_ns():x}"
-                refused = [(row.id, None, row.tube)]
+                # SQLite may have anything in it.
+                tube = storable(row.tube) if isinstance(row.tube, str) else None
+                refused = [(row.id, None, tube)]
                 failed.append(Settled("failed", refused, error=str(error), event=event))
         if time.monotonic() - claimed > CLAIM_SECONDS / 2:
             # The process was stopped for a while: another relay may have the rows soon.

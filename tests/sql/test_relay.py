@@ -239,11 +239,16 @@ async def test_a_text_that_is_no_text_fails_alone(
                 f"INSERT INTO queued_job ({', '.join(columns)}) VALUES "
                 f"({', '.join(columns.values())})"
             )
+    with database.transaction() as connection:
+        for bad in ("x'68ff'", "1.5", "9e999"):
+            connection.exec_driver_sql(
+                f"INSERT INTO queued_job (payload, tube) VALUES ('x', {bad})"
+            )
     good = insert(database, payload=b"good", tube="t")
     async with client_of(beanstalkd) as client:
         await relay_of(database, client, burst=True).run()
         assert len(await bodies(client)) == 1
-    assert states(database) == {"failed": 7, "sent": 1}
+    assert states(database) == {"failed": 8, "sent": 3}
     assert row(database, good)["state"] == "sent"
     assert "cannot be sent as UTF-8" in caplog.text
 
