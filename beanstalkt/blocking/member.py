@@ -43,6 +43,8 @@ class Member:
         self.client = make_client(server)
         #: puts under way
         self.outstanding = 0
+        #: reserves under way on its main connection, each of which may bring a job
+        self.asking = 0
         #: it takes no new jobs and gives none
         self.leaving = False
         #: why it cannot be used

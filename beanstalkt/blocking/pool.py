@@ -212,7 +212,10 @@ class Pool(PoolServers):
         for member in members[turn:] + members[:turn]:
             if not member.usable:
                 continue
+            member.asking += 1
             try:
+                if member.leaving:
+                    continue  # another thread has removed it
                 job = member.client.reserve(0)
             except (TimedOut, DeadlineSoon):
                 member.answered()
@@ -221,6 +224,8 @@ class Pool(PoolServers):
             else:
                 member.answered()
                 return self._job_of(member, job)
+            finally:
+                member.asking -= 1
         return None
 
     def _wait(self, deadline: float | None) -> PoolJob | None:
@@ -256,7 +261,11 @@ class Pool(PoolServers):
     def reserve_job(self, job_id: str | AnyJob) -> PoolJob:
         """Reserve the job with this id, whatever its tube and state. Raises NotFound."""
         member, number = self._find(job_id)
-        return self._job_of(member, member.client.reserve_job(number))
+        member.asking += 1
+        try:
+            return self._job_of(member, member.client.reserve_job(number))
+        finally:
+            member.asking -= 1
 
     def jobs(self, timeout: int | None = None) -> Iterator[PoolJob]:
         """Yield reserved jobs: ``for job in pool.jobs(timeout=5)``.

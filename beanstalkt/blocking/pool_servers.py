@@ -168,7 +168,7 @@ class PoolServers:
             gone = [
                 member
                 for member in membership.leaving
-                if not member.outstanding and not self._is_held(member)
+                if not (member.outstanding or member.asking or self._is_held(member))
             ]
             for member in gone:
                 membership.leaving.remove(member)
