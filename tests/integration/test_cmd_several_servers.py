@@ -19,7 +19,6 @@ from beanstalkt.cli import listing
 
 from ..support.beanstalkd import Beanstalkd
 from ..support.several import Servers, several, urls_of
-from ..support.waiting import block_until
 
 Run = Callable[..., "tuple[int, str, str]"]
 
@@ -169,17 +168,34 @@ def test_the_others_are_done_where_a_server_is_away(
     assert "b: " in err
 
 
-def test_a_server_that_is_lost_in_the_middle_is_told(run: Run, servers: Servers) -> None:
+def in_the_middle_of_clear(
+    monkeypatch: pytest.MonkeyPatch, names: str, act: Callable[[], object]
+) -> None:
+    """Have `act` called, in a clear, once some jobs of one of these servers are done."""
+    original = admin.clear
+
+    async def clear(*arguments: Any, **options: Any) -> Any:
+        async def wait_and_act() -> None:
+            of_each = options["summary"].servers
+            while not any(own.done for name, own in of_each.items() if name in names):
+                await asyncio.sleep(0)
+            act()
+
+        task = asyncio.ensure_future(wait_and_act())
+        try:
+            return await original(*arguments, **options)
+        finally:
+            await task
+
+    monkeypatch.setattr(admin, "clear", clear)
+
+
+def test_a_server_that_is_lost_in_the_middle_is_told(
+    run: Run, servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fill(run, servers, count=20_000)
-
-    def kill() -> None:
-        block_until(lambda: left(servers["b"]) < 19_000)
-        servers["b"].kill()
-
-    killing = threading.Thread(target=kill)
-    killing.start()
+    in_the_middle_of_clear(monkeypatch, "b", servers["b"].kill)
     status, out, err = run("clear", "t", "--state", "ready", "--yes")
-    killing.join()
     assert status == 69
     assert left(servers["a"]) == 0
     told = dict(re.findall(r"^beanstalkt: ([ab]): deleted ([0-9,]+) jobs", err, re.MULTILINE))
@@ -194,21 +210,7 @@ def test_ctrl_c_ends_between_two_jobs_on_each_server(
     run: Run, servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(run, servers, count=5000)
-    original = admin.clear
-
-    async def interrupted_clear(*arguments: Any, **options: Any) -> Any:
-        async def interrupt() -> None:
-            while not any(own.done for own in options["summary"].servers.values()):
-                await asyncio.sleep(0)
-            os.kill(os.getpid(), signal.SIGINT)
-
-        task = asyncio.ensure_future(interrupt())
-        try:
-            return await original(*arguments, **options)
-        finally:
-            await task
-
-    monkeypatch.setattr(admin, "clear", interrupted_clear)
+    in_the_middle_of_clear(monkeypatch, "ab", lambda: os.kill(os.getpid(), signal.SIGINT))
     status, out, err = run("clear", "t", "--state", "ready", "--yes")
     assert status == 130
     assert f"interrupted: deleted {int(out):,} jobs" in err

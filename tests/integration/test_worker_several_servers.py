@@ -228,6 +228,40 @@ async def test_a_reload_adds_and_removes_servers(servers: Servers, tmp_path: Pat
         await until_awaited(gone, "no connection of the runner at the server that has left")
 
 
+async def test_a_server_that_answers_nothing_can_be_removed(
+    servers: Servers, tmp_path: Path
+) -> None:
+    """Its job is settled when it goes on; until then the slots work for the others."""
+    gate = tmp_path / "open"
+    script = f"until [ -e {gate} ]; do sleep 0.02; done"
+    options = {"command": f"/bin/sh -c '{script}'"}
+    ab = {name: servers[name] for name in "ab"}
+    bc = {name: servers[name] for name in "bc"}
+    chosen = [settings(named(ab), "t:2", options=options)]
+    async with (
+        Running(chosen[0], reread=lambda: chosen[-1]) as run,
+        client_of(servers["a"]) as client,
+    ):
+        await client.put(b"x", tube="t")
+        await until(lambda: bool(run.runner.running), "the job of a runs")
+        servers["a"].freeze()
+        chosen.append(replace(chosen[0], server=named(bc)))
+        run.runner.reload()
+        await run.events.wait("reloaded")
+        gate.touch()
+        async with client_of(servers["c"]) as new:
+            await new.put(b"x", tube="t")
+        await run.job(1, outcome="success", server="c")
+        servers["a"].thaw()
+        await run.job(1, outcome="success", server="a")
+
+        async def gone() -> bool:
+            return bool((await client.stats())["current-connections"] == 1)
+
+        await until_awaited(gone, "no connection of the runner at the server that has left")
+    await all_done(servers)
+
+
 async def test_what_is_counted_has_the_names_of_the_servers(
     servers: Servers, tmp_path: Path
 ) -> None:

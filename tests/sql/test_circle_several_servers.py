@@ -62,11 +62,11 @@ async def test_a_destroyed_server_costs_no_row(
             shutil.rmtree(tmp_path / "b")
             slow = False
             # All is done but what the lost server had.
-            await until(lambda: unfinished(database).keys() == {("sent", "b")}, timeout=25)
+            await until(lambda: unfinished(database).keys() == {("sent", "b")}, timeout=40)
             left = states(database)["sent"]
             assert 0 < left < ROWS
             assert sum(upkeep.resend(database, server="b")) == left
-            await until(lambda: states(database)["done"] == ROWS, timeout=25)
+            await until(lambda: states(database)["done"] == ROWS, timeout=40)
             relay.stop()
             # The second time: some jobs were done when their server was lost, and wait for it.
             worker.stop()
