@@ -159,7 +159,7 @@ async def test_a_second_interrupt_waits_no_more(capsys: pytest.CaptureFixture[st
 
 
 async def run(server: HasAddress, *words: str) -> int:
-    async with client_of(server, connect_timeout=0.5) as client:
+    async with client_of(server, connect_timeout=TIMEOUT) as client:
         return await reserve(client, parse(["reserve", "--json-lines", *words]))
 
 

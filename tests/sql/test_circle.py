@@ -184,7 +184,7 @@ async def test_a_request_that_takes_too_long_is_tried_again(
             await asyncio.sleep(3600)
 
     async with requesting(database, beanstalkd, url, answer) as web:
-        row_id = insert(database, url=f"{web.url}/", timeout_secs=1)
+        row_id = insert(database, url=f"{web.url}/", timeout_secs=2)
         await relayed(database, beanstalkd)
         await until(lambda: states(database)["done"] == 1)
     names = [each["event"] for each in events(database, row_id)]

@@ -182,7 +182,7 @@ async def test_a_frozen_database_delays_nothing_and_what_is_too_much_is_counted(
             began = time.monotonic()
             for _ in range(300):
                 history(started(None))
-            assert time.monotonic() - began < 1
+            assert time.monotonic() - began < 5  # SQLite would wait for 10 s, the others for 60
             assert history.dropped == 200
         await until(lambda: history.written == 151)
     assert len(events(database)) == 151
