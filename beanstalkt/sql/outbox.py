@@ -184,14 +184,18 @@ class Outbox:
         :param again: whether that may have been done already
         """
         dialect = self.database.dialect
-        count = 0
+        count = missing = 0
         for mark in marks:
             if mark.logged:
                 connection.execute(statements.log_settled(dialect, again), mark.values)
-            count += connection.execute(
+            marked = connection.execute(
                 statements.settle(dialect, mark.sent), mark.values
             ).rowcount
-        missing = sum(mark.size for mark in marks) - count
+            count += marked
+            if marked < mark.size:
+                missing += mark.size - marked
+                if again:  # the answer may be all that was lost
+                    missing -= self._marked_before(connection, mark, marked)
         if missing:
             log.warning(
                 "%d rows were no longer claimed by this relay when they were marked, and may be "
@@ -199,6 +203,13 @@ class Outbox:
                 missing,
             )
         return count
+
+    def _marked_before(self, connection: Connection, mark: _Mark, marked: int) -> int:
+        """Return how many rows an earlier transaction has marked, besides those of this one."""
+        if not mark.sent:  # there is no job to be put twice
+            return mark.size - marked
+        found = connection.execute(statements.marked(self.database.dialect), mark.values)
+        return int(found.scalar_one()) - marked
 
     def _take_back(self, connection: Connection, statement: Any, reason: str) -> int:
         values = {"name": self._name, "state": self._doubtful, "error": reason}

@@ -142,6 +142,15 @@ def settle(dialect: Dialect, sent: bool) -> TextClause:
 
 
 @cache
+def marked(dialect: Dialect) -> TextClause:
+    """Return the statement that counts the rows which are marked as sent with the same jobs."""
+    return text(
+        f"SELECT count(*) FROM queued_job AS q JOIN {dialect.source(SETTLED)} ON q.id = m.id "
+        "AND q.beanstalk_job_id = m.job WHERE q.server = :server"
+    )
+
+
+@cache
 def log_settled(dialect: Dialect, again: bool) -> TextClause:
     """Return the statement that adds what the relay did to the history.
 

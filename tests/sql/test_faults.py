@@ -24,7 +24,7 @@ from beanstalkt.sql import upkeep
 from beanstalkt.sql.database import Database, is_temporary
 from beanstalkt.sql.dialect import SQLITE
 from beanstalkt.sql.migrations import migrate
-from beanstalkt.sql.outbox import Outbox
+from beanstalkt.sql.outbox import Outbox, Settled
 from beanstalkt.worker.outbox_id import unwrap
 
 from ..support.beanstalkd import Beanstalkd
@@ -206,7 +206,10 @@ async def test_a_database_that_is_killed_in_the_middle_loses_nothing(
 
 
 async def test_a_claim_whose_answer_was_lost_is_not_left_behind(
-    database: Database, beanstalkd: Beanstalkd, monkeypatch: pytest.MonkeyPatch
+    database: Database,
+    beanstalkd: Beanstalkd,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     insert_many(database, 30)
     transaction, count = Database.transaction, 0
@@ -226,6 +229,30 @@ async def test_a_claim_whose_answer_was_lost_is_not_left_behind(
         found = await row_ids(client)
     assert len(found) == found.total() == 30
     assert states(database) == {"sent": 30}
+    assert "gone" in caplog.text
+    assert "may be put twice" not in caplog.text
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_rows_that_another_relay_has_taken_are_told(
+    database: Database, caplog: pytest.LogCaptureFixture, again: bool
+) -> None:
+    """Also when the answer to the transaction before this one was lost."""
+    insert_many(database, 3)
+    outbox = Outbox(database, "one", claim_seconds=-1)
+    rows = outbox.claim(3)
+    assert len(Outbox(database, "two").claim(2, expired=True)) == 2
+    outbox._unsure = again
+    sent = [(each.id, 100 + each.id, each.tube) for each in rows]
+    assert outbox.settle([Settled("sent", sent, "one", "run", event="e")]) == 0
+    assert "3 rows were no longer claimed" in caplog.text
+    caplog.clear()
+    (left,) = Outbox(database, "two").claim(3)
+    marked = Settled("sent", [(left.id, 7, left.tube)], "one", event="f")
+    assert Outbox(database, "two").settle([marked]) == 1
+    outbox._unsure = True
+    assert outbox.settle([marked]) == 0
+    assert "no longer claimed" not in caplog.text
 
 
 async def test_rows_that_a_frozen_server_may_have_are_in_doubt(
@@ -243,7 +270,8 @@ async def test_rows_that_a_frozen_server_may_have_are_in_doubt(
             beanstalkd.thaw()
         relay.stop()
         await task
-        assert "not known whether" in row(database, 1)["last_error"]
+    assert "not known whether" in row(database, 1)["last_error"]
+    async with client_of(beanstalkd) as client:
         assert (await row_ids(client)).keys() <= {1, 2, 3}  # the server had them, or not
 
 
