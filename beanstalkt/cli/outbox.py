@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import BeanstalkException, InvalidArgument
 from ..protocol.address import Address
-from ..protocol.arguments import JOB_ID, Number
+from ..protocol.arguments import Number
 from ..protocol.servers import Server, servers_of
 from ..sql import listening, migrations, upkeep
 from ..sql.database import Database, describe, dialect_of, is_temporary
@@ -42,6 +42,7 @@ examples:
 """
 
 _BATCH = Number("batch", 500)
+_ROW_ID = Number("row id", 2**63 - 1)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -158,7 +159,7 @@ def _add_resend(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         dest="ids",
-        type=number(JOB_ID),
+        type=number(_ROW_ID),
         metavar="ID",
         help="only this row; may be repeated",
     )

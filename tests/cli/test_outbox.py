@@ -171,6 +171,7 @@ def test_clean_deletes_what_is_old_in_batches(
     ("words", "status", "message"),
     [
         (["status"], 2, "--database"),
+        (["resend", "--id", str(2**63)], 2, "row id must be from 0 to 9223372036854775807"),
         (["status", "--database", "nothing"], 2, "must look like"),
         (["status", "--database", "sqlite:////no/such/folder/x.db"], 69, "the database: unable"),
         (["relay", "--database", "mysql://h:1/x", "--name", ""], 2, "1 to 200"),
