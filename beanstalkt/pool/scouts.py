@@ -7,13 +7,17 @@ waits again when the job is settled; meanwhile another scout waits for the serve
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any
 from weakref import ref
 
 from ..client.client import Client
+from ..client.connection import Connection
 from ..client.requests import NO_CONNECTION, Holder, ReserveRequest
-from ..errors import BeanstalkException
+from ..errors import BeanstalkException, NotFound
 from ..protocol.commands import RESERVE
 from .job import PoolJob
 
@@ -96,6 +100,7 @@ class Scout:
         self._gone = gone
         self._request: ScoutReserve | None = None
         self._lease: Callable[[], PoolJob | None] = _nothing
+        self._next_look: asyncio.TimerHandle | None = None  # at a job that nobody has
         client.set_reconnect_callback(lambda: self._reconnected(reconnected))
 
     def arm(self) -> None:
@@ -137,7 +142,32 @@ class Scout:
     def lend(self, job: PoolJob) -> None:
         """Hold this job and wait for no other, until it is settled or nobody has it."""
         job.lease = self
-        self._lease = ref(job)
+        self._lease = ref(job, partial(self._forgotten, job.holder, job.number))
+
+    def _forgotten(self, connection: Connection, number: int, _: object) -> None:
+        """Look after a job of which the object is gone, though it was not settled."""
+        with suppress(RuntimeError):  # the loop was closed
+            # The garbage may be collected in any thread.
+            connection.loop.call_soon_threadsafe(self._look, connection, number)
+
+    def _look(self, connection: Connection, number: int) -> None:
+        """Ask whether the job is still reserved.
+
+        A server may not notice that a time to run is over while the connection says nothing.
+        """
+        self._next_look = None
+        if self.client.connection is connection and number in connection.jobs:
+            self.client.stats_job(number, partial(self._looked, connection, number))
+
+    def _looked(self, connection: Connection, number: int, found: Any) -> None:
+        if isinstance(found, NotFound) or (
+            not isinstance(found, BaseException) and found["state"] != "reserved"
+        ):
+            connection.jobs.discard(number)
+        elif not isinstance(found, BaseException) and self.client.connection is connection:
+            self._next_look = connection.loop.call_later(
+                max(1, found["time-left"] + 1), self._look, connection, number
+            )
 
     def end_lease(self) -> None:
         """Note that the job is settled, or is no longer held."""
@@ -162,6 +192,9 @@ class Scout:
         Returns a Future.
         """
         self.armed = False
+        if self._next_look is not None:
+            self._next_look.cancel()
+            self._next_look = None
         if self._request is not None:
             self._request.result.settled = True  # type: ignore[attr-defined]  # is a ScoutResult
             self._request = None

@@ -380,6 +380,34 @@ async def test_a_job_that_nobody_took_goes_back_when_its_future_is_collected(
         assert (await job.stats())["pri"] == 3
 
 
+async def test_what_forgotten_jobs_were_held_on_is_free_after_their_time_to_run(
+    servers: Servers,
+) -> None:
+    async with Pool({"a": servers["a"].url}) as pool, client_of(servers["a"]) as client:
+        for _ in range(3):
+            waiting = pool.reserve()
+            await until_awaited(lambda: _waits(client), "a connection that waits")
+            await client.put(b"x", ttr=1)
+            await soon(waiting)  # and nobody keeps it
+            del waiting
+            gc.collect()
+        assert pool.connections >= 4
+        for _ in range(3):
+            await (await asyncio.wait_for(pool.reserve(), TIMEOUT)).delete()
+
+        async def only_one_waits() -> bool:
+            waiting = pool.reserve()
+            await until_awaited(lambda: _waits(client), "a connection that waits")
+            waiting.cancel()
+            return pool.connections == 2
+
+        await until_awaited(only_one_waits, "no connection that holds a job of before")
+
+
+async def _waits(client: Client) -> bool:
+    return (await client.stats())["current-waiting"] == 1
+
+
 async def test_servers_that_have_jobs_are_served_evenly(servers: Servers) -> None:
     async with pool_of(servers) as pool:
         for server in servers.values():
