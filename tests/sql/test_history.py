@@ -290,6 +290,9 @@ async def test_what_was_queued_just_before_the_close_is_written(
                 closed.wait(20)
             return length
 
+        def __bool__(self) -> bool:  # up to Python 3.10, deque has one of its own
+            return len(self) > 0
+
     history = History(url)
     history._queue.events = Raced()
     async with history:
