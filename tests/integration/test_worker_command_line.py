@@ -515,7 +515,7 @@ def test_output_that_is_not_read_keeps_no_job_waiting(beanstalkd: Beanstalkd) ->
     put(beanstalkd)
     put(beanstalkd)
     ours, theirs = os.pipe()  # is never read
-    options = ("--tube", "mail", "--exec", "seq 1 100000", "--show-output")
+    options = ("--tube", "mail", "--exec", "seq 1 30000", "--show-output")
     with open(theirs, "wb") as stderr:
         runner = Work(beanstalkd, *options, stderr=stderr)
     try:
