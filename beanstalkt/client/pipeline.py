@@ -317,7 +317,7 @@ class Pipeline:
         except BeanstalkException as error:
             if isinstance(error, UnexpectedResponse) and error.command is None and in_flight:
                 # No request has got it yet: it was meant for the oldest.
-                request = in_flight.popleft()
+                request = self._take_refused()
                 error.command = request.command.verb
                 request.failed(error)
             raise
@@ -341,19 +341,19 @@ class Pipeline:
         success: `receive` is to have the rest, once there is a request.
         """
         parser = self._parser
-        if not parser.rest and not parser.missing:
-            if command is PUT:
-                number = chunk[9:-2]
-                if number.isdigit() and chunk[:9] == _INSERTED and chunk[-2:] == b"\r\n":
-                    return int(number)
-            elif chunk == command.acknowledgement:
-                return None
-        reply = parser.single(chunk)
-        if reply is not None and reply[0][0] == command.success:
-            try:
+        try:
+            if not parser.rest and not parser.missing:
+                if command is PUT:
+                    number = chunk[9:-2]
+                    if number.isdigit() and chunk[:9] == _INSERTED and chunk[-2:] == b"\r\n":
+                        return int(number)  # ValueError if there are thousands of digits
+                elif chunk == command.acknowledgement:
+                    return None
+            reply = parser.single(chunk)
+            if reply is not None and reply[0][0] == command.success:
                 return command.read(*reply)
-            except ValueError:
-                pass
+        except ValueError:
+            pass
         return UNANSWERED
 
     def _take_ids(self, chunk: bytes) -> tuple[Request | None, bytes]:
@@ -379,7 +379,7 @@ class Pipeline:
             for job_id in ids:
                 request = in_flight[0]
                 if request.command is not PUT:
-                    in_flight.popleft()
+                    self._take_refused()
                     self._refuse(
                         request, unexpected(request.command, [b"INSERTED", b"%d" % job_id])
                     )
@@ -411,6 +411,14 @@ class Pipeline:
                         in_flight.popleft()
                         break
         return request, chunk
+
+    def _take_refused(self) -> Request:
+        """Return the oldest request, and take it out unless more replies to it are to come.
+
+        Those are lost with the connection, and `clear` must find whom to tell.
+        """
+        oldest = self.in_flight[0]
+        return self.in_flight.popleft() if oldest.missing <= 1 else oldest
 
     def _refuse(self, request: Request, error: BeanstalkException) -> None:
         """Settle a request with a refusal; raise it if the stream is of no use any more."""

@@ -89,6 +89,21 @@ async def test_what_is_no_reply_to_put_ends_the_connection(reply: bytes) -> None
             assert lost.__cause__ is error
 
 
+@pytest.mark.parametrize("reply", GARBAGE, ids=range(len(GARBAGE)))
+async def test_what_is_no_reply_to_put_ends_one_put_and_many(
+    reply: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One put alone is read in another way than several, and those of put_many in a third."""
+    async with Peer(answering(reply)) as peer, client_of(peer) as client:
+        error = await failure(client.put(b"x"))
+        assert isinstance(error, beanstalkt.UnexpectedResponse)
+    async with Peer(answering(reply)) as peer, client_of(peer) as client:
+        error = await failure(client.put_many([b"x"] * 300))
+        assert isinstance(error, beanstalkt.UnexpectedResponse)
+        assert set(error.ids or ()) == {None}
+    assert "Traceback" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("start", "reply"),
     [

@@ -263,6 +263,28 @@ def test_bytes_that_are_no_reply_fail_the_oldest_request(pipeline: Pipeline) -> 
     assert not later.settled
 
 
+@pytest.mark.parametrize("before", [0, 1])
+@pytest.mark.parametrize("garbage", [b"x" * 5000, b"OK 2\r\nabXY", b"INSERTED 1\r\n"])
+def test_bytes_that_are_no_reply_leave_none_of_many_commands_behind(
+    pipeline: Pipeline, garbage: bytes, before: int
+) -> None:
+    """The commands written together that have no reply yet are lost with the connection."""
+    for _ in range(before):
+        pipeline.send(put()[0])
+    ids: list[int | None] = []
+    ends: list[BeanstalkException | None] = []
+    deletes = Result()
+    pipeline.send(CommandChunk(DELETE, [b"delete 1\r\n"] * 3, deletes))
+    pipeline.send(PutChunk(b"", 3, ids, ends.append))
+    with pytest.raises(UnexpectedResponse):
+        pipeline.receive(b"INSERTED 7\r\n" * before + garbage)
+    for request in pipeline.clear():
+        request.lost("the stream was out of step", sent=True)
+    assert [type(error) for error in deletes.value] == [UnexpectedResponse, *[ConnectionLost] * 2]
+    assert ids == [None] * 3
+    assert [type(error) for error in ends] == [ConnectionLost]
+
+
 def test_a_lookup_lets_nothing_come_between_it_and_its_command(pipeline: Pipeline) -> None:
     lookup, result = release(pipeline, 5, delay=3)
     pipeline.send(lookup)
