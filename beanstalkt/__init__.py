@@ -97,7 +97,7 @@ _LATE = {
     "WorkerJob": "worker",
 }
 #: the modules that are imported when they are first used
-_LATE_MODULES = ("admin", "blocking", "dispatch", "server", "worker")
+_LATE_MODULES = ("admin", "blocking", "client", "dispatch", "pool", "server", "worker")
 
 if not TYPE_CHECKING:  # to a type checker, any name would exist
 

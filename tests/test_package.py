@@ -13,7 +13,7 @@ import tornado
 import beanstalkt
 
 CHECKOUT = Path(__file__).parent.parent
-LATE_MODULES = ["admin", "blocking", "dispatch", "server", "worker"]
+LATE_MODULES = ["admin", "blocking", "client", "dispatch", "pool", "server", "worker"]
 LATE_NAMES = [
     *("Client", "Pool", "PoolJob", "Reject", "Retry", "SafeTask", "Worker", "WorkerJob"),
 ]

@@ -1,4 +1,4 @@
-"""Resuming an import: the lines whose jobs are in the server already are not put again.
+"""Resume an import: find the lines whose jobs the server has already, and put only the others.
 
 The journal of the last import tells which lines were done. It leaves in doubt the lines that had
 been sent when that import ended, and had not been answered. Their jobs are looked for in the

@@ -1,4 +1,4 @@
-"""Several servers: carries out an operation on each of them, and adds up the summaries.
+"""Carry out an operation on each of several servers, and add up the summaries.
 
 Each server is known by its name and has a client of its own, as in the `clients` of a pool. When a
 server is lost, or there is no connection to it, the operation goes on with the others; the error
@@ -190,7 +190,7 @@ class SharedProgress:
 
 
 def raise_all(errors: Mapping[str, BaseException]) -> None:
-    """Raise the errors of several servers as one that names the servers; without any, return.
+    """Raise one error that names the servers which had errors; return if there is none.
 
     Raises ConnectionLost if any server was lost, and BeanstalkException else. InvalidArgument, and
     an error that is no BeanstalkException, is raised as it is, in place of all others.

@@ -247,7 +247,7 @@ class PoolServers:
             client.close()
 
     def closed(self) -> bool:
-        """Return whether there is no connection to any server."""
+        """Return whether no server of the pool is connected."""
         return all(member.client.closed() for member in self._membership.members)
 
     def set_reconnect_callback(self, callback: Callable[[], object] | None) -> None:

@@ -90,12 +90,17 @@ def as_json(value: Any, indent: int | None = 2) -> str:
     return json.dumps(value, indent=indent)
 
 
+def is_dumb() -> bool:
+    """Return whether TERM names no terminal that can do more than print lines."""
+    return os.environ.get("TERM", "") in ("", "dumb")
+
+
 def shows_colours() -> bool:
     """Return whether standard output is a terminal that is to show colours.
 
     NO_COLOR in the environment, with any text, means that it is not (no-color.org).
     """
-    if os.environ.get("NO_COLOR") or os.environ.get("TERM", "dumb") == "dumb":
+    if os.environ.get("NO_COLOR") or is_dumb():
         return False
     return sys.stdout is not None and sys.stdout.isatty()
 

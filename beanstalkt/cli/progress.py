@@ -35,7 +35,7 @@ Operation = Callable[[Summary, OnProgress | None], Awaitable[object]]
 
 @contextmanager
 def shown_progress() -> Iterator[OnProgress | None]:
-    """Show a progress bar on standard error; yield the callback that updates it.
+    """Show a progress bar on standard error, and yield the callback that updates the bar.
 
     Yields None, and shows nothing, if standard error is no terminal or tqdm (the extra ``cli``) is
     not installed.

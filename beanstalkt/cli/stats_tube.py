@@ -18,7 +18,7 @@ from ..client.client import Client
 from .connected import connected
 from .converters import count, positive_seconds, tube
 from .formats import add_json_lines, emit_value
-from .output import emit
+from .output import emit, is_dumb
 from .stdio import say
 from .together import SamplerGroup, together
 from .tube_options import add_tube_options
@@ -205,11 +205,7 @@ class Screen:
 
 
 def _in_place(options: Namespace) -> bool:
-    return (
-        not options.json_lines
-        and _terminal_size() is not None
-        and os.environ.get("TERM", "dumb") != "dumb"
-    )
+    return not options.json_lines and _terminal_size() is not None and not is_dumb()
 
 
 def _terminal_size() -> os.terminal_size | None:

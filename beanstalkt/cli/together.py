@@ -40,7 +40,7 @@ class Together(Snapshot):
 def together(
     snapshots: Mapping[str, Snapshot], *, sums: bool, missing: Iterable[str] = ()
 ) -> Together:
-    """Combine the snapshots of several servers into one.
+    """Combine the snapshots of several servers into one snapshot.
 
     :param snapshots: the last snapshot of each server, by the name of the server
     :param sums: whether the tubes of the same name are added up; if not, `tubes` has the tube of

@@ -17,6 +17,7 @@ from ..client.client import Client
 from .connected import connected
 from .converters import positive_seconds
 from .exit_status import NO_SERVER
+from .output import is_dumb
 from .stats_tube import sampler_of
 from .stdio import say
 from .top_view import View
@@ -116,7 +117,7 @@ def _check(parser: ArgumentParser, options: Namespace) -> None:
         )
     if not on_terminal():
         parser.error("top needs a terminal: use stats-tube --watch elsewhere")
-    if os.environ.get("TERM", "dumb") == "dumb":
+    if is_dumb():
         parser.error(
             "top needs a terminal that can do more than TERM says: use stats-tube --watch"
         )

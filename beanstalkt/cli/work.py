@@ -213,7 +213,7 @@ def _metrics(settings: Settings) -> RunnerMetrics | None:
 
 
 def _history(settings: Settings) -> History | None:
-    """Return the writer of the history of jobs; None if the settings name no database for it.
+    """Return what writes the history of jobs, or None if the settings name no database for it.
 
     Raises InvalidArgument if that is no URL of a database, and ModuleNotFoundError if the extra
     ``sql`` is not installed.

@@ -56,7 +56,7 @@ class Watch:
 
     @property
     def latest(self) -> Snapshot | None:
-        """The last snapshot."""
+        """Return the last snapshot of the server; None before the first one."""
         return self.sampler.latest
 
     def client(self) -> Client:
@@ -68,11 +68,11 @@ class Watch:
     # --- running ---
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Begin to take samples of the server, in a task."""
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def stop(self) -> None:
-        """Stop watching."""
+        """Take no more samples, and close the connection to the server."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})

@@ -52,7 +52,7 @@ class ServerCollector(Collector):
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the families."""
+        """Yield the metrics of all servers and of their tubes, family by family."""
         latest = self._latest()
         up = GaugeMetricFamily(
             "beanstalkd_up",

@@ -210,7 +210,7 @@ class Reserving:
             self._arm()
 
     def busy(self, member: Member, is_needed: Callable[[Client], bool] | None = None) -> bool:
-        """Return whether jobs of this server are held, on any of its connections, or may come.
+        """Return whether a connection to this server holds a job, or may be about to get one.
 
         :param is_needed: returns whether somebody still needs a client
         """
@@ -404,7 +404,7 @@ class Reserving:
         self._patient = False
 
     def _give_kept(self, future: ReserveFuture) -> bool:
-        """Give a caller a job that was brought while nobody waited; return whether there was."""
+        """Give a caller a job that came while nobody waited; return whether there was one."""
         while self._kept:
             job = self._kept.popleft()
             if not self._is_lost(job):
@@ -545,7 +545,7 @@ class Reserving:
         self._linger_timer.set(self._loop.time() + LINGER)
 
     def _withdraw(self) -> None:
-        """Wait at no server any more, since nobody has come back for a job."""
+        """End all waiting reserves at the servers, unless a caller waits for a job again."""
         if self._waiting:
             return
         self._give_back_kept()

@@ -23,7 +23,7 @@ from .job import PoolJob
 
 
 class ScoutResult:
-    """What a scout's reserve settles: nobody in particular waits for it."""
+    """Stand for the Future of a reserve that no single caller waits for."""
 
     holder: Holder | None = NO_CONNECTION
 
@@ -31,7 +31,7 @@ class ScoutResult:
         self.settled = False
 
     def done(self) -> bool:
-        """Return whether the job is no longer wanted."""
+        """Return whether nobody wants the job of this reserve any more."""
         return self.settled
 
     def set_result(self, result: Any, /) -> None:
@@ -45,7 +45,7 @@ class ScoutResult:
 
 
 class ScoutReserve(ReserveRequest):
-    """A reserve that waits at one server for whoever is to have the job."""
+    """Wait at one server for a job, whoever is to have it."""
 
     __slots__ = ("_arrived", "_gone")
 
@@ -140,7 +140,7 @@ class Scout:
         self._gone(self)
 
     def lend(self, job: PoolJob) -> None:
-        """Hold this job and wait for no other, until it is settled or nobody has it."""
+        """Keep the connection for this job, until the job is settled or its object is gone."""
         job.lease = self
         self._lease = ref(job, partial(self._forgotten, job.holder, job.number))
 
@@ -170,7 +170,7 @@ class Scout:
             )
 
     def end_lease(self) -> None:
-        """Note that the job is settled, or is no longer held."""
+        """Free the connection: its job is settled, or is no longer held by it."""
         self._lease = _nothing
 
     @property

@@ -142,7 +142,7 @@ class Database:
         return connection
 
     def close(self) -> None:
-        """Close the connection. The next transaction makes another one."""
+        """Close the connection to the database. The next transaction makes another one."""
         connection, self._connection = self._connection, None
         if connection is not None:
             try:

@@ -277,7 +277,10 @@ class _Writer:
             delay = RETRY
 
     def _wait_for_database(self, delay: float) -> bool:
-        """Pause before the next attempt; drop the batch if there is no time for one."""
+        """Pause before the database is asked again; return False if there is no time left to ask.
+
+        Then the batch is dropped.
+        """
         self._report("the database does not take events now")
         if self._deadline is not None and time.monotonic() + delay > self._deadline:
             self.dropped += len(self._batch)

@@ -34,7 +34,7 @@ Claim = tuple[Sequence[QueuedJob], float]
 
 @dataclass(frozen=True)
 class RelayTiming:
-    """Intervals in seconds.
+    """Say how long a relay waits for what: intervals in seconds.
 
     :ivar poll: after which the table is looked at again for the first time when it was empty
     :ivar max_poll: up to which that grows, doubling

@@ -92,7 +92,7 @@ class Slot:
         self._interrupt()
 
     def resume(self) -> None:
-        """Take jobs again."""
+        """Reserve jobs again, after `pause`."""
         self._paused = False
         self._notify_changed()
 

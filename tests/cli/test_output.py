@@ -118,6 +118,7 @@ def test_a_key_is_coloured_with_its_quotes_and_a_body_is_not() -> None:
         (True, "0", "xterm", False),
         (True, None, "dumb", False),
         (True, None, None, False),
+        (True, None, "", False),
         (False, None, "xterm", False),
     ],
 )

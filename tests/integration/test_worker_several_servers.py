@@ -40,6 +40,12 @@ def named(servers: Servers) -> str:
     return " ".join(f"{name}={url}" for name, url in urls_of(servers).items())
 
 
+def gated(folder: Path) -> tuple[Path, dict[str, str]]:
+    """Return a file, and the options of a command that ends once there is that file."""
+    gate = folder / "open"
+    return gate, {"command": f"/bin/sh -c 'until [ -e {gate} ]; do sleep 0.02; done'"}
+
+
 async def all_done(servers: Servers, *, buried: int = 0) -> None:
     """Wait until no server has a job, but for so many buried ones."""
     async with pool_of(servers) as pool:
@@ -197,9 +203,7 @@ async def test_jobs_are_released_when_the_runner_is_told_to_stop_now(servers: Se
 
 async def test_a_reload_adds_and_removes_servers(servers: Servers, tmp_path: Path) -> None:
     """What runs on a server that was removed is finished there."""
-    gate = tmp_path / "open"
-    script = f"until [ -e {gate} ]; do sleep 0.02; done"
-    options = {"command": f"/bin/sh -c '{script}'"}
+    gate, options = gated(tmp_path)
     ab = {name: servers[name] for name in "ab"}
     bc = {name: servers[name] for name in "bc"}
     chosen = [settings(named(ab), "t:2", options=options)]
@@ -232,9 +236,7 @@ async def test_a_server_that_answers_nothing_can_be_removed(
     servers: Servers, tmp_path: Path
 ) -> None:
     """Its job is settled when it goes on; until then the slots work for the others."""
-    gate = tmp_path / "open"
-    script = f"until [ -e {gate} ]; do sleep 0.02; done"
-    options = {"command": f"/bin/sh -c '{script}'"}
+    gate, options = gated(tmp_path)
     ab = {name: servers[name] for name in "ab"}
     bc = {name: servers[name] for name in "bc"}
     chosen = [settings(named(ab), "t:2", options=options)]
@@ -265,9 +267,7 @@ async def test_a_server_that_answers_nothing_can_be_removed(
 async def test_what_is_counted_has_the_names_of_the_servers(
     servers: Servers, tmp_path: Path
 ) -> None:
-    gate = tmp_path / "open"
-    script = f"until [ -e {gate} ]; do sleep 0.02; done"
-    options = {"command": f"/bin/sh -c '{script}'"}
+    gate, options = gated(tmp_path)
     ab = {name: servers[name] for name in "ab"}
     chosen = [settings(named(ab), "t:2", options=options)]
     counts = RunnerCounts()
