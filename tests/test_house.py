@@ -61,6 +61,7 @@ RULES: dict[str, set[str]] = {
     "blocking": GROUND
     | {
         "blocking",
+        "client.options",
         "client.pipeline",
         "client.puts",
         "client.requests",
@@ -78,7 +79,7 @@ RULES: dict[str, set[str]] = {
     # Puts a runner together for a program: settings, the one handler, and the usual observers.
     "worker.worker": GROUND
     | CORE
-    | {"worker.handlers.coroutine", "worker.config.values", "worker.log"},
+    | {"client.timing", "worker.handlers.coroutine", "worker.config.values", "worker.log"},
     "worker.policy": {"worker.policy", "protocol"},
     "worker.process": {"worker.process", "worker.handlers.base", "worker.policy"},
     "worker.log": {"worker.log", "worker.events", "worker.policy", "errors"},

@@ -9,7 +9,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -28,7 +27,7 @@ from ..client.requests import (
     reservation_lost,
 )
 from ..client.sockets import check_ssl_options, reason_of
-from ..client.timing import DEADLINE_PAUSE, Timing, check_connect_timeout
+from ..client.timing import DEADLINE_PAUSE, Timing, check_connect_timeout, timing_of
 from ..client.tubes import Tubes
 from ..errors import (
     BeanstalkException,
@@ -75,6 +74,10 @@ from .lock import CallLock
 
 if TYPE_CHECKING:
     import ssl  # takes long to import, and is needed for TLS alone
+
+    from typing_extensions import Unpack
+
+    from ..client.options import BlockingOptions
 
 log = logging.getLogger("beanstalkt")
 
@@ -149,14 +152,7 @@ class Client:
         self.address = Address(host, port, unix_path, ssl_options is not None)
         self._connect_timeout = connect_timeout
         self._ssl_options = ssl_options
-        self._timing = replace(
-            timing or Timing(),
-            reconnect_delay=reconnect_delay,
-            max_reconnect_delay=(
-                reconnect_delay if max_reconnect_delay is None else max_reconnect_delay
-            ),
-            response_timeout=response_timeout,
-        )
+        self._timing = timing_of(timing, reconnect_delay, max_reconnect_delay, response_timeout)
         self._tubes = Tubes()
         self._lock = CallLock(self._timing.hold_warning)
         self._connection: Connection | None = None
@@ -167,7 +163,7 @@ class Client:
         _clients.add(self)
 
     @classmethod
-    def from_url(cls: type[ClientT], url: str, **options: Any) -> ClientT:
+    def from_url(cls: type[ClientT], url: str, **options: Unpack[BlockingOptions]) -> ClientT:
         """Make a client for ``beanstalk://host:port``, ``beanstalks://…`` (TLS), ``unix:///path``.
 
         The options are those of the constructor. Raises InvalidArgument.

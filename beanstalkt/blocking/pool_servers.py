@@ -9,10 +9,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from random import randrange
 from types import MappingProxyType, TracebackType
-from typing import Any, TypeVar
+from typing import TypeVar
 from weakref import WeakSet
 
-from ..client.timing import Timing, check_connect_timeout
+from ..client.options import BlockingOptions
+from ..client.sockets import check_ssl_options
+from ..client.timing import Timing, check_connect_timeout, timing_of
 from ..errors import ConnectionLost, InvalidArgument
 from ..pool.membership import Membership, unreachable
 from ..pool.routing import ROUND_ROBIN, check_key
@@ -49,17 +51,19 @@ class PoolServers:
     ) -> None:
         self._may_double = may_double
         self._connect_timeout = check_connect_timeout(connect_timeout)
-        self._ssl_options = ssl_options
+        self._ssl_options = check_ssl_options(ssl_options)
+        timing = timing_of(timing, reconnect_delay, max_reconnect_delay, response_timeout)
         self._delay = reconnect_delay
         self._longest_delay = (
             max(reconnect_delay, LONGEST_ABSENCE)
             if max_reconnect_delay is None
-            else max_reconnect_delay
+            else timing.max_reconnect_delay
         )
-        self._options = {
+        self._options: BlockingOptions = {
             "reconnect_delay": reconnect_delay,
             "response_timeout": response_timeout,
             "timing": timing,
+            "connect_timeout": 0,  # one attempt: there are other servers
         }
         self._using = DEFAULT_TUBE
         if isinstance(watching, str):
@@ -97,11 +101,10 @@ class PoolServers:
             self._on_reconnect()
 
     def _client_of(self, server: Server) -> Client:
-        options: dict[str, Any] = dict(self._options)
+        options = self._options.copy()
         if server.address.tls:
             options["ssl_options"] = self._ssl_options or ssl.create_default_context()
-        # One attempt: there are other servers.
-        client = Client.from_url(server.url, connect_timeout=0, **options)
+        client = Client.from_url(server.url, **options)
         self._set_tubes(client)
         return client
 

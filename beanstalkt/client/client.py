@@ -12,16 +12,16 @@ import ssl
 import warnings
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from threading import get_ident
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tornado.ioloop import IOLoop
 
 from ..errors import (
     ConnectionLost,
     DeadlineSoon,
+    InvalidArgument,
     NotFound,
     TimedOut,
 )
@@ -72,8 +72,13 @@ from .requests import (
 )
 from .reserve_future import ReserveFuture
 from .sockets import check_ssl_options
-from .timing import DEADLINE_PAUSE, Timing, check_connect_timeout
+from .timing import DEADLINE_PAUSE, Timing, check_connect_timeout, timing_of
 from .tubes import Tubes
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .options import Options
 
 Future = asyncio.Future
 ClientT = TypeVar("ClientT", bound="Client")
@@ -138,8 +143,10 @@ class Client:
         ssl_options = check_ssl_options(ssl_options)
         #: where the server is
         self.address = Address(host, port, unix_path, ssl_options is not None)
-        if max_reconnect_delay is None:
-            max_reconnect_delay = reconnect_delay
+        if io_loop is not None and not isinstance(io_loop, IOLoop):
+            raise InvalidArgument(
+                f"io_loop must be None or a tornado.ioloop.IOLoop, not {io_loop!r:.100}"
+            )
         self._connect_timeout = connect_timeout
         self._io_loop = io_loop
         self._loop: asyncio.AbstractEventLoop | None = None  # until it is needed
@@ -149,19 +156,14 @@ class Client:
         self._reconnector = Reconnector(
             self.address,
             ssl_options,
-            replace(
-                timing or Timing(),
-                reconnect_delay=reconnect_delay,
-                max_reconnect_delay=max_reconnect_delay,
-                response_timeout=response_timeout,
-            ),
+            timing_of(timing, reconnect_delay, max_reconnect_delay, response_timeout),
             self._replay,
             self._held_for,
             self._reconnected,
         )
 
     @classmethod
-    def from_url(cls: type[ClientT], url: str, **options: Any) -> ClientT:
+    def from_url(cls: type[ClientT], url: str, **options: Unpack[Options]) -> ClientT:
         """Make a client for ``beanstalk://host:port``, ``beanstalks://…`` (TLS), ``unix:///path``.
 
         The options are those of the constructor. Raises InvalidArgument.

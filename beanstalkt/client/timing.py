@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import InvalidArgument
 
@@ -24,11 +24,15 @@ def check_connect_timeout(seconds: float | None) -> float | None:
     """Return the seconds that `connect` may take, None for no limit; raise InvalidArgument."""
     if seconds is None:
         return None
-    if not isinstance(seconds, (int, float)) or not seconds >= 0:
+    if not _is_number(seconds) or not seconds >= 0:
         raise InvalidArgument(
             f"connect_timeout must be a number of seconds, 0 or more, or None, not {seconds!r}"
         )
     return None if seconds > YEAR else seconds
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class Timing:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             # Without a pause, a server that is away would be called without end.
-            if not isinstance(value, (int, float)) or not value > 0:
+            if not _is_number(value) or not value > 0:
                 raise InvalidArgument(f"{name} must be a number of seconds above 0, not {value!r}")
         if self.reconnect_delay > YEAR:
             raise InvalidArgument(
@@ -81,3 +85,32 @@ class Timing:
         while True:
             yield delay * random.uniform(0.9, 1.1)
             delay = max(delay, min(delay * 2, self.max_reconnect_delay))
+
+
+def timing_of(
+    timing: object,
+    reconnect_delay: float,
+    max_reconnect_delay: float | None,
+    response_timeout: float,
+) -> Timing:
+    """Return the intervals of a client: those of `timing`, and its arguments in place of three.
+
+    :param timing: a Timing; None: the usual intervals
+    :param max_reconnect_delay: None: the delay does not grow
+
+    Raises InvalidArgument.
+    """
+    if timing is None:
+        timing = Timing()
+    elif not isinstance(timing, Timing):
+        raise InvalidArgument(
+            f"timing must be None or a beanstalkt.client.timing.Timing, not {timing!r:.100}"
+        )
+    return replace(
+        timing,
+        reconnect_delay=reconnect_delay,
+        max_reconnect_delay=(
+            reconnect_delay if max_reconnect_delay is None else max_reconnect_delay
+        ),
+        response_timeout=response_timeout,
+    )

@@ -13,8 +13,10 @@ from tornado.ioloop import IOLoop
 
 from ..client.callbacks import Callback, call, call_when_done, call_with_result, check_callback
 from ..client.client import Client, UnknownLoop
+from ..client.options import Options
 from ..client.reserve_future import ReserveFuture
-from ..client.timing import check_connect_timeout
+from ..client.sockets import check_ssl_options
+from ..client.timing import Timing, check_connect_timeout
 from ..errors import (
     ConnectionLost,
     InvalidArgument,
@@ -57,16 +59,21 @@ class PoolConnections:
         connect_timeout: float | None = None,
         ssl_options: ssl.SSLContext | None = None,
         watching: Iterable[str] = (DEFAULT_TUBE,),
-        **options: Any,
+        reconnect_delay: float = 1.0,
+        max_reconnect_delay: float | None = None,
+        response_timeout: float = 60.0,
+        timing: Timing | None = None,
     ) -> None:
-        unknown = options.keys() - {
-            *("reconnect_delay", "max_reconnect_delay", "response_timeout", "timing")
-        }
-        if unknown:
-            raise InvalidArgument(f"a pool has no option {', '.join(sorted(unknown))}")
         self._may_double = may_double
         self._connect_timeout = check_connect_timeout(connect_timeout)
-        self._options = {**options, "ssl_options": ssl_options}
+        self._ssl_options = check_ssl_options(ssl_options)
+        self._options: Options = {
+            "reconnect_delay": reconnect_delay,
+            "max_reconnect_delay": max_reconnect_delay,
+            "response_timeout": response_timeout,
+            "timing": timing,
+            "connect_timeout": None,
+        }
         self._using = DEFAULT_TUBE
         if isinstance(watching, str):
             raise InvalidArgument("watching must be a list of names of tubes, not one name")
@@ -210,11 +217,10 @@ class PoolConnections:
 
     def _client_of(self, server: Server) -> Client:
         """Make a client of a server, which goes on trying to connect for ever."""
-        options = dict(self._options)
-        context = options.pop("ssl_options")
+        options = self._options.copy()
         if server.address.tls:
-            options["ssl_options"] = context or ssl.create_default_context()
-        return Client.from_url(server.url, connect_timeout=None, **options)
+            options["ssl_options"] = self._ssl_options or ssl.create_default_context()
+        return Client.from_url(server.url, **options)
 
     def _scout_client(self, member: Member) -> Client:
         client = self._client_of(member.server)

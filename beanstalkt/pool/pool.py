@@ -76,8 +76,11 @@ class Pool(PoolConnections):
     :param connect_timeout: seconds that :meth:`connect` waits for any server; None: for ever
     :param ssl_options: for the servers whose URL says TLS; None: the system's authorities
     :param watching: the tubes that reserves take from, to begin with
-    :param options: ``reconnect_delay``, ``max_reconnect_delay``, ``response_timeout`` and
-        ``timing``, as of :class:`~beanstalkt.Client`
+    :param reconnect_delay: seconds between two attempts to connect to a server
+    :param max_reconnect_delay: seconds up to which that delay grows, doubling; None: it does not
+    :param response_timeout: seconds that a server may take for a reply, as of
+        :class:`~beanstalkt.Client`
+    :param timing: every other interval, for those who test their programs
 
     Like a client, a pool belongs to one event loop and its thread, and every verb returns a Future
     at once and takes a callback. Raises InvalidArgument.

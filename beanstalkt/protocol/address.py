@@ -12,6 +12,8 @@ from ..errors import InvalidArgument
 DEFAULT_PORT = 11300
 """The TCP port that a server listens on unless it is told otherwise (section 1.1)."""
 
+_SHOWN = 260  # characters of a bad host that its message repeats; a name has 253 at most
+
 
 @dataclass(frozen=True)
 class Address:
@@ -28,12 +30,13 @@ class Address:
     def __post_init__(self) -> None:
         # A host that no look-up accepts is refused now: later, no caller would hear of it.
         if not _is_host(self.host):
-            raise InvalidArgument(f"the host must be a name or an IP address, not {self.host!r}")
+            raise InvalidArgument(
+                f"the host must be a name or an IP address, not {self.host!r:.{_SHOWN}}"
+            )
         if "/" in self.host or (":" in self.host and not _is_ipv6(self.host)):
             raise InvalidArgument(
-                f"the host must be a name or an IP address without a port, not {self.host!r}: "
-                f"give the port by itself, or the URL {_as_url(self.host)!r} to Client.from_url "
-                "(on the command line: --server)"
+                "the host must be a name or an IP address without a port, "
+                f"not {self.host!r:.{_SHOWN}}{_advice(self.host)}"
             )
         if self.path is not None and not _is_path(self.path):
             raise InvalidArgument(f"a unix socket must be the path of a file, not {self.path!r}")
@@ -105,7 +108,7 @@ def _unquote(path: str) -> str:
 
 
 def _is_host(host: object) -> bool:
-    if not isinstance(host, str) or not host or "\0" in host:
+    if not isinstance(host, str) or not host.isprintable() or not host or " " in host:
         return False
     try:
         host.encode("idna")
@@ -122,11 +125,20 @@ def _is_ipv6(host: str) -> bool:
     return True
 
 
-def _as_url(host: str) -> str:
-    """Return the URL that was probably meant by what was given as a host."""
+def _advice(host: str) -> str:
+    """Return how to give the address that was probably meant by what was given as a host."""
     if "://" in host:
-        return host
-    return f"unix://{host}" if host.startswith("/") else f"beanstalk://{host}"
+        url = host
+    else:
+        url = f"unix://{host}" if host.startswith("/") else f"beanstalk://{host}"
+    try:
+        Address.parse(url)
+    except InvalidArgument:
+        return ""
+    return (
+        f": give the port by itself, or the URL {url!r:.{_SHOWN}} "
+        "(Client.from_url, --server, or server = in a file)"
+    )
 
 
 def _is_path(path: object) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeVar
+from typing import NoReturn, TypeVar, cast
 
+from ..client.timing import check_connect_timeout
 from ..errors import InvalidArgument
 from ..protocol.arguments import MAX_NUMBER
 from ..protocol.servers import as_text
@@ -21,20 +23,6 @@ from .signals import signals as handled
 from .timing import WorkerTiming
 
 _T = TypeVar("_T")
-
-_OPTIONS = (
-    "concurrency",
-    "timeout",
-    "kill_grace",
-    "max_attempts",
-    "on_timeout",
-    "on_temporary_fail",
-    "on_permanent_fail",
-    "on_unknown_fail",
-    "delay",
-    "backoff",
-    "max_delay",
-)
 
 
 class Worker:
@@ -98,19 +86,18 @@ class Worker:
         max_delay: int | None = 3600,
         observers: Iterable[Observer] = (),
         timing: WorkerTiming | None = None,
-        **unknown: object,
+        **unknown: NoReturn,
     ) -> None:
-        if not is_coroutine_function(handler):
-            raise InvalidArgument(
-                f"a handler must be a coroutine function (async def), not {handler!r}; "
-                "beanstalkt work --call runs plain functions"
-            )
+        _check_handler(handler)
         for name in unknown:
-            raise InvalidArgument(
-                f"{name} is not an option; the options are {', '.join(_OPTIONS)}"
-            )
+            options = ", ".join(Worker.__init__.__kwdefaults__ or ())
+            raise InvalidArgument(f"{name} is not an option; the options are {options}")
+        if not isinstance(burst, bool | None):
+            raise InvalidArgument(f"burst must be True or False, not {burst!r:.100}")
         if max_jobs is not None:
             _whole("max_jobs", max_jobs, 1, 1)
+        if timing is not None and not isinstance(timing, WorkerTiming):
+            raise InvalidArgument(f"timing must be None or a WorkerTiming, not {timing!r:.100}")
         settings = TubeSettings(
             _check(values.tube_name, "tube", tube),
             CoroutineHandler,
@@ -129,10 +116,10 @@ class Worker:
         )
         self._runner = Runner(
             Settings(as_text(server), (settings,)),
-            burst=burst,
+            burst=bool(burst),
             max_jobs=max_jobs,
-            connect_timeout=connect_timeout,
-            observers=(LogObserver(), SystemdObserver(), *observers),
+            connect_timeout=check_connect_timeout(connect_timeout),
+            observers=(LogObserver(), SystemdObserver(), *_observers(observers)),
             timing=timing,
         )
 
@@ -157,6 +144,38 @@ class Worker:
         Called again, this cancels the functions that run and releases their jobs.
         """
         self._runner.stop()
+
+
+def _check_handler(handler: object) -> None:
+    """Raise InvalidArgument unless calling this with a job gives something to await."""
+    if not is_coroutine_function(handler):
+        raise InvalidArgument(
+            f"a handler must be a coroutine function (async def), not {handler!r}; "
+            "beanstalkt work --call runs plain functions"
+        )
+    try:
+        # What a decorator has wrapped may take other arguments than its wrapper does.
+        signature = inspect.signature(cast(Function, handler), follow_wrapped=False)
+    except (TypeError, ValueError):  # not every function tells
+        return
+    try:
+        signature.bind(None)
+    except TypeError as error:
+        raise InvalidArgument(
+            f"a handler is called with the job alone, which {handler!r} does not allow: {error}"
+        ) from None
+
+
+def _observers(given: Iterable[Observer] | None) -> tuple[Observer, ...]:
+    """Return the observers of a list; none for None. Raises InvalidArgument."""
+    if given is None:
+        return ()
+    observers = tuple(given) if isinstance(given, Iterable) else (None,)
+    if not all(map(callable, observers)):
+        raise InvalidArgument(
+            f"observers must be a list of what is called with every event, not {given!r:.100}"
+        )
+    return observers
 
 
 def _checked(check: Callable[..., _T], name: str, value: object, default: _T) -> _T:

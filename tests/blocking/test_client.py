@@ -750,26 +750,9 @@ def test_a_pickled_job_is_a_bare_one(server: AnyServer) -> None:
 
 
 @pytest.mark.parametrize("bad", [-1, float("nan"), "5", [5]])
-def test_bad_timeouts_are_refused(bad: Any) -> None:
-    with pytest.raises(InvalidArgument):
-        Client(connect_timeout=bad)
-    for name in ("reconnect_delay", "response_timeout", "max_reconnect_delay"):
-        with pytest.raises(InvalidArgument):
-            Client(**{name: bad})
+def test_a_bad_timeout_of_reserve_is_refused(bad: Any) -> None:
     with pytest.raises(InvalidArgument):
         Client().reserve(bad)
-
-
-@pytest.mark.parametrize("kind", [Client, beanstalkt.Client])
-def test_what_is_no_context_and_what_cannot_be_called_is_refused(kind: Any) -> None:
-    wrong: Any
-    for wrong in (True, {}, "tls"):
-        with pytest.raises(InvalidArgument, match="ssl_options must be"):
-            kind(ssl_options=wrong)
-        with pytest.raises(InvalidArgument, match="ssl_options must be"):
-            kind.from_url("beanstalks://localhost", ssl_options=wrong)
-    with pytest.raises(InvalidArgument, match="callback must be a function"):
-        kind().set_reconnect_callback("no function")
 
 
 @pytest.mark.parametrize("huge", [float("inf"), 2**63, 10**400], ids=["inf", "2**63", "10**400"])

@@ -9,6 +9,7 @@ import pytest
 
 import beanstalkt
 from beanstalkt import blocking
+from beanstalkt.client.options import BlockingOptions, Options
 
 PAIRS = [
     pytest.param(beanstalkt.Client, blocking.Client, id="Client"),
@@ -69,18 +70,22 @@ def test_each_verb_takes_the_same_arguments(kind: type, other: type) -> None:
 
 
 def test_each_option_of_a_pool_is_there() -> None:
-    wanted = arguments(beanstalkt.Pool.__init__)
-    del wanted["options"]
-    found = arguments(blocking.Pool.__init__)
-    assert {name: found.get(name) for name in wanted} == wanted
-    options = {name: found[name] for name in found.keys() - wanted.keys()}
-    # What the asynchronous pool hands on to its clients has the defaults of those.
-    clients = arguments(beanstalkt.Client.__init__)
-    assert options == {name: clients[name] for name in options}
-    beanstalkt.Pool("beanstalk://h", **{name: default for name, (_, default) in options.items()})
-    assert options.keys() == {
-        *("reconnect_delay", "max_reconnect_delay", "response_timeout", "timing")
-    }
+    assert arguments(blocking.Pool.__init__) == arguments(beanstalkt.Pool.__init__)
+
+
+def test_the_options_of_from_url_are_those_of_the_constructor() -> None:
+    # The address comes from the URL.
+    address = {"host", "port", "unix_path"}
+    for client, options in ((beanstalkt.Client, Options), (blocking.Client, BlockingOptions)):
+        assert (
+            options.__annotations__.keys() == inspect.signature(client).parameters.keys() - address
+        )
+
+
+def test_what_a_pool_hands_on_to_its_clients_has_the_defaults_of_those() -> None:
+    pools, clients = arguments(beanstalkt.Pool.__init__), arguments(beanstalkt.Client.__init__)
+    for name in ("reconnect_delay", "max_reconnect_delay", "response_timeout", "timing"):
+        assert pools[name] == clients[name]
 
 
 def test_each_option_of_a_client_is_there() -> None:

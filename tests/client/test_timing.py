@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from itertools import islice
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -56,19 +55,3 @@ def test_a_time_without_end_is_no_limit(huge: float) -> None:
     Client(connect_timeout=huge, response_timeout=huge, max_reconnect_delay=huge)
     with pytest.raises(InvalidArgument, match="reconnect_delay"):
         Client(reconnect_delay=huge)
-
-
-@pytest.mark.parametrize("bad", [0, -1, -0.5, float("nan"), None, "1"])
-@pytest.mark.parametrize("name", ["reconnect_delay", "max_reconnect_delay", "response_timeout"])
-def test_a_time_must_be_above_0(name: str, bad: object) -> None:
-    if name == "max_reconnect_delay" and bad is None:
-        return  # stands for the other delay
-    with pytest.raises(InvalidArgument, match=name):
-        Client(**{name: bad})  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("bad", [-1, float("nan"), "1"])
-def test_the_time_to_connect_may_be_0_but_not_negative(bad: Any) -> None:
-    Client(connect_timeout=0)
-    with pytest.raises(InvalidArgument, match="connect_timeout"):
-        Client(connect_timeout=bad)

@@ -116,10 +116,29 @@ def test_a_url_is_a_str(url: object) -> None:
         Client.from_url(url)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("host", ["", None, b"localhost", 7, "a..b", "a" * 64, "nul\0"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "",
+        None,
+        b"localhost",
+        7,
+        "a..b",
+        "a" * 64,
+        "nul\0",
+        "local host",
+        " localhost",
+        "localhost\n",
+        "a\tb",
+        "a\u3000b",
+        "\x7f",
+        "a" * 100_000,
+    ],
+)
 def test_a_bad_host_is_refused(host: object) -> None:
-    with pytest.raises(InvalidArgument):
+    with pytest.raises(InvalidArgument) as caught:
         Client(host)  # type: ignore[arg-type]
+    assert len(str(caught.value)) < 400
 
 
 @pytest.mark.parametrize("port", [0, -1, 2**16, "11300", True, 1.5, None])
@@ -149,7 +168,6 @@ def test_a_client_has_the_default_port() -> None:
         ("[::1]:11300", "beanstalk://[::1]:11300"),
         ("/run/beanstalkd.sock", "unix:///run/beanstalkd.sock"),
         ("unix:///run/beanstalkd.sock", "unix:///run/beanstalkd.sock"),
-        ("::1::", "beanstalk://::1::"),
     ],
 )
 def test_a_url_or_a_port_in_the_host_is_refused_with_the_name_of_from_url(
@@ -158,6 +176,18 @@ def test_a_url_or_a_port_in_the_host_is_refused_with_the_name_of_from_url(
     with pytest.raises(InvalidArgument, match="from_url") as caught:
         Client(host)
     assert repr(meant) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["::1::", "http://foo", "unix:/x", "localhost:99999", "a/b", "http://" + "a." * 50_000, ":"],
+)
+def test_no_url_is_suggested_that_would_be_refused_as_well(host: str) -> None:
+    with pytest.raises(InvalidArgument, match="name or an IP address without a port") as caught:
+        Client(host)
+    said = str(caught.value)
+    assert "from_url" not in said
+    assert len(said) < 400
 
 
 @pytest.mark.parametrize("host", ["::1", "fe80::1%eth0", "::ffff:127.0.0.1", "127.0.0.1", "a-b.c"])

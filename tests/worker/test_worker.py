@@ -6,6 +6,7 @@ import functools
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 import tornado.gen
@@ -107,13 +108,101 @@ def test_actions() -> None:
         ({"on_unknown_fail": "release:-1"}, "on_unknown_fail: bury, delete, release"),
         ({"tube": None}, "tube: a tube name must be a str"),
         ({"tube": "a b"}, r"^tube: bad tube name 'a b': [^']*'-'$"),
-        ({"workers": 3}, "workers is not an option; the options are concurrency, "),
+        (
+            {"workers": 3},
+            "workers is not an option; the options are concurrency, burst, .*, timing$",
+        ),
+        ({"burst": "yes"}, "burst must be True or False, not 'yes'"),
+        ({"burst": 1}, "burst must be True or False, not 1"),
+        ({"connect_timeout": "x"}, "connect_timeout must be a number of seconds"),
+        ({"connect_timeout": True}, "connect_timeout must be a number of seconds"),
+        ({"connect_timeout": -1}, "connect_timeout must be a number of seconds"),
+        ({"observers": 3}, "observers must be a list .* not 3"),
+        ({"observers": [3]}, "observers must be a list .* not "),
+        ({"observers": "log"}, "observers must be a list .* not 'log'"),
+        ({"timing": 3}, "timing must be None or a WorkerTiming, not 3"),
+        ({"timing": 0}, "timing must be None or a WorkerTiming, not 0"),
     ],
 )
 def test_wrong_options(options: dict[str, Any], message: str) -> None:
     arguments = {"server": "beanstalk://x", "tube": "mail", "handler": handle, **options}
     with pytest.raises(InvalidArgument, match=message):
         Worker(**arguments)
+
+
+async def takes_nothing() -> None:
+    pass
+
+
+async def takes_two(job: WorkerJob, other: object) -> None:
+    pass
+
+
+async def takes_a_keyword(job: WorkerJob, *, other: object) -> None:
+    pass
+
+
+class TakesNothing:
+    async def __call__(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        takes_nothing,
+        takes_two,
+        takes_a_keyword,
+        TakesNothing(),
+        functools.partial(takes_two),
+    ],
+)
+def test_a_handler_that_cannot_be_called_with_a_job(handler: Any) -> None:
+    with pytest.raises(InvalidArgument, match=r"called with the job alone, .* does not allow: "):
+        Worker("beanstalk://x", "mail", handler)
+
+
+def with_one_more(function: Any) -> Any:
+    """Decorate a function that takes an argument more than what it becomes."""
+
+    @functools.wraps(function)
+    async def wrapper(*given: object) -> None:
+        await function(*given, None)
+
+    return wrapper
+
+
+class Handles:
+    async def __call__(self, job: WorkerJob, retries: int = 3) -> None:
+        pass
+
+    async def method(self, *jobs: WorkerJob) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        with_one_more(takes_two),
+        functools.partial(takes_two, other=None),
+        Handles(),
+        Handles().method,
+        AsyncMock(),
+        tornado.gen.coroutine(lambda job: None),
+    ],
+)
+def test_a_handler_that_can_be_called_with_a_job(handler: Any) -> None:
+    Worker("beanstalk://x", "mail", handler)
+
+
+def test_nothing_stands_for_each_option() -> None:
+    Worker("beanstalk://x", "mail", handle, observers=None, burst=None, timing=None)  # type: ignore[arg-type]
+
+
+def test_wrong_names_of_options_are_seen_by_a_type_checker() -> None:
+    with pytest.raises(InvalidArgument):
+        # Without the error of mypy that is ignored here, mypy would complain.
+        Worker("beanstalk://x", "mail", handle, workers=3)  # type: ignore[arg-type]
 
 
 @given(

@@ -25,8 +25,10 @@ def is_coroutine_function(function: object) -> bool:
     """Return whether calling this gives something to await, as far as that can be told before."""
     while isinstance(function, functools.partial):
         function = function.func
+    if inspect.iscoroutinefunction(function):
+        return True
     if inspect.isroutine(function):
-        return inspect.iscoroutinefunction(function) or is_tornado_coroutine(function)
+        return is_tornado_coroutine(function)
     return inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
 
 
