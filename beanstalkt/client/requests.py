@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from ..errors import (
     BeanstalkException,
     ConnectionLost,
+    NotFound,
     ReservationLost,
     TimedOut,
     UnexpectedResponse,
@@ -325,7 +326,9 @@ class PriorityLookup(Request):
         self.follow_up = settle
 
     def failed(self, error: BeanstalkException) -> None:
-        error.command = self.settle.command.verb
+        error.command = verb = self.settle.command.verb
+        if isinstance(error, NotFound):  # the caller has not asked for stats-job
+            error.args = (f"{verb}{str(error).removeprefix(STATS_JOB.verb)}",)
         self.settle.failed(error)
 
     def lost(self, reason: str, sent: bool, cause: BaseException | None = None) -> None:

@@ -980,7 +980,8 @@ async def test_what_cannot_be_called_back_is_refused_before_anything_is_sent(
 MISSING: dict[str, Callable[[Client], Awaitable[object]]] = {
     "delete: NOT_FOUND: job 99 does not exist": lambda client: client.delete(99),
     "release: NOT_FOUND: job 99 does not exist": lambda client: client.release(99),
-    "job 98 does not exist": lambda client: client.release(98, priority=None),
+    "release: NOT_FOUND: job 98 does not exist": lambda client: client.release(98, priority=None),
+    "bury: NOT_FOUND: job 98 does not exist": lambda client: client.bury(98, priority=None),
     "bury: NOT_FOUND: job 99 does not exist": lambda client: client.bury(99),
     "touch: NOT_FOUND: job 99 does not exist": lambda client: client.touch(99),
     "reserve-job: NOT_FOUND: job 99 does not exist": lambda client: client.reserve_job(99),
@@ -1011,7 +1012,8 @@ async def test_not_found_names_the_job_or_the_tube(server: AnyServer) -> None:
                 MISSING, await asyncio.gather(*results, return_exceptions=True), strict=True
             ):
                 assert isinstance(error, beanstalkt.NotFound)
-                assert message in str(error)
+                assert str(error).startswith(message)
+                assert (error.command, error.status) == (message.partition(":")[0], "NOT_FOUND")
             if reserve is not None:
                 with pytest.raises(beanstalkt.TimedOut):
                     await reserve
