@@ -170,7 +170,7 @@ class RunnerStarting(Event):
 
     :ivar server: URL; or a list of several servers, ``NAME=URL`` each
     :ivar server_place: what has named the server, such as a flag or a line of the configuration
-        file; empty if it is the default, or if a program has named it
+        file; "the default" if nothing has; empty if a program has
     """
 
     server: str

@@ -383,7 +383,7 @@ def test_check(tmp_path: Path) -> None:
         assert runner.output == b""
         assert runner.process.stdout is not None
         assert runner.process.stdout.read() == (
-            b"server: beanstalk://localhost:11300\n"
+            b"server: beanstalk://localhost:11300, from the default\n"
             b"tube a: 2 workers, command cat\nevery tube: 1 worker, command wc -c\n"
         )
 

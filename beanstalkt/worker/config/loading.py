@@ -76,6 +76,8 @@ class _Loader:
         self.options.update((option.name, (option, None)) for option in (*COMMON, ON_EXIT))
         self.file = ConfigFile(handlers, self.options.keys(), self.problems)
         settable = [*(option for option, _ in self.options.values()), *RUN]
+        #: the handlers of the tubes; None for a tube without one
+        self.handlers: set[type[Handler] | None] = set()
         #: what beats the file, the weaker first
         self.outer = [from_environment(settable, environ), from_flags(settable, flags)]
 
@@ -88,6 +90,8 @@ class _Loader:
         if not chosen:
             self._report_no_tube()
         tubes = [self._tube(name, workers) for name, workers in chosen.items()]
+        if tubes and None not in self.handlers:
+            self._check_flags()
         run = self._values(RUN, self.outer, {})
         if self.problems.lines:
             raise ConfigError(tuple(self.problems.lines))
@@ -105,7 +109,7 @@ class _Loader:
         if url := self.environ.get("BEANSTALKD_URL"):
             servers = self.problems.parse(as_text, SourceText(url, "BEANSTALKD_URL"))
             return str(servers), "BEANSTALKD_URL" + ignored
-        place = next((text.place for text in layer.values()), "")
+        place = next((text.place for text in layer.values()), "the default")
         return self._server_of_file(layer), place
 
     def _server_of_file(self, layer: Layer) -> str:
@@ -164,6 +168,7 @@ class _Loader:
             layers.append({"workers": SourceText(str(workers), "--tube")})
         label = f"{place}: tube {name}"
         handler, selected = self._handler(label, layers)
+        self.handlers.add(handler)
         defaults = handler.defaults if handler is not None else {}
         common = self._values(COMMON, layers, defaults)
         policy = make_policy(common, self._on_exit(layers))
@@ -224,6 +229,14 @@ class _Loader:
         for key, owner in owners.items():
             if owner not in (None, handler):
                 self.problems.add(section[key].place, "it does not go with this tube's handler")
+
+    def _check_flags(self) -> None:
+        """Note every flag of a handler that no tube has."""
+        for name in self.outer[-1]:
+            option, owner = self.options.get(name, (None, None))
+            if option is not None and owner is not None and owner not in self.handlers:
+                selecting = " or ".join(each.flag for each in owner.options if each.selects)
+                self.problems.add(option.flag, f"it goes with {selecting}, which no tube has")
 
     def _handler_values(
         self, handler: type[Handler], selected: str, label: str, layers: list[Layer]

@@ -78,8 +78,8 @@ class Settings:
 
     :ivar server: URL; or a list of several servers, ``NAME=URL`` each
     :ivar run: values of the options that the file does not have, such as ``burst``
-    :ivar server_place: what has named the server, such as a flag or a line of the file; empty if
-        it is the default
+    :ivar server_place: what has named the server, such as a flag or a line of the file; "the
+        default" if nothing has; empty if a program has
     """
 
     server: str

@@ -264,7 +264,7 @@ def test_it_is_told_what_has_named_the_server(file: Path) -> None:
     text = "[connection]\nhost = file\n" + tube
     environ = {"BEANSTALKD_URL": "unix:///environment"}
     ignored = f" (not {file}:2: host)"
-    assert read(file, tube).server_place == ""
+    assert read(file, tube).server_place == "the default"
     assert read(file, text).server_place == f"{file}:2: host"
     assert read(file, tube, environ).server_place == "BEANSTALKD_URL"
     assert read(file, text, environ).server_place == "BEANSTALKD_URL" + ignored
@@ -301,6 +301,24 @@ def test_options_of_the_run_are_no_keys_of_the_file(file: Path) -> None:
     run = load(Flags({**EXEC, "burst": "yes"}, ["a"]), {"BEANSTALKT_MAX_JOBS": "3"}).run
     assert (run["burst"], run["max_jobs"], run["log_format"]) == (True, 3, "text")
     assert problems(file, "[tube:a]\ncommand=x\nburst=yes\n") == ["FILE:3: burst: unknown key"]
+
+
+def test_a_flag_of_a_handler_that_no_tube_has(file: Path) -> None:
+    call = {"call": "os:getpid", "show_output": "yes", "pass_tube": "yes"}
+    refused = [
+        "--show-output: it goes with --exec, which no tube has",
+        "--pass-tube: it goes with --exec, which no tube has",
+    ]
+    with pytest.raises(ConfigError) as caught:
+        load(Flags(call, ["a"]), {})
+    assert sorted(caught.value.problems) == sorted(refused)
+    # One tube of several is enough, and a variable may be meant for another runner.
+    file.write_text("[tube:a]\ncall=os:getpid\n[tube:b]\ncommand=x\n")
+    load(Flags({"show_output": "yes"}, config=str(file)), {})
+    load(Flags({"call": "os:getpid"}, ["a"]), {"BEANSTALKT_SHOW_OUTPUT": "yes"})
+    # Where a tube has no handler, that alone is told.
+    (problem,) = problems(file, "[tube:a]\n", options={"show_output": "yes"})
+    assert "it does not say what to run" in problem
 
 
 def test_without_a_tube_all_else_is_told_too(file: Path) -> None:
