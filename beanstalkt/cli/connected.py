@@ -7,12 +7,14 @@ import logging
 import math
 import os
 from argparse import Namespace
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from types import TracebackType
 from typing import Any
 
 from ..admin.several import raise_all
 from ..client.client import Client
+from ..client.timing import Timing
 from ..errors import BeanstalkException, ConnectionLost, InvalidArgument
 from ..protocol.address import Address
 from ..protocol.servers import names_one, parse_job_id, parse_servers
@@ -26,8 +28,16 @@ Which = bool | Callable[[Namespace], bool]
 """Whether something holds of a verb, or of a verb with these options."""
 
 
+TIMING = Timing(late_reply=0.1)
+"""The intervals of a verb's client. Nothing keeps the loop of a verb from reading a reply."""
+
+
 def connected(
-    command: Command, *, each: Which = False, with_away: Which = False
+    command: Command,
+    *,
+    each: Which = False,
+    with_away: Which = False,
+    outlives_connection: bool = False,
 ) -> Callable[[Namespace], int]:
     """Return a function of the options that runs `command` over a connection of its own.
 
@@ -36,6 +46,8 @@ def connected(
     :param each: whether `command` takes clients by name if several servers are named; else it
         takes a pool then
     :param with_away: whether the clients of servers that do not answer are among them
+    :param outlives_connection: whether `command` goes on over another connection when the one to
+        its only server is lost; if not, its error tells of the loss, and the log need not
     """
 
     async def connect_and_run(options: Namespace) -> int:
@@ -44,19 +56,41 @@ def connected(
                 status = await command(clients.found, options) or DONE
                 return NO_SERVER if clients.away and status in (DONE, REFUSED) else status
         async with client_of(options) as client:
-            return await command(client, options) or DONE
+            only = not outlives_connection and names_one(servers_of_options(options))
+            with errors_alone() if only else nullcontext():
+                return await command(client, options) or DONE
 
     def run(options: Namespace) -> int:
         logging.basicConfig(format="beanstalkt: %(message)s")
         try:
             return asyncio.run(connect_and_run(options))
         except BeanstalkException as error:
-            say(str(error))
+            say(str(error) + server_of(error, options))
             if isinstance(error, ConnectionLost) and error.sent:
                 say("the server may have carried out the command before the connection was lost")
             return exit_status_of(error)
 
     return run
+
+
+@contextmanager
+def errors_alone() -> Iterator[None]:
+    """Log no warnings meanwhile."""
+    logger = logging.getLogger("beanstalkt")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def server_of(error: BeanstalkException, options: Namespace) -> str:
+    """Return, for the end of an error's message, which server was lost, unless it says so."""
+    if exit_status_of(error) != NO_SERVER:
+        return ""
+    server = servers_of_options(options)
+    return "" if server in str(error) or not names_one(server) else f" ({server})"
 
 
 def _holds(which: Which, options: Namespace) -> bool:
@@ -162,6 +196,7 @@ def client_of(options: Namespace) -> Any:
         servers,
         connect_timeout=options.connect_timeout,
         response_timeout=options.response_timeout,
+        timing=TIMING,
     )
 
 
@@ -240,5 +275,8 @@ def check_ids(options: Namespace) -> None:
 def another_client(options: Namespace, url: str) -> Client:
     """Make a client for the server at a URL, with the timeouts that the options tell."""
     return Client.from_url(
-        url, connect_timeout=options.connect_timeout, response_timeout=options.response_timeout
+        url,
+        connect_timeout=options.connect_timeout,
+        response_timeout=options.response_timeout,
+        timing=TIMING,
     )

@@ -8,6 +8,7 @@ from typing import IO, Any
 
 from ..client.client import Client
 from ..errors import BeanstalkException, ConnectionLost
+from .connected import server_of
 from .exit_status import DONE, exit_status_of
 from .input import Lines, read_some
 from .output import emit_ids, progress_bar, ranges
@@ -32,7 +33,7 @@ async def put_lines(client: Client, file: IO[bytes], options: Namespace) -> int:
             with nullcontext() if bar is None else bar.external_write_mode():
                 emit_ids(ids)
             if error is not None:
-                return report_failure(error, ids, done)
+                return report_failure(error, server_of(error, options), ids, done)
             done += len(ids)
             if bar is not None:
                 bar.update(len(chunk))
@@ -49,17 +50,22 @@ async def put_bodies(
         return error.ids or [], error
 
 
-def report_failure(error: BeanstalkException, ids: list[int | None], done: int) -> int:
+def report_failure(
+    error: BeanstalkException, server: str, ids: list[int | None], done: int
+) -> int:
     """Print which lines were not put; return the exit status.
+
+    :param server: the end of the error's message, which names the server
 
     The first `done` lines were put, and `ids` are those of the lines after them.
     """
     # The part in brackets is written for the authors of programs.
-    reason = str(error).partition(" (put_many:")[0]
+    reason = str(error).partition(" (put_many:")[0] + server
     failed = [done + place for place, job_id in enumerate(ids, 1) if job_id is None]
     if failed:
         perhaps = " perhaps" if isinstance(error, ConnectionLost) and error.sent else ""
-        say(f"line {ranges(failed)} was{perhaps} not put: {reason}")
+        lines = f"line {failed[0]} was" if len(failed) == 1 else f"lines {ranges(failed)} were"
+        say(f"{lines}{perhaps} not put: {reason}")
     else:
         say(reason)
     say(f"no line after line {done + len(ids)} was put; all other lines before that were")

@@ -22,7 +22,7 @@ from ..errors import (
 )
 from ..job import Job
 from ..protocol import arguments
-from .connected import connected
+from .connected import connected, server_of
 from .converters import count, number, tube, whole_seconds
 from .exit_status import DONE, exit_status_of
 from .formats import add_job_formats, emit_job
@@ -157,7 +157,8 @@ class PrintedJobs:
         if not isinstance(error, BeanstalkException):
             raise error
         perhaps = "perhaps " if isinstance(error, ConnectionLost) and error.sent else ""
-        say(f"job {job.id} was printed, and {perhaps}not {done}: {error}")
+        why = f"{error}{server_of(error, self._options)}"
+        say(f"job {job.id} was printed, and {perhaps}not {done}: {why}")
         if perhaps:
             say("the server may have carried out the command before the connection was lost")
         self.stopped = self.stopped or not isinstance(error, CommandFailed)
@@ -292,7 +293,7 @@ def _check_action(parser: ArgumentParser, options: Namespace) -> None:
 
 RESERVE_VERBS = {
     "reserve": Verb(
-        connected(reserve),
+        connected(reserve, outlives_connection=True),
         _add_reserve_arguments,
         _check_reserve,
         own_timeout=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from typing import Any
 
 import pytest
@@ -21,7 +22,9 @@ def address(monkeypatch: pytest.MonkeyPatch, environment: str | None, **given: o
     made = []
     monkeypatch.setattr(
         "beanstalkt.client.client.Client.from_url",
-        lambda url, **timeouts: made.append((url, *timeouts.values())),
+        lambda url, connect_timeout, response_timeout, timing: made.append(
+            (url, connect_timeout, response_timeout)
+        ),
     )
     options = {"server": None, "connect_timeout": 3.0, "response_timeout": 5.0, **given}
     client_of(argparse.Namespace(**options))
@@ -66,7 +69,9 @@ class Connected:
         (None, 0, []),
         (1, 1, []),
         (errors.NotFound("not there"), 1, ["not there"]),
-        (errors.ConnectionLost("lost"), 69, ["lost"]),
+        (errors.UnexpectedResponse("what?"), 69, ["what? (beanstalk://h:1)"]),
+        (errors.ConnectionLost("lost"), 69, ["lost (beanstalk://h:1)"]),
+        (errors.ConnectionLost("lost beanstalk://h:1"), 69, ["lost beanstalk://h:1"]),
         (errors.ConnectionLost("lost", sent=True), 69, ["lost", "the server may have"]),
     ],
 )
@@ -76,17 +81,24 @@ def test_how_a_command_ends_is_told_and_becomes_the_exit_status(
     said: list[str],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    options = argparse.Namespace(server="beanstalk://h:1")
+
     async def command(client: object, options: argparse.Namespace) -> int | None:
+        logging.getLogger("beanstalkt").warning("what the error tells as well")
         if isinstance(ending, Exception):
             raise ending
         return None if ending is None else int(ending)
 
     monkeypatch.setattr(module, "client_of", lambda options: Connected())
-    assert connected(command)(argparse.Namespace()) == status
+    assert connected(command)(options) == status
     written = capsys.readouterr()
     assert written.out == ""
+    assert not caplog.text
     lines = written.err.splitlines()
     assert len(lines) == len(said)
     for line, text in zip(lines, said, strict=True):
         assert line.startswith(f"beanstalkt: {text}")
+    assert connected(command, outlives_connection=True)(options) == status
+    assert "what the error tells as well" in caplog.text

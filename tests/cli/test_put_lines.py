@@ -23,7 +23,10 @@ Ids = list[int | None]
             errors.ConnectionLost("lost", sent=True),
             [1, None, None],
             69,
-            ["line 12-13 was perhaps not put: lost", "no line after line 13 was put"],
+            [
+                "lines 12-13 were perhaps not put: lost (beanstalk://h:1)",
+                "no line after line 13 was put",
+            ],
         ),
         (errors.ConnectionLost("lost"), [], 69, ["lost", "no line after line 10 was put"]),
     ],
@@ -35,7 +38,7 @@ def test_it_is_told_which_lines_were_put(
     said: list[str],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert report_failure(error, ids, 10) == status
+    assert report_failure(error, " (beanstalk://h:1)", ids, 10) == status
     written = capsys.readouterr()
     assert written.out == ""
     assert "put_many" not in written.err

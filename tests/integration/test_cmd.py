@@ -557,6 +557,10 @@ def test_a_server_that_is_silent_holds_no_command(
     assert result.status == 69
     assert result.out == ""
     assert "no reply" in result.err or "no server answered" in result.err
+    if words[0] != "reserve":
+        # It ends with its connection, and says so once.
+        assert "connecting again" not in result.err
+        assert f"(beanstalk://{HOST}:{peer.getsockname()[1]})\n" in result.err
 
 
 def test_a_silent_server_is_given_up_after_5_seconds(peer: socket.socket, spawn: Spawn) -> None:
