@@ -48,7 +48,7 @@ def client_of(servers: Sequence[Server]) -> Client | Pool:
 
 
 class Stopping:
-    """Stops a relay when the process gets a signal: with the first one in order, then at once.
+    """Stop a relay when the process gets a signal: with the first one in order, then at once.
 
     :ivar status: the exit status of a relay that has ended without an error
     """

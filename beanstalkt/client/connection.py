@@ -84,11 +84,11 @@ class Connection:
         pipeline = self._pipeline
         try:
             if pipeline.blocking and not pipeline.admit(request):
-                self._take_in(written=False)
+                self._after_sending(written=False)
             elif self._in_flight or self._gathering:
                 pipeline.output.append(pipeline.write(request))
                 if not self._flushing:
-                    self._take_in(written=True)
+                    self._after_sending(written=True)
             else:
                 self._transport.send(pipeline.write(request))
                 if not self._reply_timeout.watching:
@@ -117,7 +117,7 @@ class Connection:
             return
         idle = not self._in_flight
         try:
-            self._take_in(self._pipeline.send_unit(requests), idle)
+            self._after_sending(self._pipeline.send_unit(requests), idle)
         except BaseException as error:
             self.interrupted(error, *requests)
             raise
@@ -132,19 +132,19 @@ class Connection:
             return
         idle = not self._in_flight
         try:
-            self._take_in(self._pipeline.send_in_tube(request, tube, home), idle)
+            self._after_sending(self._pipeline.send_in_tube(request, tube, home), idle)
         except BaseException as error:
             self.interrupted(error, request)
             raise
 
-    def _take_in(self, written: bool, idle: bool = False) -> None:
+    def _after_sending(self, written: bool, idle: bool = False) -> None:
         """Do what is due after the pipeline has taken in requests.
 
         :param written: whether they went to its output, not to its queue
         :param idle: whether nothing was in flight before
         """
         if not written:
-            self._held_up()
+            self._after_queueing()
         elif idle and not self._gathering:
             self._write()
         elif not self._flushing:
@@ -183,7 +183,8 @@ class Connection:
 
     # --- what a waiting reserve holds up ---
 
-    def _held_up(self) -> None:
+    def _after_queueing(self) -> None:
+        """Begin to count how long a reserve holds up what is queued; it may be one to leave."""
         if not self._holding and self._pipeline.queued:
             self._holding = True
             if not self._warned:
@@ -226,7 +227,7 @@ class Connection:
             if self._pipeline.receive(chunk):
                 self.answered = True
                 if self._in_flight or self._holding or self._paced or self._drained is not None:
-                    self._progressed()
+                    self._after_replies()
             elif self._in_flight:
                 self._reply_timeout.moved(len(chunk))
                 self._expect_body()
@@ -237,7 +238,7 @@ class Connection:
             self.interrupted(error)
             raise
 
-    def _progressed(self) -> None:
+    def _after_replies(self) -> None:
         """Do what is due when some requests have got their replies, and others wait."""
         pipeline, in_flight = self._pipeline, self._in_flight
         if self._paced or (in_flight and in_flight[0].missing > 1):
@@ -310,7 +311,7 @@ class Connection:
             self.jobs.discard(job.id)
             return  # the server returns it
         self._pipeline.give_back(job, to_anyone)
-        self._take_in(written=False)
+        self._after_sending(written=False)
         self._flush_soon()
         self._check_stuck()
 
@@ -329,15 +330,15 @@ class Connection:
         """Whether commands were sent that have no reply yet."""
         return bool(self._in_flight)
 
-    def silent(self, seconds: float) -> bool:
-        """Return whether a command has waited for its reply for so long, and nothing came."""
+    def is_silent_for(self, seconds: float) -> bool:
+        """Return whether a command has waited for its reply for longer, and nothing has come."""
         if not self._in_flight:
             return False
         return self.loop.time() - self._pipeline.quiet_since > seconds
 
     @property
     def quiet_since(self) -> float:
-        """The time since when nothing was answered: another time is another state."""
+        """When a reply, or some bytes of a long one, came last."""
         return self._pipeline.quiet_since
 
     def _check_stuck(self) -> None:

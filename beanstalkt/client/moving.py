@@ -32,7 +32,7 @@ class Owner(Protocol):
 
 
 class Mover:
-    """Opens a second connection when the first is stuck, and has its owner go on with it.
+    """Open a second connection when the first is stuck, and have its owner go on with it.
 
     A connection that holds jobs is not left, for they would be given to other workers, and
     DEADLINE_SOON ends the reserve. Only a job whose time ran out unnoticed would keep it for

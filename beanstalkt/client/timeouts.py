@@ -13,7 +13,7 @@ from .timing import MOVEMENT, Timing
 
 
 class ReplyTimeout:
-    """Counts while a request is the oldest and nothing moves; one timer for all requests.
+    """End a connection whose oldest request has waited too long; one timer serves all requests.
 
     A reserve's reply counts from the end of its own timeout. A plain reserve has no limit: it
     relies on keep-alive.

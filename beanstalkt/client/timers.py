@@ -35,7 +35,7 @@ class Rung(Protocol):
 
 
 class LazyTimer:
-    """Calls back once at the time that it was last set to, unless it was cleared.
+    """Call back once at the time that it was last set to, unless it was cleared.
 
     :param loop: whose time it keeps
     :param callback: what it calls

@@ -37,7 +37,7 @@ def _is_number(value: object) -> bool:
 
 @dataclass(frozen=True)
 class Timing:
-    """Intervals in seconds; an infinite one means no limit. Raises InvalidArgument.
+    """Hold the intervals of a client, in seconds; an infinite one means no limit. Raises InvalidArgument.
 
     :ivar reconnect_delay: between two attempts to connect
     :ivar max_reconnect_delay: up to which that delay grows, doubling

@@ -14,7 +14,7 @@ from .server_handler import ServerHandler, selection_of
 
 
 class ActionsHandler(ServerHandler):
-    """Begins actions on a server."""
+    """Begin actions on a server."""
 
     def post(self, server: str) -> None:
         """Begin an action, or with ``dry_run`` one that only counts; answer with its number."""
@@ -59,7 +59,7 @@ class ActionsHandler(ServerHandler):
 
 
 class ActionHandler(Api):
-    """Tells how far an action is."""
+    """Tell how far an action is."""
 
     def get(self, number: str) -> None:
         """Answer with the action."""
@@ -70,7 +70,7 @@ class ActionHandler(Api):
 
 
 class CancelHandler(Api):
-    """Ends an action before it is done."""
+    """End an action before it is done."""
 
     def post(self, number: str) -> None:
         """Cancel the action; answer whether it was still running."""
@@ -78,7 +78,7 @@ class CancelHandler(Api):
 
 
 class PutHandler(ServerHandler):
-    """Puts a job."""
+    """Put a job."""
 
     async def post(self, server: str) -> None:
         """Put the job; answer with its id."""

@@ -15,7 +15,7 @@ KEPT = 500
 
 
 class ActionLog:
-    """Keeps the last entries, logs each, and appends it to a file where there is one.
+    """Keep the last entries, log each, and append it to a file where there is one.
 
     :param path: of the file, a line of JSON for each entry; None: there is no file
 

@@ -44,7 +44,7 @@ class Refusal:
 
 
 class Gate:
-    """Checks who asks, by which name, from where, and whether that may be done at all.
+    """Check who asks, by which name, from where, and whether that may be done at all.
 
     :param cookie: the name of the cookie that holds the id of a session
     """

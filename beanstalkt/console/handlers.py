@@ -55,7 +55,7 @@ class Secure(RequestHandler):
 
 
 class StaticFiles(Secure, StaticFileHandler):
-    """Serves the scripts and styles; a browser asks each time whether they are still the same."""
+    """Serve the scripts and styles; a browser asks each time whether they are still the same."""
 
     def set_extra_headers(self, path: str) -> None:
         """Have the browser ask again: after an upgrade, old scripts must not meet new ones."""
@@ -63,7 +63,7 @@ class StaticFiles(Secure, StaticFileHandler):
 
 
 class Page(Secure):
-    """Serves the one page; its script shows what the path names."""
+    """Serve the one page; its script shows what the path names."""
 
     def initialize(self, page: bytes) -> None:
         """Take the page."""
@@ -157,7 +157,7 @@ NOT_FOUND = Refusal(404, "There is nothing at this address.")
 
 
 class Refused(Api):
-    """Answers what the gate has refused; also what no route fits."""
+    """Answer what the gate has refused; also what no route fits."""
 
     def initialize(self, context: Context, refusal: Refusal = NOT_FOUND) -> None:
         """Take the refusal."""

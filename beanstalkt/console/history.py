@@ -17,7 +17,7 @@ NUMBERS = ("beanstalk_job_id", "job_id")
 
 
 class HistoryHandler(Api):
-    """Answers with what became of jobs, the newest first."""
+    """Answer with what became of jobs, the newest first."""
 
     async def get(self) -> None:
         """Read the rows that match the query."""

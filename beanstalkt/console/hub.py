@@ -42,7 +42,7 @@ def encode(topic: str, data: dict[str, Any], *, full: bool) -> str:
 
 
 class Hub:
-    """Knows who wants to be told of what.
+    """Know who wants to be told of what.
 
     :param watches: the servers, by name
     :param sources: what else there is, by topic

@@ -24,7 +24,7 @@ IN_MEMORY = 1 << 20
 
 @stream_request_body
 class ImportHandler(ServerHandler):
-    """Begins an action that imports what is uploaded."""
+    """Begin an action that imports what is uploaded."""
 
     def initialize(self, context: Context) -> None:
         """Take what handlers share."""

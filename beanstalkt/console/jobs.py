@@ -30,7 +30,7 @@ def row_of(record: JobRecord) -> dict[str, Any]:
 
 
 class JobsHandler(ServerHandler):
-    """Lists jobs as they are found, a line of JSON each, with the progress in between.
+    """List jobs as they are found, a line of JSON each, with the progress in between.
 
     A line is ``{"job": …}``, ``{"progress": …}``, at the end ``{"end": …}``, and
     ``{"error": …}`` if it could not come there.
@@ -99,7 +99,7 @@ class JobsHandler(ServerHandler):
 
 
 class JobHandler(ServerHandler):
-    """Shows one job: its statistics, and its body in every way that makes sense."""
+    """Show one job: its statistics, and its body in every way that makes sense."""
 
     async def get(self, server: str, job_id: str) -> None:
         """Answer with the job. It stays where it is."""
@@ -114,7 +114,7 @@ class JobHandler(ServerHandler):
 
 
 class BodyHandler(ServerHandler):
-    """Downloads the body of a job as it is."""
+    """Send the body of a job as it is."""
 
     async def get(self, server: str, job_id: str) -> None:
         """Answer with the bytes. A browser saves them, and never shows them as a page."""
@@ -126,7 +126,7 @@ class BodyHandler(ServerHandler):
 
 
 class ExportHandler(ServerHandler):
-    """Downloads the jobs of a filter as lines of JSON, from which they can be imported again."""
+    """Send the jobs of a filter as lines of JSON, from which they can be imported again."""
 
     async def get(self, server: str) -> None:
         """Send the lines as fast as the browser takes them. A failure cuts the download off."""

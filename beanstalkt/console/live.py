@@ -21,7 +21,7 @@ POLICY_VIOLATION = 1008
 
 
 class StateHandler(Api):
-    """Answers with the whole of some topics, for pages whose WebSocket does not get through."""
+    """Answer with the whole of some topics, for pages whose WebSocket does not get through."""
 
     def get(self) -> None:
         """Answer with a list of the messages that a WebSocket would bring."""
@@ -37,7 +37,7 @@ class StateHandler(Api):
 
 
 class LiveHandler(Secure, WebSocketHandler):
-    """Tells one page of its topics. The page names them as ``{"topics": [...]}``, at any time."""
+    """Tell one page of its topics. The page names them as ``{"topics": [...]}``, at any time."""
 
     def initialize(self, context: Context) -> None:
         """Take what handlers share."""

@@ -14,7 +14,7 @@ MAX_NAME = 60
 
 
 class SessionHandler(Api):
-    """Tells the page who is there, and what the console can do."""
+    """Tell the page who is there, and what the console can do."""
 
     def get(self) -> None:
         """Answer with the session, or with the fact that a login is needed."""
@@ -39,7 +39,7 @@ class SessionHandler(Api):
 
 
 class LoginHandler(Api):
-    """Begins a session for whoever knows the password."""
+    """Begin a session for whoever knows the password."""
 
     def post(self) -> None:
         """Check the password, unless wrong ones were tried too often."""
@@ -70,7 +70,7 @@ class LoginHandler(Api):
 
 
 class LogoutHandler(Api):
-    """Ends a session."""
+    """End a session."""
 
     def post(self) -> None:
         """End the session of the caller, if there is one."""

@@ -6,7 +6,7 @@ from .handlers import Api, refuse
 
 
 class MetricsHandler(Api):
-    """Answers with the metrics of the servers, as they were looked at last."""
+    """Answer with the metrics of the servers, as they were looked at last."""
 
     def get(self) -> None:
         """Answer at once: no server is asked for it."""
@@ -19,7 +19,7 @@ class MetricsHandler(Api):
 
 
 class HealthHandler(Api):
-    """Tells that the console runs."""
+    """Tell that the console runs."""
 
     def get(self) -> None:
         """Answer, which is all that is to be known."""

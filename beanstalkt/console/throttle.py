@@ -39,7 +39,7 @@ class _Wrong:
 
 
 class Throttle:
-    """Decides whether a password may be tried now. Times are seconds on any steady clock."""
+    """Decide whether a password may be tried now. Times are seconds on any steady clock."""
 
     def __init__(self) -> None:
         self._by_address: dict[str, _Wrong] = {}

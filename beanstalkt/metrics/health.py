@@ -18,7 +18,7 @@ CHECK_TIMEOUT = 2.0
 
 
 class Health:
-    """Checks a runner when it is asked; between two questions nothing is done.
+    """Check a runner when it is asked; between two questions nothing is done.
 
     The check is a command over a connection of its own, which reconnects like those of the slots.
     Of several servers one is enough: a runner that works for the others must not be ended.

@@ -22,7 +22,7 @@ KeyOf = Callable[[bytes], "str | bytes"]
 
 
 class KeyedPuts(Puts):
-    """Puts with the keys that a function returns for their bodies."""
+    """Choose the server of each put by the key that a function returns for its body."""
 
     def __init__(
         self, bodies: Iterable[object], numbers: tuple[int, int, int], key_of: KeyOf

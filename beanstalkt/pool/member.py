@@ -103,14 +103,18 @@ class Member:
     def prompt(self) -> bool:
         """Whether it is usable, and answers in time at present."""
         connection = self.proof
-        return connection is not None and not connection.ended and not connection.silent(PATIENCE)
+        return (
+            connection is not None
+            and not connection.ended
+            and not connection.is_silent_for(PATIENCE)
+        )
 
     @property
     def takes_puts(self) -> bool:
         """Whether a put is to be tried on it before all those of which this is not so."""
         # All in place, because it is asked for each put.
         connection = self.proof
-        if connection is None or connection.ended or connection.silent(PATIENCE):
+        if connection is None or connection.ended or connection.is_silent_for(PATIENCE):
             return False
         return not self._refuses_until or self._refuses_no_more()
 

@@ -273,7 +273,7 @@ class Reserving:
             connection is None
             or member.ask_after
             or connection.ended
-            or connection.silent(PATIENCE)
+            or connection.is_silent_for(PATIENCE)
         ):
             self._ask_carefully(future, turn, seconds)
             return

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class DatabaseThread:
-    """Runs functions one after another, in a thread of its own.
+    """Run functions one after another, in a thread of its own.
 
     :param name: of the thread
     """

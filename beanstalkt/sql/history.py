@@ -41,7 +41,7 @@ REPORT_INTERVAL = 60.0
 
 
 class _Queue:
-    """Events that wait for the database, each with the time at which it happened.
+    """Hold the events that wait for the database, each with the time at which it happened.
 
     Apart from the events it holds nothing that Python's garbage collector looks at again and
     again, such as a tuple for each. One thread adds and another one takes, without a lock.

@@ -184,7 +184,7 @@ def _insert(dialect: Dialect, ready: str, others: Collection[str] = ()) -> str:
 
 
 class _DBAPI:
-    """Executes statements on a DB-API connection."""
+    """Execute statements on a DB-API connection."""
 
     def __init__(self, connection: Any, dialect: Dialect, parameter: str) -> None:
         self._connection = connection
@@ -220,7 +220,7 @@ class _DBAPI:
 
 
 class _SQLAlchemy:
-    """Executes statements on a Session or Connection of SQLAlchemy."""
+    """Execute statements on a Session or Connection of SQLAlchemy."""
 
     def __init__(self, connection: Any) -> None:
         # A Session gives the connection of its transaction; a Connection has no such method.

@@ -58,7 +58,7 @@ class Batch:
 
 
 class Putter:
-    """Puts batches of jobs into a server, or into several.
+    """Put batches of jobs into a server, or into several.
 
     :param server: a connected client, or a pool
     :param name: what the database calls the server; a pool names its servers itself

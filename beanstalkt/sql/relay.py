@@ -59,7 +59,7 @@ class RelayTiming:
 
 
 class Relay:
-    """Puts the rows of an outbox into a server, a batch after another.
+    """Put the rows of an outbox into a server, a batch after another.
 
     A row is put at least once. Between the put and its mark in the database the relay may be
     killed; then one batch at most is put again, with the same ids of rows.

@@ -15,7 +15,7 @@ from .policy.outcome import Kind, Outcome
 
 
 class Attempt:
-    """Runs a handler on a job in a task of its own, and makes an outcome of whatever it raises.
+    """Run a handler on a job in a task of its own, and make an outcome of whatever it raises.
 
     The code of a job may raise anything, KeyboardInterrupt and CancelledError included. None of
     that may leave the task: asyncio would end the loop, or the slot would take a CancelledError

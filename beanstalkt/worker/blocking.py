@@ -48,7 +48,7 @@ def watch_steps(
 
 
 class BlockingReports:
-    """Publishes that jobs block the loop, at most once in an interval for each tube.
+    """Publish that jobs block the loop, at most once in an interval for each tube.
 
     :param interval: seconds
     """

@@ -70,7 +70,7 @@ class HeldJobContext:
 
 
 class HeldJob:
-    """Holds one job from its reserve until it is settled, over a client that holds no other.
+    """Hold one job from its reserve until it is settled, over a client that holds no other.
 
     The job is touched each time a third of its ttr has passed. It is taken back after the
     connection was lost, and after its ttr has passed because this machine stood still, provided

@@ -54,7 +54,7 @@ class SlotContext(Protocol):
 
 
 class JobExecutor:
-    """Runs the jobs of one slot, one at a time.
+    """Run the jobs of one slot, one at a time.
 
     :param server: URL, which events call it by until `move_to` says otherwise
     :param slot: number of the slot among those of the tube, from 1

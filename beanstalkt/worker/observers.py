@@ -22,7 +22,7 @@ REPORT_INTERVAL = 60.0
 
 
 class Observers:
-    """Calls every observer with every event, in the order in which they are published.
+    """Call every observer with every event, in the order in which they are published.
 
     An observer whose attribute ``blocking`` is true is called in a thread of its own, all others
     on the event loop. One with an attribute ``events`` gets only events of those types.

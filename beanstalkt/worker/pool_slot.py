@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class PoolSlot(Slot):
-    """Runs the jobs of a tube from whichever server has one.
+    """Run the jobs of a tube from whichever server has one.
 
     It has no connection of its own: the pool of the tube opens as many as the jobs that run and
     the servers that are waited for need.

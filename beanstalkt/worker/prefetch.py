@@ -13,7 +13,7 @@ from ..pool.pool import Pool
 
 
 class Prefetch:
-    """Reserves the next job in the same write as the delete of the last one.
+    """Reserve the next job in the same write as the delete of the last one.
 
     A slot that goes from one job to the next saves a write and a turn of the loop by that. While
     a reserve waits, other commands of the same client wait too; so the reserve is cancelled when

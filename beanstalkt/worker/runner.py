@@ -53,7 +53,7 @@ class Stage(enum.IntEnum):
 
 
 class Runner:
-    """Runs the jobs of tubes until it is stopped, or has run as many as it was told to.
+    """Run the jobs of tubes until it is stopped, or has run as many as it was told to.
 
     :param burst: end when no job is ready
     :param max_jobs: end after that many jobs; None: no limit

@@ -18,7 +18,7 @@ from .policy.outcome import Kind
 
 
 class Slot:
-    """Runs the jobs of a tube, one after another, from its first connection until it is drained.
+    """Run the jobs of a tube, one after another, from its first connection until it is drained.
 
     :param server: URL of the server, or the names of several; it stays the same when the runner
         moves to others

@@ -10,7 +10,7 @@ from ..protocol.arguments import MAX_NUMBER
 
 @dataclass(frozen=True)
 class WorkerTiming:
-    """Intervals in seconds. Raises InvalidArgument.
+    """Hold the intervals of the runner, in seconds. Raises InvalidArgument.
 
     :ivar back_off_delay: before a slot repeats what has just failed, for the first time
     :ivar max_back_off_delay: up to which that delay grows, doubling

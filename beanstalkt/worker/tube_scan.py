@@ -28,7 +28,7 @@ def client_for(server: str, **options: Any) -> Client | Pool:
 
 
 class TubeScan:
-    """Lists the tubes of a server at intervals, since a server announces no new tube.
+    """List the tubes of a server at intervals, since a server announces no new tube.
 
     :param server: URL; or a list of several servers
     :param watchers: returns the tubes that may be unused, each with the number of connections

@@ -25,7 +25,7 @@ attempt."""
 
 
 class TubeSlots:
-    """Runs all slots of one tube from now on, until each was told to end and has.
+    """Run all slots of one tube from now on, until each was told to end and has.
 
     :param server: URL; or a list of several servers
     :param after: tasks of the slots that these replace: slot n waits until the old one has

@@ -27,7 +27,7 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True)
 class TubeSettings:
-    """Settings of one tube. Two tubes with equal settings are run in the same way.
+    """Hold the settings of one tube. Two tubes with equal settings are run in the same way.
 
     :ivar tube: its name, or EVERY_TUBE
     :ivar handler: the class of its handler
@@ -74,7 +74,7 @@ class TubeSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of a runner.
+    """Hold the settings of a runner.
 
     :ivar server: URL; or a list of several servers, ``NAME=URL`` each
     :ivar run: values of the options that the file does not have, such as ``burst``

@@ -141,7 +141,7 @@ def _text(value: object) -> str:
 
 
 class _Formatter(logging.Formatter):
-    """Formats the time once a second."""
+    """Format the time once a second."""
 
     _second = -1
     _text = ""
@@ -155,14 +155,14 @@ class _Formatter(logging.Formatter):
 
 
 class TextFormatter(_Formatter):
-    """Makes lines such as ``2024-05-01T12:00:00+0200 INFO job tube=mail id=7 …``."""
+    """Make lines such as ``2024-05-01T12:00:00+0200 INFO job tube=mail id=7 …``."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S%z")
 
 
 class JSONFormatter(_Formatter):
-    """Makes a JSON object a line: ``time``, ``level``, ``event``, and the fields of the entry."""
+    """Make a JSON object a line: ``time``, ``level``, ``event``, and the fields of the entry."""
 
     def __init__(self) -> None:
         super().__init__(datefmt="%Y-%m-%dT%H:%M:%S%z")
@@ -195,7 +195,7 @@ FORMATTERS: dict[str, type[logging.Formatter]] = {"text": TextFormatter, "json":
 
 
 class RepeatFilter(logging.Filter):
-    """Drops a message of this package that was logged less than REPEAT_INTERVAL ago.
+    """Drop a message of this package that was logged less than REPEAT_INTERVAL ago.
 
     So a message is logged once, not once for each of 200 lost connections. Entries, exceptions,
     and messages of other loggers are never dropped. Memory is bounded, and a message takes the

@@ -37,7 +37,7 @@ from .lines import OutputEntry, log, log_entry
 
 
 class LogObserver:
-    """Logs the events of a runner."""
+    """Log the events of a runner."""
 
     def __init__(self) -> None:
         self.events = frozenset(_WRITERS)

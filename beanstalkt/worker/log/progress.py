@@ -21,7 +21,7 @@ else:  # Python 3.10 cannot subscript it
 
 
 class Progress(_Handler):
-    """Counts jobs in a line of a terminal, and writes log records above that line.
+    """Count jobs in a line of a terminal, and write log records above that line.
 
     Records of level INFO and less, such as those of jobs that succeeded, are not written, except
     the output of commands.

@@ -17,7 +17,7 @@ from ..events import (
 
 
 class SystemdObserver:
-    """Notifies systemd of the events that change the state of the service."""
+    """Notify systemd of the events that change the state of the service."""
 
     events = frozenset({RunnerReady, RunnerStopping, ReloadStarted, ReloadFinished, ReloadFailed})
 
