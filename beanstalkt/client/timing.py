@@ -37,7 +37,9 @@ def _is_number(value: object) -> bool:
 
 @dataclass(frozen=True)
 class Timing:
-    """Hold the intervals of a client, in seconds; an infinite one means no limit. Raises InvalidArgument.
+    """Hold the intervals of a client, in seconds. Raises InvalidArgument.
+
+    An infinite interval means no limit.
 
     :ivar reconnect_delay: between two attempts to connect
     :ivar max_reconnect_delay: up to which that delay grows, doubling

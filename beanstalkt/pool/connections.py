@@ -153,7 +153,8 @@ class PoolConnections:
 
         A server that is removed gets no more jobs and gives none; those that are held can be
         settled, and its connections are closed after that. A server with the same name and
-        address stays connected; its weight may change.
+        address stays connected; its weight may change. A new one is used once it is connected: if
+        all are new, :meth:`connect` waits for the first of them.
         """
         new = self._membership.change(servers_of(servers))
         reserving = self._reserving

@@ -608,7 +608,7 @@ async def test_ids_of_other_kinds_are_refused(servers: Servers) -> None:
             pool.put(b"x", key=17)  # type: ignore[arg-type]
         with pytest.raises(InvalidArgument):
             pool.reserve(-1)
-    for options in ({"strategy": "x"}, {"connect_timeout": -1}, {"colour": 1}):
+    for options in ({"strategy": "x"}, {"connect_timeout": -1}):
         with pytest.raises(InvalidArgument):
             Pool("beanstalk://h", **options)
 
@@ -707,6 +707,14 @@ async def test_a_reserve_that_does_not_wait_asks_those_that_stay(servers: Server
             pool.set_servers({"b": urls["b"]})
             await (await soon(reserve)).delete()
             pool.set_servers(both)
+
+
+async def test_connect_waits_for_one_of_the_new_servers(servers: Servers) -> None:
+    urls = urls_of(servers)
+    async with Pool({"a": urls["a"]}, reconnect_delay=0.02) as pool:
+        pool.set_servers({"b": urls["b"], "c": urls["c"]})
+        await soon(pool.connect())
+        assert (await pool.put(b"x"))[0] in "bc"
 
 
 async def _alone(client: Client) -> bool:
