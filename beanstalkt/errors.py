@@ -28,7 +28,7 @@ class BeanstalkException(Exception):
     :ivar values: the other words of the reply
     :ivar ids: set by ``put_many`` only: the id of each body that was taken, in order; None for a
         body that the server refused, or may or may not have accepted
-    :ivar server: set by a pool only: the name of the server that was concerned
+    :ivar server: set by a pool only, for a put, and where a server cannot be reached: its name
     """
 
     # A pool's ids are str; Any, because a list of ints is no list of ints or strs.
