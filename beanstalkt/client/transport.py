@@ -57,6 +57,7 @@ class _Direct(_Base):
     handed = 0
     #: bytes to read at once
     read_size = READ_SIZE
+    _started = False  # there is somebody to give to what comes
     _receive: Callable[[bytes], None]
     _moved: Callable[[int], None] | None = None
 
@@ -70,6 +71,7 @@ class _Direct(_Base):
 
         :param moved: gets the number of bytes when the socket takes some that had to wait
         """
+        self._started = True
         self._receive = receive
         self._moved = moved
         self.set_close_callback(closed)
@@ -110,6 +112,10 @@ class _Direct(_Base):
             raise
 
     def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
+        if not self._started:
+            # Tornado looks by itself whether a stream that has just connected is closed. What has
+            # come by then, or the end, is left for `start`.
+            return None
         count = super().read_from_fd(buf)
         while count:
             self._receive(bytes(buf[:count]))

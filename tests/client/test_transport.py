@@ -8,6 +8,7 @@ import ssl
 import struct
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from tornado.ioloop import IOLoop
@@ -222,6 +223,37 @@ async def test_cancelled_as_the_handshake_fails(io_loop: IOLoop) -> None:
                 with pytest.raises(asyncio.CancelledError):
                     await task
     assert not told
+
+
+@pytest.mark.parametrize("greeting", [b"", b"SSH-2.0-OpenSSH_9.2\r\n"])
+async def test_a_peer_that_speaks_or_hangs_up_at_once(
+    greeting: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What it says is there before the stream has anybody to give it to."""
+    peers: list[socket.socket] = []
+    connect = Transport.connect
+
+    def connect_and_be_answered(stream: Transport, *arguments: Any, **options: Any) -> object:
+        future = connect(stream, *arguments, **options)
+        peer, _ = listener.accept()
+        peer.sendall(greeting)
+        peers.append(peer)
+        if not greeting:
+            peer.close()
+        return future
+
+    monkeypatch.setattr(Transport, "connect", connect_and_be_answered)
+    with socket.create_server((HOST, 0)) as listener:
+        stream = await open_transport(Address(HOST, listener.getsockname()[1]), None, 5)
+        await asyncio.sleep(0)  # the stream looks whether the server hangs up
+        received = bytearray()
+        ends: list[object] = []
+        stream.start(received.extend, lambda: ends.append(None))
+        await until(lambda: received == greeting if greeting else ends)
+        assert stream.closed() == (not greeting)
+        stream.close()
+        peers[0].close()
+    assert not caplog.messages
 
 
 async def test_a_name_without_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
