@@ -61,6 +61,7 @@ RULES: dict[str, set[str]] = {
     "blocking": GROUND
     | {
         "blocking",
+        "client.not_copied",
         "client.options",
         "client.pipeline",
         "client.puts",

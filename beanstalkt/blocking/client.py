@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
+from ..client.not_copied import NotCopied
 from ..client.puts import Puts
 from ..client.requests import (
     Holder,
@@ -105,7 +106,7 @@ def make_reserve(
     return request
 
 
-class Client:
+class Client(NotCopied):
     """Talk to one beanstalkd, without an event loop: a call returns when it was answered.
 
     It connects with :meth:`connect`, with ``with``, or with its first call, and again with the
@@ -117,7 +118,8 @@ class Client:
 
     :param host: a name or an IP address
     :param port: the port
-    :param connect_timeout: seconds that :meth:`connect` keeps trying; None or infinite: for ever
+    :param connect_timeout: seconds that :meth:`connect` keeps trying; 0: it tries once; None or
+        infinite: for ever
     :param unix_path: a unix socket, instead of host and port
     :param ssl_options: makes the connection a TLS one
     :param reconnect_delay: seconds between two attempts of :meth:`connect` or of a reserve
@@ -772,7 +774,7 @@ class Client:
         try:
             return self._open()
         except (OSError, BeanstalkException) as error:
-            self._reason = str(error)
+            self._reason = reason_of(error)
             raise ConnectionLost(
                 f"{command.verb}: no connection to {self.address}: {self._reason}",
                 command=command.verb,
@@ -816,7 +818,7 @@ class Client:
             try:
                 return self._open(left)
             except (OSError, BeanstalkException) as error:
-                self._reason = str(error)
+                self._reason = reason_of(error)
             if self._closing.is_set():
                 raise ConnectionLost(f"no connection to {self.address}: the client was closed")
             now = monotonic()

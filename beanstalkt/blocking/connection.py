@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import math
 import select
 import socket
@@ -100,10 +101,13 @@ class Connection:
         self._moved = 0  # bytes of the reply under way, since it was last given more time
         self._sock = sock
         self._tls = tls
+        # Not by the system. A socket that gevent or eventlet has put in the place of the system's
+        # own waits in a loop of theirs, which knows of its timeout alone.
+        self._timed_by_python = tls or not isinstance(sock, _socket.socket)
         self._timing = timing
         self._interrupted = False  # by close()
         self.limit(timing.response_timeout)
-        if not tls:
+        if not self._timed_by_python:
             sock.settimeout(None)
             # The system keeps the time: a timeout of Python's own costs a poll() at each call.
             value = struct.pack("@ll", 0, int(GLANCE * 1e6))
@@ -113,7 +117,7 @@ class Connection:
     def limit(self, seconds: float) -> None:
         """Let the server take so many seconds for a reply from now on; infinite: no limit."""
         self._limit = seconds
-        if self._tls:
+        if self._timed_by_python:
             self._sock.settimeout(None if seconds == math.inf else seconds)
 
     # --- calls ---
@@ -269,7 +273,7 @@ class Connection:
     def _pump(self) -> None:
         """Write all output, and read meanwhile: a server that is not read from stops reading."""
         data = memoryview(self.pipeline.data_to_send())
-        if self._tls:
+        if self._timed_by_python:
             self._send(data)
             return
         while data:
@@ -335,7 +339,7 @@ class Connection:
         while True:
             if not _timed_out(error):
                 raise error
-            if not self._tls:
+            if not self._timed_by_python:
                 self._poll(select.POLLIN, latest)
             elif time.monotonic() >= deadline:  # that was response_timeout
                 raise error
@@ -378,8 +382,8 @@ class Connection:
     def stale(self) -> bool:
         """Return whether the server has closed the connection, or has said what it must not."""
         try:
-            if self._tls:
-                chunk = self._take_tickets()
+            if self._timed_by_python:
+                chunk = self._read_unasked()
             else:
                 chunk = self._sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except OSError as error:
@@ -394,8 +398,11 @@ class Connection:
         )
         return True
 
-    def _take_tickets(self) -> bytes:
-        """Read what TLS says by itself, such as session tickets; raise `SSLWantReadError` then."""
+    def _read_unasked(self) -> bytes:
+        """Read a byte that nobody waits for; raise OSError if there is none.
+
+        Over TLS, it takes in what TLS says by itself, such as session tickets.
+        """
         timeout = self._sock.gettimeout()
         self._sock.setblocking(False)
         try:

@@ -12,6 +12,7 @@ from types import MappingProxyType, TracebackType
 from typing import TypeVar
 from weakref import WeakSet
 
+from ..client.not_copied import NotCopied
 from ..client.options import BlockingOptions
 from ..client.sockets import check_ssl_options
 from ..client.timing import Timing, check_connect_timeout, timing_of
@@ -29,7 +30,7 @@ Key = str | bytes
 PoolT = TypeVar("PoolT", bound="PoolServers")
 
 
-class PoolServers:
+class PoolServers(NotCopied):
     """The servers of a blocking pool, and its connections to them.
 
     The parameters are those of :class:`~beanstalkt.blocking.Pool`.

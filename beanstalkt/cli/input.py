@@ -69,7 +69,8 @@ def open_input(parser: ArgumentParser, name: str) -> IO[bytes]:
         return open(0, "rb", buffering=0, closefd=False)
     except (OSError, ValueError) as error:  # ValueError: the name contains a NUL
         reason = error.strerror if isinstance(error, OSError) else error
-        parser.error(f"cannot read {'standard input' if name == '-' else name}: {reason}")
+        what = "standard input" if name == "-" else name or "''"
+        parser.error(f"cannot read {what}: {reason}")
 
 
 async def read_all(descriptor: int) -> bytes:

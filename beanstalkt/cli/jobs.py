@@ -13,7 +13,7 @@ from .converters import number, whole_seconds
 from .exit_status import DONE
 from .formats import add_job_formats, emit_job
 from .input import open_input, read_all
-from .output import emit
+from .output import emit_ids
 from .parser import add_id, add_use
 from .put_lines import put_lines, put_options
 from .reserve import RESERVE_VERBS
@@ -43,7 +43,7 @@ async def put(client: Client, options: Namespace) -> int:
             if options.lines is not None:
                 return await put_lines(client, file, options)
             body = await read_all(file.fileno())
-    emit(str(await client.put(body, **put_options(options))))
+    emit_ids([await client.put(body, **put_options(options))])
     return DONE
 
 
@@ -87,7 +87,7 @@ def _check_put(parser: ArgumentParser, options: Namespace) -> None:
     if (options.body is None) == (options.lines is None):
         parser.error("give either a body (- for standard input) or --lines FILE")
     if options.lines is not None or options.body == "-":
-        options.input = open_input(parser, options.lines or "-")
+        options.input = open_input(parser, "-" if options.lines is None else options.lines)
 
 
 # --- peek -----------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, NoReturn, TextIO
 
 from ..job import Job
-from .stdio import discard_rest
+from .stdio import discard_rest, say
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -79,10 +79,24 @@ def emit_json(value: Any, *, one_line: bool = False) -> None:
 
 
 def emit_ids(ids: list[int | None]) -> None:
-    """Print the ids of the jobs that were put, one on each line; skip each None."""
+    """Print the ids of the jobs that were put, one on each line; skip each None.
+
+    Raises what `emit` raises. Whoever cannot read the ids is told that the jobs were put.
+    """
     known = [str(job_id) for job_id in ids if job_id is not None]
-    if known:
+    if not known:
+        return
+    try:
         emit("\n".join(known))
+    except BrokenPipeError:
+        raise
+    except OSError:
+        if len(known) == 1:
+            say(f"job {known[0]} was put, but its id cannot be printed")
+        else:
+            span = f"{known[0]} to {known[-1]}"
+            say(f"{len(known)} jobs were put, {span}, but their ids cannot be printed")
+        raise
 
 
 def as_json(value: Any, indent: int | None = 2) -> str:

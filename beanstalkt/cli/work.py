@@ -33,6 +33,7 @@ from ..worker.runner import Runner, Stage
 from ..worker.signals import signals
 from .exit_status import DONE, NO_SERVER, REFUSED, USAGE
 from .extras import DATABASES, EXTRAS, lacking
+from .output import emit
 from .server_options import RESPONSE_TIMEOUT
 from .stdio import null, say
 from .verbs import Verb
@@ -305,11 +306,12 @@ def flags_of(options: argparse.Namespace) -> Flags:
 
 def _describe(settings: Settings) -> None:
     place = f", from {settings.server_place}" if settings.server_place else ""
-    print(f"server: {settings.server}{place}")
+    lines = [f"server: {settings.server}{place}"]
     for tube in settings.tubes:
         name = "every tube" if tube.tube == EVERY_TUBE else f"tube {tube.tube}"
         workers = "1 worker" if tube.workers == 1 else f"{tube.workers} workers"
-        print(f"{name}: {workers}, {tube.make_handler().describe()}")
+        lines.append(f"{name}: {workers}, {tube.make_handler().describe()}")
+    emit("\n".join(lines))
 
 
 def _replace_stderr() -> Spool:

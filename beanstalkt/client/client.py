@@ -56,6 +56,7 @@ from ..protocol.commands import (
 from ..protocol.stats import Stats, StatsJob, StatsTube
 from .callbacks import Callback, call, call_when_done, call_with_result, check_callback
 from .connection import Connection
+from .not_copied import NotCopied
 from .put_many import PutMany
 from .reconnecting import Reconnector
 from .requests import (
@@ -94,12 +95,13 @@ class UnknownLoop:
     _thread_id = None
 
 
-class Client:
+class Client(NotCopied):
     """Talk to one beanstalkd, over a connection that is restored when it is lost.
 
     :param host: a name or an IP address
     :param port: the port
-    :param connect_timeout: seconds that :meth:`connect` keeps trying; None or infinite: for ever
+    :param connect_timeout: seconds that :meth:`connect` keeps trying; 0: it tries once; None or
+        infinite: for ever
     :param io_loop: Tornado's loop, if it is not to be the one that is current at connect()
     :param unix_path: a unix socket, instead of host and port
     :param ssl_options: makes the connection a TLS one

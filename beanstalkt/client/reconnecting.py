@@ -17,6 +17,7 @@ from ..protocol.address import Address
 from .connection import Connection
 from .moving import Mover
 from .requests import UNWRITTEN, ReserveRequest
+from .sockets import reason_of
 from .timers import LazyTimer
 from .timing import Timing
 from .transport import open_transport, within
@@ -71,6 +72,7 @@ class Reconnector:
         self._ending: set[asyncio.Task[None]] = set()  # tasks that were cancelled
         self._closing: asyncio.Task[None] | None = None  # closes the last connection
         self._waiters: dict[asyncio.Future[None], asyncio.TimerHandle | None] = {}
+        self._for_one_attempt: set[asyncio.Future[None]] = set()  # of those that wait
         self._on_hold: list[ReserveRequest] = []  # waiting reserves without a connection
         self._hold_timer: LazyTimer  # of those, since connect()
         self._once = False  # there has been a connection since connect()
@@ -82,7 +84,7 @@ class Reconnector:
     ) -> asyncio.Future[None]:
         """Return a Future that is done when there is a connection; fails with ConnectionLost.
 
-        :param timeout: seconds; None: no limit
+        :param timeout: seconds; 0: until the next attempt has failed; None: no limit
         """
         future: asyncio.Future[None] = loop.create_future()
         if self.connection is not None:
@@ -98,8 +100,10 @@ class Reconnector:
             self.reason = NOT_YET
             self._start_opening()
         timer = None
-        if timeout is not None:
+        if timeout:
             timer = loop.call_later(timeout, self._time_out, future, timeout)
+        elif timeout is not None:
+            self._for_one_attempt.add(future)
         self._waiters[future] = timer
         future.add_done_callback(self._waiter_done)
         return future
@@ -108,6 +112,11 @@ class Reconnector:
     def active(self) -> bool:
         """Whether there is a connection, or one is being opened, or will be."""
         return self.connection is not None or self._task is not None or self._pause is not None
+
+    @property
+    def _wanted(self) -> bool:
+        """Whether a connection is to be made: to restore one, or for a caller that waits."""
+        return self._once or not all(future.done() for future in self._waiters)
 
     def _time_out(self, future: asyncio.Future[None], timeout: float) -> None:
         def fail(_: object = None) -> None:
@@ -129,6 +138,7 @@ class Reconnector:
 
     def _waiter_done(self, future: asyncio.Future[None]) -> None:
         """Stop trying if no caller waits for the first connection any more."""
+        self._for_one_attempt.discard(future)
         timer = self._waiters.pop(future, None)
         if timer is not None:
             timer.cancel()
@@ -191,6 +201,7 @@ class Reconnector:
         self._task = self._pause = self._mover = self._closing = None
         self._once = False
         self._waiters.clear()
+        self._for_one_attempt.clear()
         self._on_hold.clear()
         self._ending.clear()
         if connection is not None:
@@ -213,7 +224,7 @@ class Reconnector:
 
     async def _try_to_open(self) -> None:
         connection = await self._open()
-        if not self._once and all(future.done() for future in self._waiters):
+        if not self._wanted:
             connection.detach()  # they were cancelled just now
             self._task = None
         else:
@@ -225,6 +236,10 @@ class Reconnector:
             return
         self._task = None
         self.reason = failure(task)
+        for future in self._for_one_attempt:
+            self._time_out(future, 0)
+        if self._for_one_attempt and not self._wanted:
+            return
         self.warn("cannot connect to %s: %s; trying again", self.address, self.reason)
         delay = self.next_delay()
         # A loop that ends cancels all tasks, and runs for a little longer: no task must be begun
@@ -382,5 +397,5 @@ def failure(task: asyncio.Task[None]) -> str:
         return "the attempt was cancelled"
     error = task.exception()
     if isinstance(error, (OSError, BeanstalkException)):
-        return str(error)
+        return reason_of(error)
     return f"{type(error).__name__}: {error}"

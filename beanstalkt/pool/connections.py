@@ -13,6 +13,7 @@ from tornado.ioloop import IOLoop
 
 from ..client.callbacks import Callback, call, call_when_done, call_with_result, check_callback
 from ..client.client import Client, UnknownLoop
+from ..client.not_copied import NotCopied
 from ..client.options import Options
 from ..client.reserve_future import ReserveFuture
 from ..client.sockets import check_ssl_options
@@ -44,7 +45,7 @@ LEAVE_CHECK = 0.5
 """Seconds between two looks at a server that leaves, while its jobs are settled."""
 
 
-class PoolConnections:
+class PoolConnections(NotCopied):
     """The servers of a pool, its connections to them, and its event loop.
 
     The parameters are those of :class:`~beanstalkt.Pool`.
@@ -270,7 +271,11 @@ class PoolConnections:
                 future.set_result(None)
 
     def _give_up(self, future: Future[None]) -> None:
-        if not future.done():
+        if not self._connect_timeout and any(m.first_attempt for m in self._membership.members):
+            # 0 seconds are one attempt at each server, which may take as long as any.
+            timer = self._running().call_later(GRACE_CHECK, self._give_up, future)
+            self._waiters[future] = timer
+        elif not future.done():
             future.set_exception(
                 ConnectionLost(
                     f"no connection to any server of the pool within {self._connect_timeout:g} s: "

@@ -73,7 +73,8 @@ class Pool(PoolConnections):
     :param strategy: where jobs without a key go: ``"round-robin"``, or ``"least-outstanding"``, to
         the server with the fewest unanswered puts; both by weight
     :param may_double: put again what one server may have taken before its connection was lost
-    :param connect_timeout: seconds that :meth:`connect` waits for any server; None: for ever
+    :param connect_timeout: seconds that :meth:`connect` waits for any server; 0: it tries each one
+        once; None: for ever
     :param ssl_options: for the servers whose URL says TLS; None: the system's authorities
     :param watching: the tubes that reserves take from, to begin with
     :param reconnect_delay: seconds between two attempts to connect to a server

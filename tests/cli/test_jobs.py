@@ -55,6 +55,12 @@ def test_put_opens_the_file_of_lines(tmp_path: Path) -> None:
         assert opened.read() == b"a\n"
 
 
+def test_a_file_without_a_name_is_not_standard_input(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(["put", "--lines", ""])
+    assert "cannot read '': No such file or directory" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("words", [["put", "-"], ["put", "--lines", "-"]])
 def test_put_takes_standard_input(words: list[str]) -> None:
     with parse(words).input as opened:

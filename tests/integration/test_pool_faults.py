@@ -462,6 +462,15 @@ async def test_no_server_at_all_is_said_with_each_reason(servers: Servers) -> No
             pass
 
 
+async def test_0_seconds_are_one_attempt_at_each_server(servers: Servers) -> None:
+    async with pool_of(servers, connect_timeout=0) as pool:
+        await pool.put(b"x")
+    for server in servers.values():
+        server.kill()
+    with pytest.raises(ConnectionLost, match=r"within 0 s: .*Connection refused"):
+        await soon(pool_of(servers, connect_timeout=0, reconnect_delay=1000).connect())
+
+
 async def test_a_connect_that_is_cancelled_leaves_nothing_behind(servers: Servers) -> None:
     servers["a"].freeze()
     pool = Pool({"a": servers["a"].url})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import subprocess
 import sys
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from beanstalkt import Client, ConnectionLost
 
 from ..support.beanstalkd import Beanstalkd
+from ..support.both import Kind
 from ..support.clients import client_of
 from ..support.embedded import AnyServer, Embedded
 from ..support.leftovers import nothing_left
@@ -106,6 +108,54 @@ async def test_a_time_to_connect_ends_in_the_pause_too() -> None:
         with pytest.raises(ConnectionLost, match="within"):
             await asyncio.wait_for(client.connect(), WAIT)
         assert not client._reconnector.active
+
+
+async def test_0_seconds_are_one_attempt(server: AnyServer, kind: Kind) -> None:
+    async with nothing_left():
+        client = kind(server.host, server.port, connect_timeout=0)
+        await client.connect()
+        assert await client.put(b"job") == 1
+        await client.close()
+        nowhere = kind(port=free_port(), connect_timeout=0, reconnect_delay=1000)
+        with pytest.raises(ConnectionLost, match=r"within 0 s: Connection refused$"):
+            await asyncio.wait_for(nowhere.connect(), WAIT)
+        await nowhere.close()
+
+
+async def test_one_attempt_ends_one_wait_of_several() -> None:
+    async with nothing_left():
+        client = Client(port=free_port(), connect_timeout=0, reconnect_delay=1000)
+        waits = [client.connect() for _ in range(3)]
+        for wait in waits:
+            with pytest.raises(ConnectionLost, match=r"within 0 s: Connection refused$"):
+                await asyncio.wait_for(wait, WAIT)
+        assert not client._reconnector.active
+
+
+async def test_one_attempt_that_fails_does_not_end_the_others() -> None:
+    server = Embedded()
+    server.start()
+    async with client_of(server, connect_timeout=0) as client:
+        server.stop()
+        await until(client.closed)
+        with pytest.raises(ConnectionLost, match="within 0 s"):
+            await asyncio.wait_for(client.connect(), WAIT)
+        server.start()
+        await back(client)
+    server.stop()
+
+
+async def test_a_host_without_an_address_is_told_in_words(
+    kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look_up(*arguments: object, **options: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    client = kind("nowhere", connect_timeout=0)
+    with pytest.raises(ConnectionLost, match=r"within 0 s: Name or service not known$"):
+        await asyncio.wait_for(client.connect(), WAIT)
+    await client.close()
 
 
 async def test_a_cancelled_connect_ends_the_pause(server: AnyServer) -> None:

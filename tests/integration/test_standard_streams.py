@@ -126,6 +126,8 @@ def test_a_verb_without_a_stream(
     if "1>" in redirect and shows:
         assert status == 1
         told = b"beanstalkt: standard output: Bad file descriptor\n"
+        if words[0] == "put":
+            told = b"beanstalkt: job 2 was put, but its id cannot be printed\n" + told
         assert (out, err) == (b"", b"" if "2>" in redirect else told)
     else:
         assert status == 0
@@ -290,6 +292,20 @@ def test_check_without_a_stream() -> None:
         status, out, err = beanstalkt(None, *words, "/no/such", redirect=redirect)
         assert (status, out) == (2, b"")
         assert bool(err) == ("2>" not in redirect)
+
+
+def test_what_cannot_be_written_names_the_stream(beanstalkd: Beanstalkd, tmp_path: Path) -> None:
+    (tmp_path / "lines").write_bytes(b"a\nb\nc\n")
+    for words, told in (
+        (("work", "--tube", "mail", "--check", "--exec", "cat"), ""),
+        (
+            ("put", "--lines", str(tmp_path / "lines")),
+            "beanstalkt: 3 jobs were put, 1 to 3, but their ids cannot be printed\n",
+        ),
+    ):
+        status, out, err = beanstalkt(beanstalkd, *words, redirect="1>/dev/full")
+        told += "beanstalkt: standard output: No space left on device\n"
+        assert (status, out, err.decode()) == (1, b"", told), words
 
 
 # --- a log without a reader -------------------------------------------------------------------
