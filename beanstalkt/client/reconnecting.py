@@ -333,9 +333,11 @@ class Reconnector:
             self.warn("lost the connection to %s: %s; connecting again", self.address, reason)
             self._next_warning = 0.0  # the first attempt that fails is told as well
         else:
-            # A peer that hangs up at once must not be called again at once.
+            # A peer that hangs up at once, or is no beanstalkd, must not be called again at once.
             self.warn(
-                "%s accepted the connection but closed it: %s; trying again", self.address, reason
+                "connected to %s, and lost it again at once: %s; trying again",
+                self.address,
+                reason,
             )
             delay = self.next_delay()
         if self._mover is not None:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from ...errors import BeanstalkException, UnknownCommand
+from ...errors import BeanstalkException, CommandFailed, UnexpectedResponse, UnknownCommand
 from ..events import (
     Event,
     HandlerNotClosed,
@@ -171,6 +171,17 @@ def _tube_scan_failed(event: TubeScanFailed) -> None:
 
 
 def _slot_restarted(event: SlotRestarted) -> None:
+    if isinstance(event.error, (CommandFailed, UnexpectedResponse)):
+        # It is the server's doing, or what answers is none: where it came up tells nothing.
+        log.error(
+            "tube %s, slot %d: %s: %s; trying again in %g s",
+            event.tube,
+            event.slot,
+            event.server,
+            event.error,
+            event.delay,
+        )
+        return
     log.error(
         "tube %s, slot %d: it has ended by %s, and is started again in %g s",
         event.tube,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from beanstalkt.errors import InternalError, UnknownCommand
+from beanstalkt.errors import InternalError, UnexpectedResponse, UnknownCommand
 from beanstalkt.worker import events as module
 from beanstalkt.worker.events import (
     Event,
@@ -185,6 +185,10 @@ END = "attempt=2 server=beanstalk://x"
         (
             SlotRestarted(SERVER, "mail", 2, KeyError("x"), 0.5),
             "ERROR tube mail, slot 2: it has ended by KeyError, and is started again in 0.5 s",
+        ),
+        (
+            SlotRestarted(SERVER, "mail", 2, UnexpectedResponse("it sent b'HTTP/1.1 400'"), 0.5),
+            "ERROR tube mail, slot 2: beanstalk://x: it sent b'HTTP/1.1 400'; trying again in 0.5 s",
         ),
         (
             HandlerNotClosed("mail", ValueError("x")),
