@@ -187,8 +187,8 @@ END = "attempt=2 server=beanstalk://x"
             "ERROR tube mail, slot 2: it has ended by KeyError, and is started again in 0.5 s",
         ),
         (
-            SlotRestarted(SERVER, "mail", 2, UnexpectedResponse("it sent b'HTTP/1.1 400'"), 0.5),
-            "ERROR tube mail, slot 2: beanstalk://x: it sent b'HTTP/1.1 400'; trying again in 0.5 s",
+            SlotRestarted(SERVER, "mail", 2, UnexpectedResponse("not b'USING'"), 0.5),
+            "ERROR tube mail, slot 2: beanstalk://x: not b'USING'; trying again in 0.5 s",
         ),
         (
             HandlerNotClosed("mail", ValueError("x")),
