@@ -21,7 +21,7 @@ def bash() -> str:
 # bash completion of beanstalkt: source it, or save it where bash-completion looks for it.
 _beanstalkt() {{
     local cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD-1]}}
-    local verb= flags= values= files= words= i IFS=$' \\t\\n'
+    local verb= flags= values= files= words= file= i IFS=$' \\t\\n'
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${{COMP_WORDS[i]}} in
             {_alternatives(_with_value(program))}) i=$((i + 1)) ;;
@@ -36,13 +36,16 @@ _beanstalkt() {{
     case $verb,$prev in
 {"".join(_bash_value_cases([program, *verbs]))}    esac
     if [[ " $files " == *" $prev "* ]]; then
-        IFS=$'\\n'
-        compopt -o filenames 2>/dev/null
-        COMPREPLY=($(compgen -f -- "$cur"))
+        file=yes
     elif [[ " $values " == *" $prev "* ]]; then
         return
     elif [[ $cur == -* ]]; then
-        COMPREPLY=($(compgen -W "$flags" -- "$cur"))
+        file= words=$flags
+    fi
+    if [[ $file ]]; then
+        IFS=$'\\n'
+        compopt -o filenames 2>/dev/null
+        COMPREPLY=($(compgen -f -- "$cur"))
     else
         COMPREPLY=($(compgen -W "$words" -- "$cur"))
     fi
@@ -61,6 +64,7 @@ def zsh() -> str:
 # zsh completion of beanstalkt: save it as _beanstalkt in a folder of fpath, or source it.
 _beanstalkt() {{
     local verb= prev=${{words[CURRENT-1]}} i
+    local file=
     local -a verbs flags values files choices
     verbs=({summaries})
     for ((i = 2; i < CURRENT; i++)); do
@@ -83,6 +87,8 @@ _beanstalkt() {{
         _describe -o option flags
     elif [[ -z $verb ]]; then
         _describe verb verbs
+    elif [[ -n $file ]]; then
+        _files
     else
         compadd -a choices
     fi
@@ -127,7 +133,10 @@ def fish() -> str:
                 f"complete -c beanstalkt -n 'test -z (__beanstalkt_verb)' -a {name} "
                 f"-d {_fish_quote(verb.summary)}"
             )
-        lines += _fish_options(f"contains -- (__beanstalkt_verb) {' '.join(verb.names)}", verb)
+        condition = f"contains -- (__beanstalkt_verb) {' '.join(verb.names)}"
+        lines += _fish_options(condition, verb)
+        if verb.takes_file:
+            lines.append(f"complete -c beanstalkt -n {_fish_quote(condition)} -F")
     return "\n".join(lines) + "\n"
 
 
@@ -141,7 +150,7 @@ def _bash_case(pattern: str, described: Described, words: str) -> str:
         f"            flags='{' '.join(_flags(described.options))}'\n"
         f"            values='{' '.join(_with_value(described))}'\n"
         f"            files='{' '.join(_with_file(described))}'\n"
-        f"            words='{words}' ;;\n"
+        f"            words='{words}' file={'yes' * described.takes_file} ;;\n"
     )
 
 
@@ -174,7 +183,8 @@ def _zsh_case(pattern: str, described: Described) -> str:
         f"            flags=({flags})\n"
         f"            values=({' '.join(_with_value(described))})\n"
         f"            files=({' '.join(_with_file(described))})\n"
-        f"            choices=({' '.join(described.choices)}) ;;\n"
+        f"            choices=({' '.join(described.choices)})\n"
+        f"            file={'yes' * described.takes_file} ;;\n"
     )
 
 

@@ -52,6 +52,11 @@ class Described:
             value for option in self.options if not option.flags for value in option.choices
         )
 
+    @property
+    def takes_file(self) -> bool:
+        """Return whether one of its positional arguments is the name of a file."""
+        return any(option.is_file for option in self.options if not option.flags)
+
 
 def describe() -> tuple[Described, list[Described]]:
     """Return the description of the program, and those of its verbs.
