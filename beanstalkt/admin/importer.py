@@ -61,7 +61,7 @@ class Importer:
         self._began = self._told = time.monotonic()
         self._target: Target  # which begin() makes, since it needs a connection
         self._resumption = None if journal is None else Resumption(client, journal)
-        self._stats: Stats = {}
+        self._stats: Stats  # since begin()
         self._number = 0  # of the last line
         self._last_sent = 0  # the number of the last line whose job was put, or refused
         self._were_reserved = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import cast
 
 from ..protocol.stats import Stats, StatsTube
 
@@ -160,7 +161,7 @@ class Snapshot:
     up: bool
     error: str | None = None
     took: float = 0.0
-    stats: Stats = field(default_factory=Stats)
+    stats: Stats = field(default_factory=lambda: cast("Stats", {}))
     tubes: Mapping[str, TubeSample] = field(default_factory=dict)
     tube_count: int = 0
     left_out: int = 0

@@ -35,7 +35,6 @@ StatsJob = TypedDict(
         "buries": int,
         "kicks": int,
     },
-    total=False,
 )
 """The statistics of a job, with times in seconds (section 6.2)."""
 
@@ -57,12 +56,11 @@ StatsTube = TypedDict(
         "pause": int,
         "pause-time-left": int,
     },
-    total=False,
 )
 """The statistics of a tube, with times in seconds (section 6.3)."""
 
-Stats = TypedDict(
-    "Stats",
+_Always = TypedDict(
+    "_Always",
     {
         "current-jobs-urgent": int,
         "current-jobs-ready": int,
@@ -94,22 +92,28 @@ Stats = TypedDict(
         "job-timeouts": int,
         "total-jobs": int,
         "max-job-size": int,
-        "current-tubes": int,
         "current-connections": int,
         "current-producers": int,
         "current-workers": int,
         "current-waiting": int,
         "total-connections": int,
-        "pid": int,
-        "version": str,
         "rusage-utime": float,
         "rusage-stime": float,
+        "binlog-records-written": int,
+        "binlog-records-migrated": int,
+    },
+)
+
+_Sometimes = TypedDict(
+    "_Sometimes",
+    {
+        "current-tubes": int,
+        "pid": int,
+        "version": str,
         "uptime": int,
         "binlog-oldest-index": int,
         "binlog-current-index": int,
         "binlog-max-size": int,
-        "binlog-records-written": int,
-        "binlog-records-migrated": int,
         "draining": bool,
         "id": str,
         "hostname": str,
@@ -118,7 +122,14 @@ Stats = TypedDict(
     },
     total=False,
 )
-"""The statistics of a server, with times in seconds and sizes in bytes (section 6.4)."""
+
+
+class Stats(_Always, _Sometimes):
+    """The statistics of a server, with times in seconds and sizes in bytes (section 6.4).
+
+    Those of a pool are sums, and lack what means something for one server only, as those of an
+    old server lack what only newer ones tell. Look that up with ``get``.
+    """
 
 
 def parse_list(data: bytes) -> list[str]:

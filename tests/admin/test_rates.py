@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from beanstalkt.admin import Badge, Head, Rates, Snapshot
 from beanstalkt.admin.rates import Progression, is_restart
 from beanstalkt.admin.snapshot import seconds_to_drain
-from beanstalkt.protocol.stats import Stats, StatsTube
+from beanstalkt.protocol.stats import StatsTube
 from tests.support.readings import reading_of, stats_of, tube_of
 
 
@@ -98,10 +100,12 @@ def test_a_restart_begins_everything_anew() -> None:
 
 
 def test_a_server_without_an_id_is_known_by_its_uptime() -> None:
-    old: Stats = {"uptime": 50}
-    assert is_restart(old, {"uptime": 3})
-    assert not is_restart(old, {"uptime": 51})
-    assert not is_restart({"id": "a", "uptime": 50}, {"id": "a", "uptime": 3})
+    def stats(**found: Any) -> Any:
+        return found
+
+    assert is_restart(stats(uptime=50), stats(uptime=3))
+    assert not is_restart(stats(uptime=50), stats(uptime=51))
+    assert not is_restart(stats(id="a", uptime=50), stats(id="a", uptime=3))
 
 
 def test_a_server_that_was_down_goes_on_with_its_counters() -> None:
@@ -179,8 +183,9 @@ def test_badges_of_the_server() -> None:
 
 def test_a_server_that_names_none_of_the_counters_breaks_nothing() -> None:
     progression = Progression("beanstalk://x")
+    nothing: Any = {}
     for clock in (0, 1):
-        snapshot = progression.up(reading_of(clock, {"t": {}}, {}))
+        snapshot = progression.up(reading_of(clock, {"t": nothing}, nothing))
     assert (snapshot.tubes["t"].ready, snapshot.tubes["t"].paused_for) == (0, 0)
 
 

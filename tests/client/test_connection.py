@@ -395,7 +395,7 @@ async def test_replies_byte_by_byte() -> None:
         put, peek, stats = client.put(b"x"), client.peek(1), client.stats_tube("t")
         assert await asyncio.wait_for(put, 5) == 1
         assert await asyncio.wait_for(peek, 5) == {"id": 1, "body": b"\r\nab"}
-        assert await asyncio.wait_for(stats, 5) == {"name": "t"}
+        assert dict(await asyncio.wait_for(stats, 5)) == {"name": "t"}
 
 
 async def test_a_body_of_many_megabytes() -> None:

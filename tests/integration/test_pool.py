@@ -22,6 +22,7 @@ from beanstalkt import (
     TimedOut,
 )
 from beanstalkt.pool import reserving
+from beanstalkt.protocol.stats import Stats, StatsTube
 
 from ..support.clients import client_of, nothing_reserved, priority_is_kept
 from ..support.several import Servers, counts, pool_of, several, urls_of
@@ -539,9 +540,11 @@ async def test_statistics_are_sums(servers: Servers) -> None:
         assert stats["current-jobs-ready"] == stats["total-jobs"] == 7
         assert stats["max-job-size"] == 65535
         assert "pid" not in stats
+        assert Stats.__required_keys__ <= stats.keys()
         tube = await pool.stats_tube("t")
         assert tube["current-jobs-ready"] == 7
         assert tube["name"] == "t"
+        assert StatsTube.__required_keys__ <= tube.keys()
         with pytest.raises(NotFound):
             await pool.stats_tube("nowhere")
         assert (await pool.clients["a"].stats())["pid"] > 0

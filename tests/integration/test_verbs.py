@@ -428,6 +428,14 @@ async def test_the_lists_and_pause(to: To, server: AnyServer) -> None:
             await client.pause_tube("missing", 1)
 
 
+async def test_type_checkers_know_what_is_always_there(to: To, server: AnyServer) -> None:
+    async with to(server) as client:
+        job_id = await client.put(b"x")
+        assert beanstalkt.Stats.__required_keys__ <= (await client.stats()).keys()
+        assert beanstalkt.StatsTube.__required_keys__ <= (await client.stats_tube("default")).keys()
+        assert beanstalkt.StatsJob.__required_keys__ <= (await client.stats_job(job_id)).keys()
+
+
 async def test_the_statistics(to: To, server: AnyServer) -> None:
     async with to(server) as client:
         await client.put(b"x", 3)
