@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 from .description import Option, describe
+from .prose import blocks
 
 ENVIRONMENT = {
     "BEANSTALKD_URL": "The URL of the server, or of several, unless an option names it.",
@@ -42,12 +43,12 @@ def manual() -> str:
     for verb in verbs:
         lines += [f".SS {_escape(', '.join(verb.names))}", *_text(verb.description), ".PP"]
         own = [option for option in verb.options if option.flags not in common]
-        lines += [f"\\fB{_escape(verb.usage)}\\fR", *_options(own), *_verbatim(verb.epilog)]
+        lines += [f"\\fB{_escape(verb.usage)}\\fR", *_options(own), *_paragraphs(verb.epilog)]
     lines += [".SH ENVIRONMENT"]
     for name, meaning in ENVIRONMENT.items():
         lines += [".TP", f"\\fB{_escape(name)}\\fR", *_text(meaning)]
     notes, _, statuses = program.epilog.partition("exit status:\n")
-    lines += [".SH NOTES", *_verbatim(notes.strip()), ".SH EXIT STATUS"]
+    lines += [".SH NOTES", *_paragraphs(notes)[1:], ".SH EXIT STATUS"]
     for status, meaning in re.findall(r"^ *(\d+) +(.*)$", statuses, re.MULTILINE):
         lines += [".TP", f"\\fB{status}\\fR", *_text(meaning)]
     return "\n".join(lines) + "\n"
@@ -72,10 +73,13 @@ def _text(text: str) -> list[str]:
     return [_line(line) for line in text.splitlines() if line.strip()]
 
 
-def _verbatim(text: str) -> list[str]:
-    if not text:
-        return []
-    return [".PP", ".nf", *(_line(line) for line in text.splitlines()), ".fi"]
+def _paragraphs(text: str) -> list[str]:
+    """Let the formatter fill the prose, and keep the other lines as they are."""
+    lines = []
+    for prose, part in blocks(text):
+        kept = [_line(line) for line in part if line]
+        lines += [".PP", *kept] if prose else [".nf", *kept, ".fi"]
+    return lines
 
 
 def _line(text: str) -> str:

@@ -13,12 +13,14 @@ from .converters import job_id, tube
 from .exit_status import USAGE
 from .extras import EXTRAS, lacking
 from .output import emit
+from .prose import HelpFormatter
 from .verbs import ALIASES, GROUPS, load
 
 DESCRIPTION = "Talk to a beanstalkd server: one verb, one connection."
 
 EPILOG = """\
 Print the help of a verb with, for example: beanstalkt put -h
+
 The options that name the server may be given before or after the verb. Without
 them, BEANSTALKD_URL in the environment names it; without that, the server is
 localhost:11300. Several servers, --server a=URL --server b=URL or a list of
@@ -45,7 +47,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(
             allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=HelpFormatter,
             **kwargs,
         )
 

@@ -432,7 +432,9 @@ async def test_type_checkers_know_what_is_always_there(to: To, server: AnyServer
     async with to(server) as client:
         job_id = await client.put(b"x")
         assert beanstalkt.Stats.__required_keys__ <= (await client.stats()).keys()
-        assert beanstalkt.StatsTube.__required_keys__ <= (await client.stats_tube("default")).keys()
+        assert (
+            beanstalkt.StatsTube.__required_keys__ <= (await client.stats_tube("default")).keys()
+        )
         assert beanstalkt.StatsJob.__required_keys__ <= (await client.stats_job(job_id)).keys()
 
 
