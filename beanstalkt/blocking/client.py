@@ -39,7 +39,7 @@ from ..errors import (
 )
 from ..job import DEFAULT_PRIORITY, DEFAULT_TTR, job_id_of
 from ..job import Job as AnyJob
-from ..protocol.address import DEFAULT_PORT, Address
+from ..protocol.address import DEFAULT_PORT, Address, path_of
 from ..protocol.commands import (
     BURY,
     DELETE,
@@ -141,7 +141,7 @@ class Client(NotCopied):
         port: int = DEFAULT_PORT,
         connect_timeout: float | None = socket.getdefaulttimeout(),
         *,
-        unix_path: str | None = None,
+        unix_path: str | os.PathLike[str] | None = None,
         ssl_options: ssl.SSLContext | None = None,
         reconnect_delay: float = 1.0,
         max_reconnect_delay: float | None = None,
@@ -151,7 +151,7 @@ class Client(NotCopied):
         connect_timeout = check_connect_timeout(connect_timeout)
         ssl_options = check_ssl_options(ssl_options)
         #: where the server is
-        self.address = Address(host, port, unix_path, ssl_options is not None)
+        self.address = Address(host, port, path_of(unix_path), ssl_options is not None)
         self._connect_timeout = connect_timeout
         self._ssl_options = ssl_options
         self._timing = timing_of(timing, reconnect_delay, max_reconnect_delay, response_timeout)

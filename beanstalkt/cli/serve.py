@@ -9,6 +9,7 @@ import os
 import resource
 import signal
 
+from ..client.sockets import reason_of
 from ..protocol.address import DEFAULT_PORT
 from ..protocol.arguments import Number
 from ..server.engine import DEFAULT_MAX_JOB_SIZE
@@ -27,9 +28,10 @@ are gone when it stops. SIGUSR1 makes it refuse new jobs; SIGTERM or SIGINT stop
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the verb to its parser."""
     parser.add_argument(
-        "--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)"
+        "-H", "--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)"
     )
     parser.add_argument(
+        "-P",
         "--port",
         type=number(Number("port", 2**16 - 1)),
         default=DEFAULT_PORT,
@@ -68,7 +70,7 @@ async def _serve(options: argparse.Namespace) -> int:
             server.listen(options.port, options.host)
     except (OSError, OverflowError, UnicodeError) as error:
         where = options.unix if options.unix is not None else f"{options.host}:{options.port}"
-        _say(f"cannot listen on {where}: {error}")
+        _say(f"cannot listen on {where}: {reason_of(error)}")
         server.stop()
         return REFUSED
     try:

@@ -7,6 +7,7 @@ called with one argument: the result, or the exception as a value.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 import warnings
@@ -26,7 +27,7 @@ from ..errors import (
     TimedOut,
 )
 from ..job import DEFAULT_PRIORITY, DEFAULT_TTR, Job, job_id_of
-from ..protocol.address import DEFAULT_PORT, Address
+from ..protocol.address import DEFAULT_PORT, Address, path_of
 from ..protocol.commands import (
     BURY,
     DELETE,
@@ -134,7 +135,7 @@ class Client(NotCopied):
         connect_timeout: float | None = socket.getdefaulttimeout(),
         io_loop: IOLoop | None = None,
         *,
-        unix_path: str | None = None,
+        unix_path: str | os.PathLike[str] | None = None,
         ssl_options: ssl.SSLContext | None = None,
         reconnect_delay: float = 1.0,
         max_reconnect_delay: float | None = None,
@@ -144,7 +145,7 @@ class Client(NotCopied):
         connect_timeout = check_connect_timeout(connect_timeout)
         ssl_options = check_ssl_options(ssl_options)
         #: where the server is
-        self.address = Address(host, port, unix_path, ssl_options is not None)
+        self.address = Address(host, port, path_of(unix_path), ssl_options is not None)
         if io_loop is not None and not isinstance(io_loop, IOLoop):
             raise InvalidArgument(
                 f"io_loop must be None or a tornado.ioloop.IOLoop, not {io_loop!r:.100}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import sys
 from dataclasses import dataclass
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
@@ -13,6 +14,12 @@ DEFAULT_PORT = 11300
 """The TCP port that a server listens on unless it is told otherwise (section 1.1)."""
 
 _SHOWN = 260  # characters of a bad host that its message repeats; a name has 253 at most
+
+LONGEST_PATH = 107 if sys.platform == "linux" else 103
+"""The number of bytes that the system takes as the path of a unix socket."""
+
+_NOT_IN_HOSTS = frozenset(" ,=@?#")
+"""What is in no name of a host, and stands for something in URLs and lists of servers."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,11 @@ class Address:
             )
         if self.path is not None and not _is_path(self.path):
             raise InvalidArgument(f"a unix socket must be the path of a file, not {self.path!r}")
+        if self.path is not None and len(os.fsencode(self.path)) > LONGEST_PATH:
+            raise InvalidArgument(
+                f"the path of a unix socket may have {LONGEST_PATH} bytes at the most, which "
+                f"{self.path!r:.{_SHOWN}} exceeds: use a relative path, or a link to its folder"
+            )
         if not isinstance(self.port, int) or isinstance(self.port, bool):
             raise InvalidArgument(f"the port must be an int, not {self.port!r}")
         if not 0 < self.port < 2**16:
@@ -84,6 +96,11 @@ class Address:
         return f"beanstalk{'s' if self.tls else ''}://{host}:{self.port}"
 
 
+def path_of(unix_path: str | os.PathLike[str] | None) -> str | None:
+    """Return the path of a unix socket, which may be given as a `pathlib.Path`, as a str."""
+    return os.fspath(unix_path) if isinstance(unix_path, os.PathLike) else unix_path
+
+
 def parse_host_and_port(text: str) -> tuple[str, int]:
     """Read an address to listen on: ``HOST:PORT``, ``[IPv6]:PORT`` or ``:PORT`` for loopback.
 
@@ -108,7 +125,9 @@ def _unquote(path: str) -> str:
 
 
 def _is_host(host: object) -> bool:
-    if not isinstance(host, str) or not host.isprintable() or not host or " " in host:
+    if not isinstance(host, str) or not host or not host.isprintable():
+        return False
+    if not _NOT_IN_HOSTS.isdisjoint(host):
         return False
     try:
         host.encode("idna")

@@ -15,14 +15,22 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 import beanstalkt
-from beanstalkt import ConnectionLost, InvalidArgument, NotFound, ReservationLost, TimedOut
+from beanstalkt import (
+    ConnectionLost,
+    DeadlineSoon,
+    InvalidArgument,
+    NotFound,
+    ReservationLost,
+    TimedOut,
+)
 from beanstalkt.blocking import Client, Job
 from beanstalkt.blocking.connection import NEVER
-from beanstalkt.client.timing import Timing
+from beanstalkt.client.timing import DEADLINE_PAUSE, Timing
 
 from ..support.alarm import on_alarm
 from ..support.beanstalkd import HOST, Beanstalkd, free_port
@@ -509,6 +517,21 @@ def test_jobs_goes_on(beanstalkd: Beanstalkd) -> None:
             beanstalkd.restart()
             time.sleep(0.02)
         assert [job.body for job in client.jobs(timeout=0)] == []
+
+
+def test_jobs_pauses_where_the_server_would_say_the_same_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    outcomes: list[type[Exception]] = [DeadlineSoon, DeadlineSoon, TimedOut]
+    pauses: list[float] = []
+
+    def reserve(*_: object) -> Job:
+        raise outcomes.pop(0)
+
+    monkeypatch.setattr(Client, "reserve", reserve)
+    monkeypatch.setattr("beanstalkt.blocking.client.time", Mock(sleep=pauses.append))
+    assert list(Client().jobs(timeout=1)) == []
+    assert pauses == [DEADLINE_PAUSE] * 2
 
 
 def test_without_a_server_each_call_says_so() -> None:

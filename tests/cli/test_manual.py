@@ -10,7 +10,7 @@ import pytest
 
 from beanstalkt import cmd
 from beanstalkt.cli.description import describe
-from beanstalkt.cli.manual import ENVIRONMENT, manual
+from beanstalkt.cli.manual import ENVIRONMENT, _paragraphs, manual
 
 
 def test_it_has_every_verb_option_and_variable() -> None:
@@ -42,6 +42,15 @@ def test_the_formatter_finds_nothing_wrong(width: str, tmp_path: Path) -> None:
     assert "--max-attempts NUMBER" in done.stdout
     assert "\N{HYPHEN}" not in done.stdout  # no word is divided: it may be an option
     assert "69     no server, or the connection was lost" in done.stdout
+
+
+def test_no_text_is_taken_for_a_request_to_the_formatter() -> None:
+    text = ".SH x\n\n  'br\n\nan --option, a \\ and one,two"
+    assert _paragraphs(text) == [
+        *(".PP", r"\&.SH x"),
+        *(".nf", r"  'br", ".fi"),
+        *(".PP", r"an \-\-option, a \e and one,\:two"),
+    ]
 
 
 def test_the_verb_prints_it(capsys: pytest.CaptureFixture[str]) -> None:

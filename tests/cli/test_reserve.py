@@ -11,7 +11,7 @@ from unittest.mock import AsyncMock, Mock
 
 import pytest
 
-from beanstalkt import errors
+from beanstalkt import Client, errors
 from beanstalkt.cli import reserve as module
 from beanstalkt.cli.parser import parse
 from beanstalkt.cli.reserve import PrintedJobs, reserve, wait_for_job
@@ -183,6 +183,24 @@ async def test_each_job_is_printed_once_and_settled(
         if action != "delete":
             job = await client.stats_job(ids[0])
             assert (job["pri"], job["releases"]) == (7, action == "release")
+
+
+@pytest.mark.parametrize("action", ["delete", "bury"])
+async def test_a_job_is_settled_before_the_next_one_is_reserved(
+    server: AnyServer, action: str
+) -> None:
+    async with client_of(server) as client:
+        await client.put(b"x")
+        running = asyncio.ensure_future(run(server, "-n", "2", "-t", "20", action))
+        await until_awaited(lambda: settled(client, action))
+        assert not running.done()
+        await client.put(b"y")
+        assert await running == 0
+
+
+async def settled(client: Client, action: str) -> int:
+    stats = await client.stats_tube("default")
+    return stats["cmd-delete" if action == "delete" else "current-jobs-buried"]
 
 
 @pytest.mark.parametrize("action", ["delete", "release"])

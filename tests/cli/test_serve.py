@@ -86,7 +86,7 @@ def test_an_address_that_is_taken_is_told() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with serving("--port", str(port)) as (process, line):
-            assert f"cannot listen on 127.0.0.1:{port}" in line
+            assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in line
             assert process.wait(10) == 1
 
 
@@ -119,3 +119,10 @@ def test_it_listens_on_loopback_only_unless_told_otherwise() -> None:
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     assert parser.parse_args([]).host == "127.0.0.1"
+
+
+def test_its_letters_are_those_of_the_other_verbs() -> None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    options = parser.parse_args(["-H", "::1", "-P", "11301"])
+    assert (options.host, options.port) == ("::1", 11301)

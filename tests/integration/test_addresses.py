@@ -104,10 +104,10 @@ async def test_a_unix_socket_comes_back(tmp_path: Path, kind: str) -> None:
 
 
 async def test_a_unix_socket_that_is_not_there(tmp_path: Path) -> None:
-    for name in ("missing", "x" * 200):
-        client = Client(unix_path=f"{tmp_path}/{name}", connect_timeout=0.1, reconnect_delay=DELAY)
-        with pytest.raises(ConnectionLost, match=f"{tmp_path}"):
-            await client.connect()
+    path = os.path.relpath(tmp_path / "missing")
+    client = Client(unix_path=path, connect_timeout=0.1, reconnect_delay=DELAY)
+    with pytest.raises(ConnectionLost, match=path):
+        await client.connect()
 
 
 def has_ipv6() -> bool:

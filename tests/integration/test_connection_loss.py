@@ -433,6 +433,26 @@ async def test_what_was_not_granted_is_not_restored() -> None:
         assert client.watching == {"a", "default"}
 
 
+async def test_a_tube_that_was_not_granted_is_not_taken_for_the_one_in_use(kind: Kind) -> None:
+    async def script(line: Line) -> None:
+        if len(peer.lines) == 1:
+            await line.expect(b"use a")
+            return
+        await line.expect(b"use a", b"put 2147483648 0 120 1\r\nx", b"use default")
+        line.send(b"USING a\r\nINSERTED 7\r\nUSING default\r\n")
+        await line.end()
+
+    async with Peer(script) as peer:
+        client = kind(peer.host, peer.port, reconnect_delay=RECONNECT_DELAY)
+        await client.connect()
+        with pytest.raises(ConnectionLost):
+            await client.use("a")
+        await back(client)
+        assert await asyncio.wait_for(client.put(b"x", tube="a"), 10) == 7
+        assert client.using == "default"
+        await client.close()
+
+
 @pytest.mark.parametrize("answer", [b"", b"INTERNAL_ERROR\r\n", b"USING other x\r\n", b"USI"])
 async def test_a_replay_that_fails_is_repeated(answer: bytes) -> None:
     timing = Timing(attempt_timeout=0.1)

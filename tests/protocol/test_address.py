@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import socket
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from beanstalkt import Client, InvalidArgument
-from beanstalkt.protocol.address import DEFAULT_PORT, Address
+from beanstalkt import Client, InvalidArgument, blocking
+from beanstalkt.protocol.address import DEFAULT_PORT, LONGEST_PATH, Address
 
 hosts = st.one_of(
     st.from_regex(r"[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?(\.[a-z]{2,5})?", fullmatch=True),
@@ -19,11 +21,11 @@ hosts = st.one_of(
 ports = st.integers(1, 2**16 - 1)
 # What the file system takes.
 paths = st.text(
-    st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=50
+    st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=26
 ).map(lambda name: f"/{name}")
 # A name is bytes; in Python a str with a stand-in for each that is no UTF-8.
 file_names = (
-    st.binary(min_size=1, max_size=50)
+    st.binary(min_size=1, max_size=26)
     .filter(lambda name: b"\0" not in name)
     .map(lambda name: os.fsdecode(b"/" + name))
 )
@@ -132,6 +134,10 @@ def test_a_url_is_a_str(url: object) -> None:
         "a\tb",
         "a\u3000b",
         "\x7f",
+        "a,b",
+        "a=b",
+        "me@host",
+        "host?x",
         "a" * 100_000,
     ],
 )
@@ -147,10 +153,28 @@ def test_a_bad_port_is_refused(port: object) -> None:
         Client("localhost", port)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("path", ["", "nul\0", b"/path", 7])
+@pytest.mark.parametrize("path", ["", "nul\0", b"/path", 7, Path("nul\0")])
 def test_a_bad_path_is_refused(path: object) -> None:
     with pytest.raises(InvalidArgument):
         Client(unix_path=path)  # type: ignore[arg-type]
+
+
+def test_a_path_is_no_longer_than_the_system_takes() -> None:
+    with socket.socket(socket.AF_UNIX) as sock:
+        with pytest.raises(FileNotFoundError):
+            sock.connect("é" + "x" * (LONGEST_PATH - 2))
+        with pytest.raises(OSError, match="too long"):
+            sock.connect("é" + "x" * (LONGEST_PATH - 1))
+    Client(unix_path="é" + "x" * (LONGEST_PATH - 2))
+    with pytest.raises(InvalidArgument, match=rf"{LONGEST_PATH} bytes at the most"):
+        Client(unix_path="é" + "x" * (LONGEST_PATH - 1))
+    with pytest.raises(InvalidArgument, match="at the most"):
+        Client.from_url("unix:///" + "x" * 100_000)
+
+
+def test_a_path_may_be_a_path() -> None:
+    for kind in (Client, blocking.Client):
+        assert kind(unix_path=Path("/run/beanstalkd")).address.path == "/run/beanstalkd"
 
 
 def test_a_client_has_the_default_port() -> None:
