@@ -19,6 +19,7 @@ from ..errors import BeanstalkException, ConnectionLost, InvalidArgument
 from ..protocol.address import Address
 from ..protocol.servers import names_one, parse_job_id, parse_servers
 from .exit_status import DONE, NO_SERVER, REFUSED, exit_status_of
+from .running import run_interruptible
 from .stdio import say
 
 Command = Callable[[Any, Namespace], Awaitable[int | None]]
@@ -63,7 +64,7 @@ def connected(
     def run(options: Namespace) -> int:
         logging.basicConfig(format="beanstalkt: %(message)s")
         try:
-            return asyncio.run(connect_and_run(options))
+            return run_interruptible(connect_and_run(options))
         except BeanstalkException as error:
             say(str(error) + server_of(error, options))
             if isinstance(error, ConnectionLost) and error.sent:

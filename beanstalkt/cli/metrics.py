@@ -17,6 +17,7 @@ from ..protocol.arguments import Number
 from .converters import converter, number, positive_seconds
 from .exit_status import DONE, REFUSED, USAGE
 from .output import emit
+from .running import run_interruptible
 from .serving import add_servers, ended, log_to_stderr, servers_of
 from .stdio import say
 from .verbs import Verb
@@ -96,7 +97,7 @@ def metrics(options: argparse.Namespace) -> int:
         say(str(error))
         return USAGE
     if options.listen is None:
-        emit(asyncio.run(servers.render()).rstrip("\n"))
+        emit(run_interruptible(servers.render()).rstrip("\n"))
         return DONE
     return asyncio.run(_serve(servers, *options.listen))
 

@@ -24,6 +24,7 @@ from .converters import converter, number, seconds, tube
 from .exit_status import DONE, NO_SERVER, REFUSED, exit_status_of
 from .output import emit, emit_json
 from .parser import Parser
+from .running import run_interruptible
 from .stdio import say
 from .verbs import Verb
 
@@ -318,7 +319,7 @@ def _carry_out(
         if options.dry_run or not count:
             say(f"would {question.format(count)}")
             return DONE
-        if not asyncio.run(confirm.confirmed(f"{question.format(count)}?".capitalize())):
+        if not run_interruptible(confirm.confirmed(f"{question.format(count)}?".capitalize())):
             return REFUSED
     done = 0
     try:
