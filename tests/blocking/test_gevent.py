@@ -15,7 +15,7 @@ import faulthandler, sys, time
 import gevent
 from beanstalkt import ConnectionLost
 from beanstalkt.blocking import Client, Pool
-from beanstalkt.blocking.client import IDLE
+from beanstalkt.blocking.client_connection import IDLE
 
 faulthandler.dump_traceback_later(20, exit=True)  # what takes longer hangs
 port, silent = map(int, sys.argv[1:])

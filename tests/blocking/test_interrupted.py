@@ -61,7 +61,7 @@ def lose(client: Client, put: Callable[..., int]) -> None:
 @pytest.mark.parametrize(
     "modules",
     [
-        ("blocking/client", "blocking/lock"),
+        ("blocking/client", "blocking/client_connection", "blocking/lock"),
         ("blocking/connection",),
         ("client/pipeline", "client/requests", "client/puts", "client/tubes"),
     ],

@@ -82,7 +82,7 @@ def test_threads_share_one_connection(client: Client) -> None:
 def test_the_server_may_restart_between_two_calls(
     client: Client, beanstalkd: Beanstalkd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("beanstalkt.blocking.client.IDLE", 0)  # the restart takes less
+    monkeypatch.setattr("beanstalkt.blocking.client_connection.IDLE", 0)  # the restart takes less
     schedule_function("mail", "send")
     beanstalkd.restart()
     assert schedule_function("mail", "send") == 1
