@@ -147,17 +147,18 @@ def _is_ipv6(host: str) -> bool:
 def _advice(host: str) -> str:
     """Return how to give the address that was probably meant by what was given as a host."""
     if "://" in host:
-        url = host
+        url, how = host, "give a URL"
+    elif host.startswith("/"):
+        url = f"unix://{host}"
+        how = f"give the URL of a unix socket, {url!r:.{_SHOWN}},"
     else:
-        url = f"unix://{host}" if host.startswith("/") else f"beanstalk://{host}"
+        url = f"beanstalk://{host}"
+        how = f"give the port by itself, or the URL {url!r:.{_SHOWN}}"
     try:
         Address.parse(url)
     except InvalidArgument:
         return ""
-    return (
-        f": give the port by itself, or the URL {url!r:.{_SHOWN}} "
-        "(Client.from_url, --server, or server = in a file)"
-    )
+    return f": {how} to Client.from_url (--server, or server = in a file)"
 
 
 def _is_path(path: object) -> bool:

@@ -91,7 +91,7 @@ WRONG = {
     ("-p21300", "stats"): "was -P 21300 meant, the port?",
     ("stats", "-p", "21300"): "unrecognized arguments: -p 21300: was -P meant, the port?",
     ("completion", "tcsh"): "invalid choice: 'tcsh'",
-    ("stats", "-H", "localhost:11300"): "Client.from_url, --server, or server = in a file",
+    ("stats", "-H", "localhost:11300"): "to Client.from_url (--server, or server = in a file)",
 }
 
 
