@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
-from .cli.program import main
+from .cli.exit_status import INTERRUPTED
 
 __all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the verb that `argv` names (default: the program's arguments); return its exit status.
+
+    Raises SystemExit after ``-h`` and ``--version``, and for wrong usage, as argparse does.
+    """
+    try:
+        # Here, so that an interrupt in this time, which is half of the start, is quiet as well.
+        from .cli import program
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return program.main(argv)
+
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -36,7 +36,11 @@ def emit(text: str | None = None) -> None:
         return
     with _standard_output() as stream:
         if text is not None:
-            print(text, file=stream)
+            try:
+                print(text, file=stream)
+            except UnicodeEncodeError as error:  # before anything was written
+                shown = text.encode(error.encoding, "backslashreplace").decode(error.encoding)
+                print(shown, file=stream)
 
 
 def emit_bytes(data: bytes) -> None:

@@ -159,6 +159,8 @@ def test_connections_that_waited_are_closed_but_for_one(servers: Servers) -> Non
             jobs.append(caller.outcome())
         assert pool.connections == 3 + 3
         for job in jobs:
+            job.touch()  # after which it is still held
+        for job in jobs:
             job.delete()
         assert pool.connections == 3 + 1
 

@@ -66,6 +66,15 @@ def test_a_result_is_written_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert file.read_text() == "a result\n"
 
 
+def test_what_the_terminal_has_no_character_for_is_escaped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "out").open("w", encoding="latin-1") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        emit("Grüße, 日本")
+    assert (tmp_path / "out").read_text("latin-1") == "Grüße, \\u65e5\\u672c\n"
+
+
 def test_a_result_that_cannot_be_written_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     with open("/dev/full", "w") as stream:
         monkeypatch.setattr(sys, "stdout", stream)

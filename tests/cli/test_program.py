@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import builtins
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -39,6 +41,20 @@ def test_the_way_a_verb_ends_decides_the_status(
     written = capsys.readouterr()
     assert written.out == ""
     assert written.err == (f"beanstalkt: {said}\n" if said else "")
+
+
+def test_an_interrupt_while_the_program_is_imported_is_quiet(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(name: str, *arguments: Any) -> Any:
+        if "program" in (arguments[2] or ()):
+            raise KeyboardInterrupt
+        return imported(name, *arguments)
+
+    imported = builtins.__import__
+    monkeypatch.setattr(builtins, "__import__", interrupted)
+    assert cmd.main(["--help"]) == 130
+    assert capsys.readouterr() == ("", "")
 
 
 def test_wrong_usage_exits(capsys: pytest.CaptureFixture[str]) -> None:
