@@ -9,6 +9,7 @@ import os
 import pickle
 import signal
 import socket
+import struct
 import threading
 import time
 import tracemalloc
@@ -517,6 +518,23 @@ def test_jobs_goes_on(beanstalkd: Beanstalkd) -> None:
             beanstalkd.restart()
             time.sleep(0.02)
         assert [job.body for job in client.jobs(timeout=0)] == []
+
+
+def test_what_the_socket_did_not_take_was_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("beanstalkt.blocking.client.IDLE", 1000.0)  # so it does not look before
+    with socket.create_server((HOST, 0)) as listener:
+        client = Client(HOST, listener.getsockname()[1])
+        first = Thread(lambda: client.put(b"first"))
+        peer, _ = listener.accept()
+        assert peer.recv(100)
+        peer.sendall(b"INSERTED 1\r\n")
+        assert first.end() == 1
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.close()  # with a reset, after which the socket takes nothing
+        with pytest.raises(ConnectionLost) as caught:
+            client.put(b"second")
+        assert not caught.value.sent
+        client.close()
 
 
 def test_jobs_pauses_where_the_server_would_say_the_same_at_once(
