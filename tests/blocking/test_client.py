@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import logging
 import multiprocessing
@@ -518,6 +519,31 @@ def test_jobs_goes_on(beanstalkd: Beanstalkd) -> None:
             beanstalkd.restart()
             time.sleep(0.02)
         assert [job.body for job in client.jobs(timeout=0)] == []
+
+
+def test_the_system_says_that_the_peer_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its ETIMEDOUT is told as it is: it does not mean that response_timeout is over."""
+    with socket.create_server((HOST, 0)) as listener:
+        client = Client(HOST, listener.getsockname()[1])
+        client.connect()
+        connection = client.connection
+        assert connection is not None
+        gone = TimeoutError(errno.ETIMEDOUT, "Connection timed out")
+        with connection._sock:
+            monkeypatch.setattr(connection, "_sock", Mock(send=len, recv=Mock(side_effect=gone)))
+            with pytest.raises(ConnectionLost, match=r"was lost: Connection timed out$"):
+                client.put(b"x")
+
+
+def test_close_says_quit() -> None:
+    with socket.create_server((HOST, 0)) as listener:
+        client = Client(HOST, listener.getsockname()[1])
+        client.connect()
+        peer, _ = listener.accept()
+        client.close()
+        with peer:
+            peer.settimeout(PATIENCE)
+            assert peer.recv(100) == b"quit\r\n"
 
 
 def test_what_the_socket_did_not_take_was_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
