@@ -567,9 +567,10 @@ class CommandChunk(Request):
 
 
 def reservation_lost(command: Command, job_id: int | None) -> ReservationLost:
-    """Return the error of a command for a job whose connection has ended."""
+    """Return the error of a command for a job that another connection has reserved."""
     return ReservationLost(
-        f"{command.verb}: job {job_id} was reserved on a connection that is gone; "
-        "the server has given it back to its tube",
+        f"{command.verb}: job {job_id} was reserved on another connection. If that was lost, the "
+        "server has given the job back to its tube; if it is one of another client, or of the "
+        "parent process, the job must be settled there",
         command=command.verb,
     )

@@ -256,7 +256,7 @@ def test_a_forked_child_gets_a_connection_of_its_own(beanstalkd: Beanstalkd) -> 
         def child() -> None:
             assert client.closed()
             for settle in (job.delete, job.release, job.bury, job.touch):
-                with pytest.raises(ReservationLost):
+                with pytest.raises(ReservationLost, match="of the parent process"):
                     settle()
             assert client.list_tube_used() == "used"
             assert set(client.list_tubes_watched()) == {"default", "used"}
