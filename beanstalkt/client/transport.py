@@ -7,6 +7,7 @@ come in: they are handed on in the call that reads them.
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import ssl
 import threading
@@ -43,6 +44,17 @@ class _Memory(threading.local):
 
 
 _memory = _Memory()
+
+
+class _Handshake(threading.local):
+    """Whether this thread takes a step of a handshake now."""
+
+    under_way = False
+
+
+_handshake = _Handshake()
+# Tornado warns of each handshake that fails. Whoever opens the transport hears of that anyway.
+logging.getLogger("tornado.general").addFilter(lambda record: not _handshake.under_way)
 
 if TYPE_CHECKING:
     _Base = IOStream
@@ -226,6 +238,13 @@ class TLSTransport(_Direct, SSLIOStream):
     """A transport over TLS."""
 
     _offered = 0  # bytes of a record that did not go out to its end
+
+    def _do_ssl_handshake(self) -> None:
+        _handshake.under_way = True
+        try:
+            super()._do_ssl_handshake()
+        finally:
+            _handshake.under_way = False
 
     def write_to_fd(self, data: memoryview) -> int:
         # A record at a time: offered more, OpenSSL may send a part of it and then say that

@@ -66,6 +66,27 @@ def test_a_result_is_written_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert file.read_text() == "a result\n"
 
 
+@pytest.mark.parametrize("ids", [[7], [7, None, 9]])
+def test_ids_that_cannot_be_printed_are_told(
+    ids: list[int | None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        with pytest.raises(BrokenPipeError):  # the reader did not want to know
+            emit_ids(ids)
+        assert capsys.readouterr().err == ""
+    with Path("/dev/full").open("w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        with pytest.raises(OSError, match="No space left"):
+            emit_ids(ids)
+    told = (
+        "job 7 was put, but its id" if len(ids) == 1 else "2 jobs were put, 7 to 9, but their ids"
+    )
+    assert capsys.readouterr().err == f"beanstalkt: {told} cannot be printed\n"
+
+
 def test_what_the_terminal_has_no_character_for_is_escaped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

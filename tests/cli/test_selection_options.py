@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from typing import Any
 
 import pytest
@@ -12,12 +12,16 @@ from beanstalkt.cli import selection_options
 from beanstalkt.cli.parser import Parser
 
 
-def selected(*words: str) -> Selection:
+def options_of(*words: str) -> Namespace:
     parser: ArgumentParser = Parser(prog="test")
     selection_options.add_to(parser)
     options = parser.parse_args(list(words))
     selection_options.check(parser, options)
-    found: Selection = options.selection
+    return options
+
+
+def selected(*words: str) -> Selection:
+    found: Selection = options_of(*words).selection
     return found
 
 
@@ -39,6 +43,27 @@ def selected(*words: str) -> Selection:
 )
 def test_each_option_narrows_the_selection(words: str, expected: dict[str, Any]) -> None:
     assert selected(*words.split()) == select(**expected)
+
+
+@pytest.mark.parametrize(
+    ("words", "given"),
+    [
+        ("", False),
+        ("-u a", False),
+        ("--state buried", True),
+        ("--priority 0", True),
+        ("--older-than 0", True),
+        ("--younger-than 0", True),
+        ("--text x", True),
+        ("--regex x", True),
+        ("--watch-range 5-9", True),
+        ("--since-id 5", True),
+    ],
+)
+def test_it_is_known_whether_jobs_are_chosen_in_another_way_than_by_tube(
+    words: str, given: bool
+) -> None:
+    assert selection_options.given(options_of(*words.split())) == given
 
 
 def test_a_regular_expression_is_sought_in_bytes() -> None:
