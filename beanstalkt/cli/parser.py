@@ -40,6 +40,15 @@ exit status:
   130  interrupted
 """
 
+_TUBE = "a tube is given with -u"
+
+MEANT = {
+    "put": "a body with spaces is one argument, in quotes",
+    "pause": "how long is given with -d",
+    **dict.fromkeys(("peek-ready", "peek-delayed", "peek-buried"), _TUBE),
+}
+"""What those probably do not know who give a verb a word too many."""
+
 
 class Parser(argparse.ArgumentParser):
     """Parse arguments, of which no option may be abbreviated."""
@@ -57,9 +66,12 @@ class Parser(argparse.ArgumentParser):
         """Parse the arguments; refuse unknown ones here, so that the verb's usage is shown."""
         options, rest = super().parse_known_args(args, namespace)
         if rest:
-            hint = ": was -P meant, the port?" if rest[0].startswith("-p") else ""
-            self.error(f"unrecognized arguments: {' '.join(rest)}{hint}")
+            self.error(f"unrecognized arguments: {' '.join(rest)}{self._hint(rest[0])}")
         return options, rest
+
+    def _hint(self, word: str) -> str:
+        """Return what to add to the message that a word makes no sense here."""
+        return ": was -P meant, the port?" if word.startswith("-p") else ""
 
     def _print_message(self, message: str, file: Any = None) -> None:
         # argparse hides that standard output cannot be written, where it is not buffered.
@@ -70,6 +82,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the usage and `message`; exit with status 2."""
+        if message.endswith("required: VERB"):
+            message = "which verb? beanstalkt -h lists them, and beanstalkt put -h explains one"
         try:
             super().error(message)
         except OSError:  # Python 3.10 raises it if standard error cannot be written
@@ -93,6 +107,11 @@ class VerbParser(Parser):
         except ModuleNotFoundError as error:
             self.error(lacking(self._verb, error, EXTRAS.get(self._verb)))
         return super().parse_known_args(args, namespace)
+
+    def _hint(self, word: str) -> str:
+        if word.startswith("-") or self._verb not in MEANT:
+            return super()._hint(word)
+        return f": {MEANT[self._verb]}"
 
     def load(self) -> None:
         """Load the verb and add its arguments, unless that was done before.

@@ -24,11 +24,14 @@ def error_of(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
 
 
 WRONG = {
-    (): "required: VERB",
+    (): "which verb? beanstalkt -h lists them",
     ("eat",): "invalid choice: 'eat'",
     ("put",): "either a body",
     ("put", "a", "--lines", "b"): "either a body",
-    ("put", "a", "b"): "unrecognized arguments: b",
+    ("put", "a", "b"): "unrecognized arguments: b: a body with spaces is one argument, in quotes",
+    ("pause", "a", "5"): "unrecognized arguments: 5: how long is given with -d",
+    ("peek-ready", "a"): "unrecognized arguments: a: a tube is given with -u",
+    ("put", "a", "--nonsense"): "unrecognized arguments: --nonsense",
     ("put", "a", "-p", "1.5"): "'1.5' is not a whole number",
     ("put", "a", "-p", "-1"): "priority must be from 0 to 4294967295",
     ("put", "a", "-p", "4294967296"): "priority must be from 0 to 4294967295",
