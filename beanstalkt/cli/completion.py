@@ -22,14 +22,24 @@ def bash() -> str:
 _beanstalkt() {{
     local cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD-1]}}
     local verb= flags= values= files= words= file= i IFS=$' \\t\\n'
-    for ((i = 1; i < COMP_CWORD; i++)); do
-        case ${{COMP_WORDS[i]}} in
+    local -a typed
+    COMPREPLY=()
+    # Not COMP_WORDS, which are divided at : and = as well: URLs and --option=value have these.
+    read -ra typed <<< "${{COMP_LINE:0:COMP_POINT}}x"
+    for ((i = 1; i < ${{#typed[@]}} - 1; i++)); do
+        case ${{typed[i]}} in
             {_alternatives(_with_value(program))}) i=$((i + 1)) ;;
             -*) ;;
-            *) verb=${{COMP_WORDS[i]}}; break ;;
+            *) verb=${{typed[i]}}; break ;;
         esac
     done
-    COMPREPLY=()
+    if [[ $cur == = ]]; then
+        cur=
+    elif [[ $prev == = ]]; then
+        prev=${{COMP_WORDS[COMP_CWORD-2]}}
+    elif [[ $cur == : || $prev == : ]]; then
+        return
+    fi
     case $verb in
 {"".join(cases)}        *) return ;;
     esac

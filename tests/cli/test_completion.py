@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import select
 import shutil
 import signal
@@ -39,10 +40,13 @@ def run(folder: Path, *command: str) -> list[str]:
 
 
 def by_bash(words: list[str], folder: Path) -> set[str]:
-    quoted = " ".join(f"'{word}'" for word in words)
+    # As bash divides what was typed; the last word may be empty.
+    parts = [part for word in words for part in re.findall("[:=]+|[^:=]+", word) or [""]]
+    quoted = " ".join(f"'{part}'" for part in parts)
+    line = " ".join(words)
     program = (
         f"source {script('bash', folder)}; COMP_WORDS=({quoted}); "
-        f"COMP_CWORD={len(words) - 1}; _beanstalkt; "
+        f"COMP_CWORD={len(parts) - 1}; COMP_LINE='{line}'; COMP_POINT={len(line)}; _beanstalkt; "
         '((${#COMPREPLY[@]})) && printf "%s\\n" "${COMPREPLY[@]}"; true'
     )
     return {line for line in run(folder, "bash", "--norc", "-c", program) if line}
@@ -113,6 +117,10 @@ SHELLS = {"bash": by_bash, "zsh": by_zsh, "fish": by_fish}
         (["beanstalkt", "--se"], {"--server"}, {"put"}),
         (["beanstalkt", "put", "--"], {"--lines", "--priority", "--server"}, {"--watch"}),
         (["beanstalkt", "-H", "put", "reserve", "--"], {"--watch", "--server"}, {"--lines"}),
+        (["beanstalkt", "--server", "beanstalk://a:1", "put", "--"], {"--lines"}, {"--watch"}),
+        (["beanstalkt", "--server=beanstalk://a", "rese"], {"reserve", "reserve-job"}, {"put"}),
+        (["beanstalkt", "--server", "beanstalk://"], set(), {"put", "--lines", "a file"}),
+        (["beanstalkt", "--server", "beanstalk:"], set(), {"put", "--lines", "a file"}),
         (["beanstalkt", "reserve", ""], {"delete", "release", "bury"}, {"put", "a file"}),
         (["beanstalkt", "put", "--lines", ""], {"a file"}, {"put", "--lines"}),
         (["beanstalkt", "put", "--priority", ""], set(), {"put", "--lines", "a file"}),
@@ -136,6 +144,12 @@ def test_a_shell_completes(
     found = {each.replace("\\ ", " ").strip("'") for each in SHELLS[shell](words, folder)}
     assert some <= found
     assert not none & found
+
+
+def test_bash_completes_a_value_behind_an_equals_sign(tmp_path: Path) -> None:
+    assert by_bash(["beanstalkt", "list", "--state=bur"], tmp_path) == {"buried"}
+    assert by_bash(["beanstalkt", "list", "--state="], tmp_path) >= {"ready", "buried"}
+    assert by_bash(["beanstalkt", "put", "--priority=1"], tmp_path) == set()
 
 
 @pytest.mark.parametrize("shell", SHELLS)

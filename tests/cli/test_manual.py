@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,16 @@ def test_no_text_is_taken_for_a_request_to_the_formatter() -> None:
         *(".nf", r"  'br", ".fi"),
         *(".PP", r"an \-\-option, a \e and one,\:two"),
     ]
+
+
+def test_a_verb_whose_package_is_missing_is_there_without_its_options(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "beanstalkt.cli.metrics", None)  # the import of it fails
+    text = manual()
+    assert "\n.SS metrics\n" in text
+    assert "max\\-tubes" not in text
+    assert "max\\-attempts" in text
 
 
 def test_the_verb_prints_it(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -11,10 +12,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
-from beanstalkt.cli.serve import add_arguments
+from beanstalkt.cli.serve import _allow_many_connections, add_arguments
 
 PROGRAM = """
 import argparse, sys
@@ -119,6 +121,16 @@ def test_it_listens_on_loopback_only_unless_told_otherwise() -> None:
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     assert parser.parse_args([]).host == "127.0.0.1"
+
+
+def test_it_allows_itself_as_many_connections_as_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (1024, 4096))
+    monkeypatch.setattr(resource, "setrlimit", lambda which, limit: limits.append(limit))
+    _allow_many_connections()
+    assert limits == [(4096, 4096)]
+    monkeypatch.setattr(resource, "setrlimit", Mock(side_effect=ValueError))
+    _allow_many_connections()  # with those that it may have
 
 
 def test_its_letters_are_those_of_the_other_verbs() -> None:
