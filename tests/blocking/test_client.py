@@ -547,7 +547,9 @@ def test_close_says_quit() -> None:
 
 
 def test_what_the_socket_did_not_take_was_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("beanstalkt.blocking.client.IDLE", 1000.0)  # so it does not look before
+    monkeypatch.setattr(
+        "beanstalkt.blocking.client_connection.IDLE", 1000.0
+    )  # so it does not look before
     with socket.create_server((HOST, 0)) as listener:
         client = Client(HOST, listener.getsockname()[1])
         first = Thread(lambda: client.put(b"first"))
