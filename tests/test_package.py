@@ -6,11 +6,14 @@ import importlib.metadata
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import tornado
 
 import beanstalkt
+import beanstalkt.django
+import beanstalkt.sql
 
 CHECKOUT = Path(__file__).parent.parent
 LATE_MODULES = ["admin", "blocking", "client", "dispatch", "pool", "server", "worker"]
@@ -56,6 +59,33 @@ def test_a_late_name_is_looked_up_once() -> None:
 def test_another_name_is_an_error_to_python_and_to_type_checkers() -> None:
     with pytest.raises(AttributeError, match="'beanstalkt' has no attribute 'nonsense'"):
         beanstalkt.nonsense  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_so_it_is_in_the_packages() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        beanstalkt.blocking.nonsense  # type: ignore[attr-defined]  # noqa: B018
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        beanstalkt.client.nonsense  # type: ignore[attr-defined]  # noqa: B018
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        beanstalkt.dispatch.nonsense  # type: ignore[attr-defined]  # noqa: B018
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        beanstalkt.worker.nonsense  # type: ignore[attr-defined]  # noqa: B018
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        beanstalkt.sql.nonsense  # type: ignore[attr-defined]  # noqa: B018
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        beanstalkt.django.nonsense  # type: ignore[attr-defined]  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "package",
+    [
+        *(beanstalkt.blocking, beanstalkt.client, beanstalkt.dispatch, beanstalkt.worker),
+        *(beanstalkt.sql, beanstalkt.django),
+    ],
+    ids=lambda package: str(package.__name__),
+)
+def test_dir_of_a_package_has_its_late_names(package: ModuleType) -> None:
+    assert set(package.__all__) <= set(dir(package))
 
 
 def test_the_job_of_a_handler_is_public() -> None:

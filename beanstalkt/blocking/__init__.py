@@ -18,11 +18,13 @@ __all__ = ["Client", "Job", "Pool", "PoolJob"]
 
 
 # Not at once: a program that talks to one server does not pay for a pool.
-def __getattr__(name: str) -> Any:
-    if name not in ("Pool", "PoolJob"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(".pool", __name__), name)
-    return value
+if not TYPE_CHECKING:  # to a type checker, any name would exist
+
+    def __getattr__(name: str) -> Any:
+        if name not in ("Pool", "PoolJob"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(".pool", __name__), name)
+        return value
 
 
 def __dir__() -> list[str]:

@@ -11,13 +11,15 @@ __all__ = ["Client"]
 
 
 # Not at once: the blocking client shares the pipeline, and needs no Tornado.
-def __getattr__(name: str) -> Any:
-    if name != "Client":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from .client import Client
+if not TYPE_CHECKING:  # to a type checker, any name would exist
 
-    globals()["Client"] = Client
-    return Client
+    def __getattr__(name: str) -> Any:
+        if name != "Client":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from .client import Client
+
+        globals()["Client"] = Client
+        return Client
 
 
 def __dir__() -> list[str]:

@@ -25,12 +25,17 @@ __all__ = [
     "schedule_function",
 ]
 
+if not TYPE_CHECKING:  # to a type checker, any name would exist
 
-def __getattr__(name: str) -> object:
-    # tornado.web is large, and is needed neither by a program that only schedules functions nor by
-    # a child that only calls them.
-    if name == "DispatcherHandler":
-        from .web import DispatcherHandler
+    def __getattr__(name: str) -> object:
+        # tornado.web is large, and is needed neither by a program that only schedules functions
+        # nor by a child that only calls them.
+        if name == "DispatcherHandler":
+            from .web import DispatcherHandler
 
-        return DispatcherHandler
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            return DispatcherHandler
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -16,11 +16,16 @@ if TYPE_CHECKING:
 
 __all__ = ["schedule_function"]
 
+if not TYPE_CHECKING:  # to a type checker, any name would exist
 
-def __getattr__(name: str) -> object:
-    # Django imports this package before its settings may be read.
-    if name == "schedule_function":
-        from .producer import schedule_function
+    def __getattr__(name: str) -> object:
+        # Django imports this package before its settings may be read.
+        if name == "schedule_function":
+            from .producer import schedule_function
 
-        return schedule_function
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            return schedule_function
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

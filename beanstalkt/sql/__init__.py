@@ -30,21 +30,22 @@ _LATE = {
 
 __all__ = ["History", "enqueue", "enqueue_many", "metadata", "schedule_function"]
 
+if not TYPE_CHECKING:  # to a type checker, any name would exist
 
-def __getattr__(name: str) -> object:
-    if name not in _LATE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        module = import_module(f".{_LATE[name]}", __name__)
-    except ModuleNotFoundError as error:
-        if error.name != "sqlalchemy":
-            raise
-        raise ModuleNotFoundError(
-            f"{__name__}.{name} needs SQLAlchemy: pip install 'beanstalkt[sql]', or [postgresql] "
-            "or [mysql]",
-            name=error.name,
-        ) from error
-    return getattr(module, name)
+    def __getattr__(name: str) -> object:
+        if name not in _LATE:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        try:
+            module = import_module(f".{_LATE[name]}", __name__)
+        except ModuleNotFoundError as error:
+            if error.name != "sqlalchemy":
+                raise
+            raise ModuleNotFoundError(
+                f"{__name__}.{name} needs SQLAlchemy: pip install 'beanstalkt[sql]', or "
+                "[postgresql] or [mysql]",
+                name=error.name,
+            ) from error
+        return getattr(module, name)
 
 
 def __dir__() -> list[str]:

@@ -17,11 +17,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Reject", "Retry", "Worker", "WorkerJob"]
 
+if not TYPE_CHECKING:  # to a type checker, any name would exist
 
-def __getattr__(name: str) -> object:
-    # A child that calls functions needs the exceptions that they raise, and no runner.
-    if name == "Worker":
-        from .worker import Worker
+    def __getattr__(name: str) -> object:
+        # A child that calls functions needs the exceptions that they raise, and no runner.
+        if name == "Worker":
+            from .worker import Worker
 
-        return Worker
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            return Worker
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -465,6 +465,19 @@ def test_a_server_restarted_while_idle_is_not_noticed(server: AnyServer) -> None
     assert calls == ["used"] * 3
 
 
+def test_a_loss_is_a_warning(server: AnyServer, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "beanstalkt")
+    with client_of(server) as client:
+        server.restart()
+        time.sleep(0.02)
+        client.put(b"job")
+    told = [f"{each.levelname} {each.getMessage()}" for each in caplog.records]
+    assert len(told) == 2
+    assert told[0].startswith(f"WARNING lost the connection to {client.address}: ")
+    assert told[0].endswith("; connecting again with the next call")
+    assert told[1] == f"INFO connected to {client.address} again"
+
+
 def test_a_reconnect_callback_that_fails_is_logged(
     beanstalkd: Beanstalkd, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -810,6 +823,12 @@ def test_what_the_bodies_raise_is_raised(server: AnyServer, error: type[BaseExce
 
 
 # --- the rest ---
+
+
+def test_the_pool_is_looked_up_late_and_nothing_else_is() -> None:
+    assert beanstalkt.blocking.Pool.__name__ == "Pool"
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        getattr(beanstalkt.blocking, "nothing")  # noqa: B009
 
 
 def test_a_pickled_job_is_a_bare_one(server: AnyServer) -> None:

@@ -618,4 +618,4 @@ def test_the_module_has_nothing_else() -> None:
     import beanstalkt.dispatch as module
 
     with pytest.raises(AttributeError, match="Dispatcher"):
-        _ = module.Dispatcher
+        _ = module.Dispatcher  # type: ignore[attr-defined]
