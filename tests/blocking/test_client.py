@@ -31,7 +31,8 @@ from beanstalkt import (
     TimedOut,
 )
 from beanstalkt.blocking import Client, Job
-from beanstalkt.blocking.connection import NEVER
+from beanstalkt.blocking import client_connection as module
+from beanstalkt.blocking.connection import NEVER, open_connection
 from beanstalkt.client.timing import DEADLINE_PAUSE, Timing
 
 from ..support.alarm import on_alarm
@@ -167,6 +168,31 @@ def test_close_wakes_a_reserve_that_connects_again(beanstalkd: Beanstalkd) -> No
     client.close()
     assert isinstance(reserve.end(), ConnectionLost)
     assert time.monotonic() - begin < PATIENCE
+
+
+def test_close_wakes_a_reserve_that_has_just_connected_again(
+    beanstalkd: Beanstalkd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = client_of(beanstalkd)
+    client.connect()
+    interrupted = threading.Event()
+    interrupt = client._interrupt
+    closing: list[Thread] = []
+
+    def open_and_close(*arguments: Any) -> Any:
+        opened = open_connection(*arguments)
+        if not closing:  # before the client knows of the new connection
+            closing.append(Thread(client.close))
+            interrupted.wait(PATIENCE)
+        return opened
+
+    monkeypatch.setattr(client, "_interrupt", lambda: (interrupt(), interrupted.set()))
+    reserve = Thread(client.reserve)
+    until(lambda: waiting(client))
+    monkeypatch.setattr(module, "open_connection", open_and_close)
+    beanstalkd.restart()
+    assert isinstance(reserve.end(), ConnectionLost)
+    closing[0].end()
 
 
 def test_close_ends_connect_of_another_thread() -> None:
