@@ -186,7 +186,11 @@ def test_close_wakes_a_reserve_that_has_just_connected_again(
             interrupted.wait(PATIENCE)
         return opened
 
-    monkeypatch.setattr(client, "_interrupt", lambda: (interrupt(), interrupted.set()))
+    def interrupt_and_tell() -> None:
+        interrupt()
+        interrupted.set()
+
+    monkeypatch.setattr(client, "_interrupt", interrupt_and_tell)
     reserve = Thread(client.reserve)
     until(lambda: waiting(client))
     monkeypatch.setattr(module, "open_connection", open_and_close)
