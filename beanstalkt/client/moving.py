@@ -94,23 +94,21 @@ class Mover:
         held = 0.0
         while old.stuck and not held and self._task is asyncio.current_task():
             since = old.quiet_since
+            fresh: Connection | None = None
             try:
                 fresh = await self._open()
-            except (OSError, BeanstalkException) as error:
-                if self._task is asyncio.current_task():
-                    self._warn(str(error))
-                    await asyncio.sleep(self._owner.next_delay())
-                continue
-            try:
                 held = await self._held_for(fresh, old.jobs)
                 # Free in between, the old one may have changed its tubes: set up another then.
                 same = old.stuck and old.quiet_since == since
                 if same and not held and self._task is asyncio.current_task():
                     self._owner.replace(old, fresh)
-            except BeanstalkException:
-                pass  # lost in the middle: the next one will tell
+            except (OSError, BeanstalkException) as error:
+                # One that was lost in the middle is followed by the next, which will tell.
+                if fresh is None and self._task is asyncio.current_task():
+                    self._warn(str(error))
+                    await asyncio.sleep(self._owner.next_delay())
             finally:
-                if fresh is not self._owner.connection:
+                if fresh is not None and fresh is not self._owner.connection:
                     fresh.detach()
         if self._task is asyncio.current_task():
             self._task = None

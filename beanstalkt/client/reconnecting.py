@@ -20,7 +20,7 @@ from .requests import UNWRITTEN, ReserveRequest
 from .sockets import reason_of
 from .timers import LazyTimer
 from .timing import Timing
-from .transport import open_transport, within
+from .transport import TLSTransport, Transport, open_transport, within
 
 log = logging.getLogger("beanstalkt")
 
@@ -223,12 +223,16 @@ class Reconnector:
             self._task.add_done_callback(self._tried)
 
     async def _try_to_open(self) -> None:
-        connection = await self._open()
-        if not self._wanted:
-            connection.detach()  # they were cancelled just now
-            self._task = None
-        else:
-            self._adopt(connection)
+        connection: Connection | None = None
+        try:
+            connection = await self._open()
+            if self._wanted:
+                self._adopt(connection)
+            else:  # they were cancelled just now
+                self._task = None
+        finally:  # a signal's handler may raise anywhere
+            if connection is not None and connection is not self.connection:
+                connection.detach()
 
     def _tried(self, task: asyncio.Task[None]) -> None:
         """Try again, unless it has worked or was stopped."""
@@ -264,19 +268,24 @@ class Reconnector:
             self._start_opening(self.next_delay())
 
     async def _open(self) -> Connection:
-        transport = await open_transport(
-            self.address, self._ssl_options, self._timing.attempt_timeout, self._stalled
-        )
-        connection = Connection(transport, self._loop, self._timing, self._ended, self._stuck)
+        transport: Transport | TLSTransport | None = None
+        connection: Connection | None = None
         try:
+            transport = await open_transport(
+                self.address, self._ssl_options, self._timing.attempt_timeout, self._stalled
+            )
+            connection = Connection(transport, self._loop, self._timing, self._ended, self._stuck)
             await within(self._timing.attempt_timeout, self._replay(connection))
+            if connection.ended:
+                raise OSError(f"connected, and lost again at once: {connection.reason}")
+            connection.answered = False  # to a user of it
+            return connection
         except BaseException:
-            connection.detach()
+            if connection is not None:
+                connection.detach()
+            elif transport is not None:
+                transport.close()
             raise
-        if connection.ended:
-            raise OSError(f"connected, and lost again at once: {connection.reason}")
-        connection.answered = False  # to a user of it
-        return connection
 
     def _stalled(self, reason: str) -> None:
         """Note where an attempt stood that is cancelled because a caller's time is over."""

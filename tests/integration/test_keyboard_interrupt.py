@@ -20,6 +20,7 @@ from beanstalkt import Client, ConnectionLost, NotFound
 
 from ..support.beanstalkd import Beanstalkd
 from ..support.interruption import Interruption
+from ..support.leftovers import descriptors
 
 T = TypeVar("T")
 
@@ -118,6 +119,7 @@ def interrupted(
     """What happened to a load that was interrupted so, once it is checked."""
     client = Client(server.host, server.port, reconnect_delay=0.001)
     load = Load(client)
+    before = descriptors()
     interruption = Interruption(
         at, {str(folder / f"{name}.py") for name in modules for folder in (PACKAGE, PROTOCOL)}
     )
@@ -133,6 +135,7 @@ def interrupted(
         loop.run_until_complete(asyncio.wait([step], timeout=WAIT))
         loop.run_until_complete(load.check())
         loop.run_until_complete(load.close())
+        assert descriptors() == before
     except BaseException:
         print("interrupted at", interruption.where)
         raise

@@ -133,12 +133,12 @@ def none(*_: Any) -> Any:
 async def test_without_a_descriptor_a_thread_waits(
     missing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = descriptors()
+    before, threads = descriptors(), set(threading.enumerate())
     monkeypatch.setattr(os if missing == "pidfd_open" else select, missing, none)
     watcher = ChildWatcher()
     watched = Watched(watcher)
     end(watched.process)
     await asyncio.wait_for(watched.told, 10)
-    while threading.active_count() > 1:
+    while not threads.issuperset(threading.enumerate()):
         await asyncio.sleep(0.01)
     assert descriptors() == before
