@@ -288,7 +288,9 @@ def test_the_pytest_plugin_of_the_wheel(bin_directory: Path, tmp_path: Path) -> 
 def unpacked(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("unpacked")
     with tarfile.open(built.sdist) as archive:
-        archive.extractall(directory, filter="data")
+        if hasattr(tarfile, "data_filter"):  # not before 3.10.12 and 3.11.4
+            archive.extraction_filter = tarfile.data_filter
+        archive.extractall(directory)
     (top,) = directory.iterdir()
     return top
 

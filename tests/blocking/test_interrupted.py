@@ -16,6 +16,7 @@ from beanstalkt.blocking import Client
 
 from ..support.beanstalkd import Beanstalkd
 from ..support.interruption import Interruption
+from ..support.leftovers import descriptors
 
 PACKAGE = Path(beanstalkt.__file__).parent
 
@@ -89,6 +90,7 @@ def interrupted(
     """Return where a client was interrupted, once it is known that it does as before."""
     bodies: dict[int, bytes] = {}
     client = Client(server.host, server.port, reconnect_delay=0.001, response_timeout=10)
+    before = descriptors()
 
     def put(body: bytes, **options: Any) -> int:
         job_id = client.put(body, **options)
@@ -120,6 +122,7 @@ def interrupted(
         for job_id in client.put_many([b"x"] * 2):
             client.delete(job_id)
         client.close()
+        assert descriptors() == before
     except BaseException:
         print("interrupted at", interruption.where)
         raise

@@ -82,7 +82,7 @@ def kill_marked(mark: bytes, since: int, killed: set[int]) -> None:
             # and only when the leader has ended: a living one speaks for its group.
             if int(name) != group and _environment(group):
                 continue
-            if mark in _environment(int(name)) and _started(name) >= since:
+            if mark in _environment(int(name)) and _started(int(name)) >= since:
                 kill(group)
                 killed.add(group)
         except (OSError, ValueError):  # it is gone, another user's, or no process
@@ -96,13 +96,22 @@ def _environment(pid: int) -> list[bytes]:
             content = environ.read()
     except (FileNotFoundError, ProcessLookupError):
         return []
+    except PermissionError:  # so newer kernels say of a process that has ended, but not to root
+        if _stat(pid)[0] == b"Z":
+            return []
+        raise
     return content.split(b"\0") if content else []
 
 
-def _started(name: str) -> int:
+def _started(pid: int) -> int:
     """Return when a process was started, in clock ticks since the boot."""
-    with open(f"/proc/{name}/stat", "rb") as stat:
-        return int(stat.read().rpartition(b")")[2].split()[19])
+    return int(_stat(pid)[19])
+
+
+def _stat(pid: int) -> list[bytes]:
+    """Return what the system tells of a process, from its state on."""
+    with open(f"/proc/{pid}/stat", "rb") as stat:
+        return stat.read().rpartition(b")")[2].split()
 
 
 def _table() -> bytes:

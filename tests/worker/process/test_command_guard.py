@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 
@@ -105,7 +106,10 @@ async def test_no_start_is_missed(attempt: int, tmp_path: Path) -> None:
         await until_gone(pid)
 
 
-async def test_a_start_whose_leader_has_ended_is_found() -> None:
+@pytest.mark.parametrize("user", ["root", "another"])
+async def test_a_start_whose_leader_has_ended_is_found(
+    user: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mark = str(os.getpid())
     since = command_guard._ticks()
     leader = subprocess.Popen(
@@ -114,6 +118,14 @@ async def test_a_start_whose_leader_has_ended_is_found() -> None:
         start_new_session=True,
     )
     os.waitid(os.P_PID, leader.pid, os.WEXITED | os.WNOWAIT)
+
+    def refusing(name: str, mode: str) -> IO[Any]:
+        if name == f"/proc/{leader.pid}/environ":
+            raise PermissionError(13, "as newer kernels say, but not to root")
+        return open(name, mode)
+
+    if user == "another":
+        monkeypatch.setattr(guard_program, "open", refusing, raising=False)
     killed: set[int] = set()
     try:
         guard_program.kill_marked(f"MARK={mark}0".encode(), since, killed)
