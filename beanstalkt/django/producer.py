@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import os
+import threading
 from typing import Any
 
 from django.core.signals import setting_changed
@@ -10,12 +12,44 @@ from django.core.signals import setting_changed
 from ..blocking import Client
 from ..dispatch.call import encode
 from ..dispatch.schedule import Scheduled
-from ..errors import InvalidArgument
+from ..errors import ConnectionLost, InvalidArgument
 from ..job import DEFAULT_PRIORITY, DEFAULT_TTR
 from .configuration import SETTING, configuration
 
 _clients: dict[str, Client] = {}
 """The client of this process, by the URL of its server."""
+
+
+class _Turn:
+    """Let one thread at a time put a job, and none wait for the others without a limit.
+
+    Threads that wait for a client wait as long as it takes: where a server does not answer, the
+    tenth thread would wait ten times as long as the first.
+    """
+
+    def __init__(self) -> None:
+        self._renew()
+        # Another thread of the parent process may have been putting when this one was forked.
+        os.register_at_fork(after_in_child=self._renew)
+
+    def _renew(self) -> None:
+        # A put in a signal's handler must get to the client, which refuses it and says why.
+        self._lock = threading.RLock()
+
+    def begin(self, seconds: float, server: str) -> None:
+        """Wait until no other thread puts a job. Raises ConnectionLost after `seconds`."""
+        if not self._lock.acquire(timeout=min(seconds, threading.TIMEOUT_MAX)):
+            raise ConnectionLost(
+                f"put: {server} has not answered other threads of this process for {seconds:g} s",
+                command="put",
+            )
+
+    def end(self) -> None:
+        """Let another thread put a job."""
+        self._lock.release()
+
+
+_turn = _Turn()
 
 
 def client() -> Client:
@@ -57,8 +91,13 @@ def put(
 
     Raises what :meth:`beanstalkt.blocking.Client.put` raises.
     """
-    chosen = configuration().tube if tube is None else tube
-    return client().put(body, priority, delay, ttr, tube=chosen)
+    settings = configuration()
+    chosen = settings.tube if tube is None else tube
+    _turn.begin(settings.client["response_timeout"], settings.server)
+    try:
+        return client().put(body, priority, delay, ttr, tube=chosen)
+    finally:
+        _turn.end()
 
 
 def schedule_function(

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -77,6 +79,52 @@ def test_threads_share_one_connection(client: Client) -> None:
         thread.join(30)
     assert client.stats_tube("mail")["total-jobs"] == 8
     assert client.stats()["current-connections"] == before + 1
+
+
+def test_no_thread_waits_for_the_others_without_a_limit(
+    beanstalkd: Beanstalkd, chosen: Choose
+) -> None:
+    """Each of six threads would wait for those before it: 1 s, 2 s, ... 6 s."""
+    chosen(BEANSTALKT={"SERVER": beanstalkd.url, "CLIENT": {"response_timeout": 1}})
+    schedule_function("mail", "send")
+    waits: list[float] = []
+    errors: list[str] = []
+
+    def call() -> None:
+        begin = time.monotonic()
+        try:
+            schedule_function("mail", "send")
+        except ConnectionLost as error:
+            errors.append(str(error))
+        waits.append(time.monotonic() - begin)
+
+    threads = [threading.Thread(target=call) for _ in range(6)]
+    beanstalkd.freeze()
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+    finally:
+        beanstalkd.thaw()
+    assert len(errors) == 6
+    assert max(waits) < 4
+    assert any("has not answered other threads" in error for error in errors)
+    assert schedule_function("mail", "send")
+
+
+def test_a_child_does_not_wait_for_threads_of_its_parent(client: Client) -> None:
+    producer._turn.begin(1, "")  # as if by a thread that the child does not have
+    try:
+        child = os.fork()
+        if not child:
+            free = threading.Thread(target=producer._turn.begin, args=(60, ""))
+            free.start()
+            free.join(20)
+            os._exit(free.is_alive())
+    finally:
+        producer._turn.end()
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_the_server_may_restart_between_two_calls(
