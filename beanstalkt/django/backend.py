@@ -65,12 +65,20 @@ class BeanstalkdBackend(BaseTaskBackend):
 
     def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
         super().__init__(alias, params)
+        self._said_queues = params.get("QUEUES", [])
         chosen = {**OPTIONS, **self.options}
         self._ttr = chosen["TTR"]
         self._on_commit = chosen["ENQUEUE_ON_COMMIT"]
 
     def validate_task(self, task: Any) -> None:
         """Raise the framework's InvalidTask if the task cannot be put."""
+        if self.queues and task.queue_name not in self.queues:
+            raise InvalidTask(
+                f"Queue {task.queue_name!r} is not valid for backend {self.alias!r}: it is not in "
+                f"TASKS[{self.alias!r}]['QUEUES'], which has "
+                f"{', '.join(sorted(map(repr, self.queues)))}. Add it, or name one of those: "
+                "@task(queue_name=...)"
+            )
         super().validate_task(task)
         try:
             TUBE.check(task.queue_name)
@@ -131,15 +139,7 @@ class BeanstalkdBackend(BaseTaskBackend):
                 hint="Add 'beanstalkt.django' to INSTALLED_APPS.",
                 id="beanstalkt.E020",
             )
-        for queue in sorted(self.queues, key=str):
-            try:
-                TUBE.check(queue)
-            except ValueError as error:
-                yield Error(
-                    f"{place}['QUEUES']: {error}",
-                    hint="The name of a queue is the name of its tube.",
-                    id="beanstalkt.E021",
-                )
+        yield from self._check_queues(place)
         for key in self.options:
             if key not in OPTIONS:
                 yield Error(
@@ -162,12 +162,34 @@ class BeanstalkdBackend(BaseTaskBackend):
                 id="beanstalkt.E024",
             )
 
+    def _check_queues(self, place: str) -> Iterator[CheckMessage]:
+        if not isinstance(self._said_queues, (list, tuple, set, frozenset)):
+            # The framework takes a str as a set of queues whose names are its letters.
+            yield Error(
+                f"{place}['QUEUES'] must be a list of names, not {self._said_queues!r}",
+                hint="Such as ['default', 'mail'].",
+                id="beanstalkt.E025",
+            )
+            return
+        for queue in sorted(self.queues, key=str):
+            try:
+                TUBE.check(queue)
+            except ValueError as error:
+                yield Error(
+                    f"{place}['QUEUES']: {error}",
+                    hint="The name of a queue is the name of its tube.",
+                    id="beanstalkt.E021",
+                )
+
 
 def _delay(task: Any) -> int:
     """Return for how many seconds from now the task must wait."""
     if task.run_after is None:
         return 0
-    seconds: float = task.run_after.timestamp() - time.time()
+    try:
+        seconds: float = task.run_after.timestamp() - time.time()
+    except (ValueError, OverflowError, OSError) as error:  # a naive one, of the year 1 or 9999
+        raise InvalidTask(f"run_after cannot be {task.run_after}: {error}") from error
     return max(0, math.ceil(seconds))
 
 

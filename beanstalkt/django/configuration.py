@@ -31,6 +31,7 @@ from django.core.signals import setting_changed
 from ..blocking import Client
 from ..protocol.address import Address
 from ..protocol.arguments import DEFAULT_TUBE, TUBE
+from ..protocol.servers import names_one
 
 SETTING = "BEANSTALKT"
 OLD_TABLE = "BEANSTALK_DISPATCH_TABLE"
@@ -147,6 +148,8 @@ class _Reader:
         if said is None:
             place, said = "BEANSTALKD_URL", os.environ.get("BEANSTALKD_URL") or str(Address())
         try:
+            if isinstance(said, str) and "://" in said and not names_one(said):
+                raise ValueError(f"one server is expected, not a list: {said!r}")
             return str(Address.parse(said))
         except ValueError as error:
             self._problem(

@@ -8,16 +8,22 @@ from functools import partial
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.db import close_old_connections, reset_queries
+from django.db import close_old_connections, connections, reset_queries
 
 from ..dispatch.safetask import SafeTask
 from ..dispatch.table import TableEntry
 
 
 def refresh() -> None:
-    """Close the connections of this thread that are too old or broken; forget their queries."""
+    """Close the connections of this thread that are too old or broken; forget their queries.
+
+    Those that are kept are tried before they are used again, also where CONN_HEALTH_CHECKS is not
+    set: a worker may have had no job for hours, and a job that fails is not simply reloaded.
+    """
     reset_queries()
     close_old_connections()
+    for connection in connections.all(initialized_only=True):
+        connection.health_check_enabled = True
 
 
 def with_fresh_connections(

@@ -77,7 +77,7 @@ def test_a_queue_that_is_no_tube_is_an_invalid_task(client: Client, queue: str) 
 
 
 def test_a_queue_that_the_settings_do_not_name_is_an_invalid_task(client: Client) -> None:
-    with pytest.raises(InvalidTask, match="not valid for backend"):
+    with pytest.raises(InvalidTask, match=r"'other' is not valid.*'commit'.*has 'default'"):
         django_tasks.on_commit.using(queue_name="other")
 
 
@@ -130,6 +130,14 @@ def test_run_after_must_be_aware_and_within_what_a_server_can_wait(client: Clien
         django_tasks.noop.using(run_after=datetime(2030, 1, 1))
     with pytest.raises(InvalidTask, match="run_after must be less than"):
         django_tasks.noop.using(run_after=timezone.now() + timedelta(days=60_000))
+
+
+def test_a_naive_run_after_that_is_no_moment_is_an_invalid_task(
+    client: Client, chosen: Choose
+) -> None:
+    chosen(USE_TZ=False)
+    with pytest.raises(InvalidTask, match="run_after cannot be 0001-01-01"):
+        django_tasks.noop.using(run_after=datetime.min)
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,8 @@ WRONG: list[tuple[str, Any, str]] = [
     ("E002", {"SERVERS": "x"}, "'SERVERS'"),
     ("E003", {"SERVER": "localhost:11300"}, "localhost:11300"),
     ("E003", {"SERVER": 11300}, "str"),
+    ("E003", {"SERVER": "beanstalk://one,beanstalk://two"}, "one server is expected, not a list"),
+    ("E003", {"SERVER": "a=beanstalk://one b=beanstalk://two"}, "one server is expected"),
     ("E004", {"TUBE": "two words"}, "two words"),
     ("E004", {"TUBE": 5}, "not int"),
     ("E004", {"TUBES": ["good", "-bad"]}, "-bad"),
@@ -99,6 +101,8 @@ WRONG_BACKENDS: list[tuple[str, dict[str, Any]]] = [
     ("E024", {"OPTIONS": {"ENQUEUE_ON_COMMIT": "yes"}}),
     ("E024", {"OPTIONS": {"ENQUEUE_ON_COMMIT": ["other"]}}),
     ("E024", {"OPTIONS": {"ENQUEUE_ON_COMMIT": None}}),
+    ("E025", {"QUEUES": "mail"}),  # which would be the queues m, a, i and l
+    ("E025", {"QUEUES": {"mail": 4}}),
 ]
 
 

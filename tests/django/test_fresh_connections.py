@@ -64,6 +64,26 @@ async def test_those_of_a_coroutine_task_are_closed_in_their_thread() -> None:
     assert await sync_to_async(lambda: connection.connection)() is None
 
 
+def uses() -> None:
+    connection.cursor().close()
+    connection.close_at = None  # as if CONN_MAX_AGE were None
+    django_tasks.calls.append(connection.connection)
+
+
+def test_a_connection_that_the_database_has_ended_is_replaced_before_it_is_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    django_tasks.calls.clear()
+    task = with_fresh_connections(make_entry("it", uses))
+    assert perform(task(), [], {}) is None
+    assert perform(task(), [], {}) is None  # it is usable, and kept
+    monkeypatch.setattr(connection, "is_usable", lambda: False)
+    assert perform(task(), [], {}) is None
+    first, second, third = django_tasks.calls
+    assert first is second
+    assert third is not second
+
+
 @pytest.mark.parametrize("target", [django_tasks.add, django_tasks.add_async])
 def test_a_function_keeps_its_signature(target: Callable[..., Any]) -> None:
     task, _ = recorded(target)
