@@ -10,8 +10,10 @@ from .cli.exit_status import INTERRUPTED
 __all__ = ["main"]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, **beyond: object) -> int:
     """Run the verb that `argv` names (default: the program's arguments); return its exit status.
+
+    :param beyond: options of the verb that no argument stands for, from a program that runs it
 
     Raises SystemExit after ``-h`` and ``--version``, and for wrong usage, as argparse does.
     """
@@ -20,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from .cli import program
     except KeyboardInterrupt:
         return INTERRUPTED
-    return program.main(argv)
+    return program.main(argv, **beyond)
 
 
 if __name__ == "__main__":

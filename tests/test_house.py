@@ -94,7 +94,7 @@ RULES: dict[str, set[str]] = {
     "django": GROUND | {"django", "blocking", "dispatch"},
     # What a task raises to be run again is the runner's.
     "django.task_run": {"django", "worker"},
-    "django.runner": {"cmd", "worker.config", "worker.handlers"},
+    "django.runner": {"cmd", "django.log", "worker.config", "worker.handlers"},
     "metrics": GROUND | {"metrics", "client", "admin", "worker.events", "worker.policy"},
     "console": GROUND | {"console", "client", "admin"},
     # What a runner reports is written into the database.

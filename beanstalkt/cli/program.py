@@ -14,8 +14,10 @@ from .parser import parse
 from .stdio import open_closed, say
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, **beyond: object) -> int:
     """Run the verb that `argv` names (default: the program's arguments); return its exit status.
+
+    :param beyond: options of the verb that no argument stands for, from a program that runs it
 
     Raises SystemExit after ``-h`` and ``--version``, and for wrong usage, as argparse does.
     """
@@ -23,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         try:
             options = parse(argv)
+            vars(options).update(beyond)
             status: int = options.run(options)
             return status
         finally:

@@ -19,7 +19,7 @@ from ..protocol.servers import names_one, parse_servers
 from ..worker.config.loading import load
 from ..worker.config.options import COMMON, ON_EXIT, RESERVED, RUN
 from ..worker.config.settings import EVERY_TUBE, ConfigError, Settings
-from ..worker.config.sources import Flags
+from ..worker.config.sources import COMMAND_LINE, Flags
 from ..worker.handlers.base import CannotStart, Option
 from ..worker.handlers.registry import HandlerError, load_handlers
 from ..worker.log.lines import FORMATTERS, RepeatFilter, TextFormatter, as_line, log
@@ -81,6 +81,8 @@ class _Group(Protocol):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the verb to its parser."""
+    # For a program that runs the verb: what has named its server, and whether it logs by itself.
+    parser.set_defaults(server_place=COMMAND_LINE, keeps_log=False)
     _add_tubes(parser.add_argument_group("which tubes"))
     group = parser.add_argument_group("what to run")
     try:
@@ -173,8 +175,10 @@ def work(options: argparse.Namespace) -> int:
     except (OSError, ModuleNotFoundError, InvalidArgument) as error:
         say(str(error))
         return REFUSED if isinstance(error, OSError) else USAGE
-    progress = Progress() if burst and sys.stderr.isatty() else None
-    _log_to(progress or logging.StreamHandler(), formatter())
+    shows = burst and sys.stderr.isatty() and not options.keeps_log
+    progress = Progress() if shows else None
+    if not options.keeps_log:
+        _log_to(progress or logging.StreamHandler(), formatter())
     _set_process_up(settings)
     runner = Runner(
         settings,
@@ -301,6 +305,7 @@ def flags_of(options: argparse.Namespace) -> Flags:
         config,
         options.server,
         place,
+        options.server_place,
     )
 
 

@@ -34,6 +34,8 @@ from ..protocol.arguments import DEFAULT_TUBE, TUBE
 from ..protocol.servers import names_one
 
 SETTING = "BEANSTALKT"
+SERVER = f"{SETTING}['SERVER']"
+VARIABLE = "BEANSTALKD_URL"
 OLD_TABLE = "BEANSTALK_DISPATCH_TABLE"
 OLD_KEYS = ("BEANSTALK_DISPATCH_SQS_KEY", "BEANSTALK_DISPATCH_SQS_SECRET")
 
@@ -62,6 +64,7 @@ class Configuration:
     """What the settings say.
 
     :ivar server: a URL
+    :ivar server_place: what has named it
     :ivar tubes: the tubes to work on, and how many workers each has; None: as the runner says
     :ivar table: the dispatch table, from names to paths; empty: there is none
     :ivar worker: options of the runner, not checked
@@ -70,6 +73,7 @@ class Configuration:
     """
 
     server: str = str(Address())
+    server_place: str = "the default"
     tube: str = DEFAULT_TUBE
     tubes: Mapping[str, int | None] = field(default_factory=dict)
     table: Mapping[str, Any] = field(default_factory=dict)
@@ -138,15 +142,19 @@ class _Reader:
             key.lower(): reader(said.get(key)) for key, reader in readers.items()
         }
         values["table"] = values.pop("dispatch_table")
+        if said.get("SERVER") is not None:
+            values["server_place"] = SERVER
+        elif os.environ.get(VARIABLE):
+            values["server_place"] = VARIABLE
         return Configuration(**values)
 
     def _problem(self, number: str, text: str, hint: str) -> None:
         self.problems.append(Problem(f"beanstalkt.{number}", text, hint))
 
     def _server(self, said: Any) -> str:
-        place = f"{SETTING}['SERVER']"
+        place = SERVER
         if said is None:
-            place, said = "BEANSTALKD_URL", os.environ.get("BEANSTALKD_URL") or str(Address())
+            place, said = VARIABLE, os.environ.get(VARIABLE) or str(Address())
         try:
             if isinstance(said, str) and "://" in said and not names_one(said):
                 raise ValueError(f"one server is expected, not a list: {said!r}")

@@ -10,6 +10,7 @@ from ..cmd import main
 from ..worker.config.options import COMMON, RUN
 from ..worker.handlers.base import Option
 from ..worker.handlers.function.handler import FunctionHandler
+from . import log
 
 TABLE = "beanstalkt.django.table:TABLE"
 """Where the runner finds what it may call."""
@@ -33,6 +34,7 @@ def problem(name: str, value: object) -> str | None:
 
 def work(
     server: str,
+    server_place: str,
     tubes: Mapping[str, int | None],
     given: Mapping[str, Any],
     defaults: Mapping[str, Any],
@@ -40,6 +42,10 @@ def work(
 ) -> int:
     """Run the runner until it ends; return its exit status.
 
+    The log goes where the project's LOGGING sends that of the root logger. If that is nowhere, or
+    the format is chosen, the runner writes it to standard error.
+
+    :param server_place: what has named the server
     :param tubes: the tubes to work on, and how many workers each has; None: as the options say
     :param given: options that beat the environment
     :param defaults: options that the environment beats
@@ -63,7 +69,13 @@ def work(
             words.append(f"{option.flag}={_text(value)}")
         elif option.parse(_text(value)):
             words.append(option.flag)
-    return main(words)
+    formatted = "log_format" in chosen or bool(os.environ.get(OPTIONS["log_format"].variable))
+    keeps_log = bool(log.root_handlers()) and not formatted
+    if keeps_log:
+        log.tell_jobs()
+    else:
+        log.leave_to_runner()
+    return main(words, server_place=server_place, keeps_log=keeps_log)
 
 
 def _text(value: object) -> str:

@@ -19,6 +19,7 @@ from django.utils.module_loading import autodiscover_modules
 
 from ..dispatch.safetask import SafeTask
 from ..dispatch.table import make_entry
+from . import log
 from .configuration import configuration
 from .fresh_connections import with_fresh_connections
 
@@ -79,7 +80,11 @@ def make_table() -> dict[str, type[SafeTask]]:
 
 
 if not apps.ready:
+    _handlers = log.root_handlers()  # those of the runner: this is a child process
     django.setup()
+    if _handlers:
+        log.leave_to_runner(_handlers)
+log.enable()
 
 TABLE = make_table()
 """What a worker may call, by name."""

@@ -141,6 +141,11 @@ def test_from_the_view_to_the_worker(project: Project, tmp_path: Path) -> None:
     assert (tmp_path / "again.txt").read_text() == "1 members"
 
 
+FAILS = {"id": "x", "args": [99], "kwargs": {}, "backend": "default", "priority": 0}
+FAILS.update(queue_name="members", enqueued_at="2026-01-01T00:00:00+00:00")
+"""The arguments of a job of a task with a member that is not there."""
+
+
 def put(project: Project, function: str, *args: str, **kwargs: Any) -> None:
     with Client.from_url(project.url) as client:
         body = json.dumps({"function": function, "args": args, "kwargs": kwargs})
@@ -157,17 +162,11 @@ def test_only_what_is_in_the_table_is_called(project: Project) -> None:
 
 
 def test_a_task_that_fails_is_buried(project: Project) -> None:
-    said = {"id": "x", "args": [99], "kwargs": {}, "backend": "default", "priority": 0}
-    put(
-        project,
-        "task:members.tasks.welcome",
-        **said,
-        queue_name="members",
-        enqueued_at="2026-01-01T00:00:00+00:00",
-    )
+    put(project, "task:members.tasks.welcome", **FAILS)
     told = project.run("beanstalkt_work", "--burst")
     assert "DoesNotExist" in told
-    assert "state=FAILED" in told
+    assert told.count("state=FAILED") == 1  # and not by a handler of Django's as well
+    assert "from=BEANSTALKD_URL" in told
     with Client.from_url(project.url) as client:
         assert client.stats_tube("members")["current-jobs-buried"] == 1
 
@@ -180,6 +179,39 @@ def test_options_beat_the_environment_which_beats_the_settings(project: Project)
     assert "timeout=10.0" in told
     assert "tube=letters workers=3" in told
     assert "members" not in told.replace("task:members", "")
+
+
+LOGGED = """
+from project.settings import *
+DEBUG = False
+LOGGING = {  # without disable_existing_loggers, which is True then
+    "version": 1,
+    "formatters": {"mine": {"format": "MINE %(name)s %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "mine"}},
+    "root": {"handlers": ["console"], "level": "WARNING"},
+}
+"""
+
+
+def test_the_log_goes_where_the_project_sends_it(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "logged.py").write_text(LOGGED)
+    project.environment.update(DJANGO_SETTINGS_MODULE="logged", PYTHONPATH=str(tmp_path))
+    put(project, "task:members.tasks.welcome", **FAILS)
+    told = project.run("beanstalkt_work", "--burst")
+    assert "MINE beanstalkt.worker ready" in told
+    assert "MINE beanstalkt.worker job tube=members" in told
+    (failed,) = (line for line in told.splitlines() if "state=FAILED" in line)  # by the child
+    assert failed.startswith("MINE django")
+    assert "INFO" not in told
+
+
+def test_a_format_that_is_chosen_is_that_of_all_lines(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "logged.py").write_text(LOGGED)
+    project.environment.update(DJANGO_SETTINGS_MODULE="logged", PYTHONPATH=str(tmp_path))
+    put(project, "task:members.tasks.welcome", **FAILS)
+    told = project.run("beanstalkt_work", "--burst", "--log-format", "json")
+    lines = [json.loads(line) for line in told.splitlines()]
+    assert any("state=FAILED" in line.get("message", "") for line in lines)
 
 
 def test_check_says_what_would_run(project: Project) -> None:

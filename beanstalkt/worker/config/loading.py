@@ -105,7 +105,7 @@ class _Loader:
         layer = self.file.connection
         ignored = next((f" (not {text.place})" for text in layer.values()), "")
         if self.flags.server is not None:
-            return self.flags.server, "the command line" + ignored
+            return self.flags.server, self.flags.server_place + ignored
         if url := self.environ.get("BEANSTALKD_URL"):
             servers = self.problems.parse(as_text, SourceText(url, "BEANSTALKD_URL"))
             return str(servers), "BEANSTALKD_URL" + ignored

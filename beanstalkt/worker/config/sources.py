@@ -15,6 +15,9 @@ from .settings import EVERY_TUBE
 EXCLUDE = "exclude"
 """The key of ``[tube:*]`` for the patterns of names that it leaves out."""
 
+COMMAND_LINE = "the command line"
+"""What has named the server, where a flag does."""
+
 _T = TypeVar("_T")
 
 
@@ -27,6 +30,7 @@ class Flags:
     :ivar config: name of the configuration file; None: there is none
     :ivar server: URL; None: the command line names no server
     :ivar config_place: what names the file: the flag, or a variable
+    :ivar server_place: what has named the server
     """
 
     options: Mapping[str, str] = field(default_factory=dict)
@@ -36,6 +40,7 @@ class Flags:
     config: str | None = None
     server: str | None = None
     config_place: str = "--config"
+    server_place: str = COMMAND_LINE
 
 
 @dataclass(frozen=True)

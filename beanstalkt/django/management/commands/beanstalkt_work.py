@@ -71,7 +71,12 @@ class Command(BaseCommand):
         given = {name: options[name] for name in runner.OPTIONS if options.get(name) is not None}
         connections.close_all()  # those that the system checks have opened: nothing here uses them
         status = runner.work(
-            chosen.server, found, given, chosen.worker, bool(options["only_check"])
+            chosen.server,
+            chosen.server_place,
+            found,
+            given,
+            chosen.worker,
+            bool(options["only_check"]),
         )
         if status:
             sys.exit(status)
