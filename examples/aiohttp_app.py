@@ -29,8 +29,10 @@ async def beanstalkd(app: web.Application) -> AsyncIterator[None]:
 
 async def signup(request: web.Request) -> web.Response:
     form = await request.post()
+    if not isinstance(form.get("name"), str):
+        return web.json_response({"error": "the form must have a name"}, status=400)
+    body = json.dumps({"welcome": form["name"]})
     try:
-        body = json.dumps({"welcome": form["name"]})
         job_id = await request.app[CLIENT].put(body, tube=TUBE)
     except BeanstalkException as error:
         return web.json_response({"error": str(error)}, status=503)

@@ -27,7 +27,7 @@ def create_app(server: str | None = None) -> Flask:
     """Make the application; `flask run` calls this."""
     app = Flask(__name__)
     url = server or os.environ.get("BEANSTALKD_URL", "beanstalk://localhost:11300")
-    # No request waits for a silent server for longer.
+    # A silent server is given up after 5 s; threads that put at the same time take turns.
     client = Client.from_url(url, response_timeout=5)
     atexit.register(client.close)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 
 from tornado.web import Application, RequestHandler
 
@@ -45,8 +46,11 @@ async def main() -> None:
     url = os.environ.get("BEANSTALKD_URL", "beanstalk://localhost:11300")
     async with Client.from_url(url, connect_timeout=5, response_timeout=5) as client:
         server = create_app(client).listen(8888)
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
         try:
-            await asyncio.Event().wait()
+            await stop.wait()
         finally:
             server.stop()
             await server.close_all_connections()

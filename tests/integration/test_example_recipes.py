@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import os
+import signal
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -84,6 +86,8 @@ async def of_aiohttp() -> AsyncIterator[Post]:
     from aiohttp.test_utils import TestClient, TestServer
 
     async with TestClient(TestServer(load("aiohttp_app").create_app())) as client:
+        async with client.post("/signup", data={"nick": "ada"}) as answer:
+            assert answer.status == 400
 
         async def post(name: str) -> tuple[int, dict[str, Any]]:
             async with client.post("/signup", data={"name": name}) as answer:
@@ -125,8 +129,8 @@ async def of_tornado() -> AsyncIterator[Post]:
         return answer.code, json.loads(answer.body)
 
     yield post
-    running.cancel()
-    await asyncio.wait({running})
+    os.kill(os.getpid(), signal.SIGTERM)  # it ends in order, and main() returns
+    await asyncio.wait_for(running, 30)
 
 
 recipes = pytest.mark.parametrize("recipe", [of_flask, of_fastapi, of_aiohttp, of_tornado])
