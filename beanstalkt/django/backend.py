@@ -22,7 +22,7 @@ from functools import partial
 from typing import Any
 
 from django.apps import apps
-from django.core.checks import CheckMessage, Error
+from django.core.checks import CheckMessage, Error, Warning  # noqa: A004
 from django.db import connections, transaction
 from django.utils import timezone
 from django.utils.crypto import get_random_string
@@ -30,6 +30,7 @@ from django.utils.crypto import get_random_string
 from ..dispatch.call import encode
 from ..job import DEFAULT_PRIORITY, DEFAULT_TTR
 from ..protocol.arguments import MAX_NUMBER, TUBE
+from .configuration import SETTING, read
 from .framework import BaseTaskBackend, InvalidTask, TaskResult, TaskResultStatus, task_enqueued
 from .producer import put
 
@@ -66,6 +67,10 @@ class BeanstalkdBackend(BaseTaskBackend):
     def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
         super().__init__(alias, params)
         self._said_queues = params.get("QUEUES", [])
+        if isinstance(self._said_queues, str):
+            # The framework makes a queue of each letter. The check below says what is wrong, which
+            # it could not if no task of that queue could be made.
+            self.queues = {self._said_queues}
         chosen = {**OPTIONS, **self.options}
         self._ttr = chosen["TTR"]
         self._on_commit = chosen["ENQUEUE_ON_COMMIT"]
@@ -164,7 +169,6 @@ class BeanstalkdBackend(BaseTaskBackend):
 
     def _check_queues(self, place: str) -> Iterator[CheckMessage]:
         if not isinstance(self._said_queues, (list, tuple, set, frozenset)):
-            # The framework takes a str as a set of queues whose names are its letters.
             yield Error(
                 f"{place}['QUEUES'] must be a list of names, not {self._said_queues!r}",
                 hint="Such as ['default', 'mail'].",
@@ -180,6 +184,20 @@ class BeanstalkdBackend(BaseTaskBackend):
                     hint="The name of a queue is the name of its tube.",
                     id="beanstalkt.E021",
                 )
+        yield from self._check_tubes(place)
+
+    def _check_tubes(self, place: str) -> Iterator[CheckMessage]:
+        """Check that ``beanstalkt_work`` works on the queues, if the settings name its tubes."""
+        chosen, problems = read()
+        left = [repr(queue) for queue in self.queues if queue not in chosen.tubes]
+        if left and chosen.tubes and not problems:
+            yield Warning(
+                f"{SETTING}['TUBES'] leaves out what {place} puts tasks into: "
+                f"{', '.join(sorted(left))}",
+                hint="Add it to TUBES: manage.py beanstalkt_work runs no tasks of other queues, "
+                "unless it is given --tube.",
+                id="beanstalkt.W001",
+            )
 
 
 def _delay(task: Any) -> int:

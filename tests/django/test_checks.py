@@ -8,6 +8,8 @@ from django.core.checks import run_checks
 
 from beanstalkt.django.framework import task_backends
 
+from ..support import django_tasks
+
 Choose = Callable[..., None]
 BACKEND = "beanstalkt.django.backend.BeanstalkdBackend"
 
@@ -22,7 +24,7 @@ def test_good_settings_have_nothing_to_tell(chosen: Choose) -> None:
         BEANSTALKT={
             "SERVER": "beanstalks://there:11300",
             "TUBE": "mail",
-            "TUBES": {"mail": 4},
+            "TUBES": {"mail": 4, "default": None},
             "WORKER": {"timeout": 60, "swallow": True, "backoff": "exponential", "burst": False},
             "DISPATCH_TABLE": {"add": "tests.support.django_tasks.add"},
             "TASK_MODULES": ["tests.support.django_tasks"],
@@ -115,6 +117,24 @@ def test_each_bad_setting_of_a_task_backend_is_told(
     assert message.id == f"beanstalkt.{number}"
     assert message.hint
     assert "TASKS['default']" in message.msg
+
+
+def test_tasks_can_be_made_where_the_queues_are_a_str(chosen: Choose) -> None:
+    """Else `manage.py check` would end with an InvalidTask before it tells the mistake."""
+    chosen(TASKS={"default": {"BACKEND": BACKEND, "QUEUES": "mail"}})
+    assert django_tasks.noop.using(queue_name="mail")
+
+
+def test_a_queue_that_nobody_works_on_is_told(chosen: Choose) -> None:
+    chosen(
+        BEANSTALKT={"TUBES": ["mail"]},
+        TASKS={"default": {"BACKEND": BACKEND, "QUEUES": ["mail", "letters"]}},
+    )
+    (message,) = task_backends["default"].check()
+    assert message.id == "beanstalkt.W001"
+    assert message.msg.endswith("puts tasks into: 'letters'")
+    chosen(BEANSTALKT={"TUBES": ["mail", "letters"]})
+    assert not list(task_backends["default"].check())
 
 
 def test_a_backend_needs_the_app(chosen: Choose) -> None:
