@@ -71,7 +71,7 @@ class BeanstalkdBackend(BaseTaskBackend):
             # The framework makes a queue of each letter. The check below says what is wrong, which
             # it could not if no task of that queue could be made.
             self.queues = {self._said_queues}
-        chosen = {**OPTIONS, **self.options}
+        chosen = {**OPTIONS, **(self.options if isinstance(self.options, Mapping) else {})}
         self._ttr = chosen["TTR"]
         self._on_commit = chosen["ENQUEUE_ON_COMMIT"]
 
@@ -145,6 +145,13 @@ class BeanstalkdBackend(BaseTaskBackend):
                 id="beanstalkt.E020",
             )
         yield from self._check_queues(place)
+        if not isinstance(self.options, Mapping):
+            yield Error(
+                f"{place}['OPTIONS'] must be a dict, not {self.options!r}",
+                hint=f"The keys are {', '.join(OPTIONS)}; each may be left out.",
+                id="beanstalkt.E022",
+            )
+            return
         for key in self.options:
             if key not in OPTIONS:
                 yield Error(

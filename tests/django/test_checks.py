@@ -98,6 +98,7 @@ def test_the_settings_of_the_old_dispatcher_work_unchanged(chosen: Choose) -> No
 WRONG_BACKENDS: list[tuple[str, dict[str, Any]]] = [
     ("E021", {"QUEUES": ["two words"]}),
     ("E022", {"OPTIONS": {"COLOUR": "red"}}),
+    ("E022", {"OPTIONS": None}),
     ("E023", {"OPTIONS": {"TTR": 0}}),
     ("E023", {"OPTIONS": {"TTR": "60"}}),
     ("E024", {"OPTIONS": {"ENQUEUE_ON_COMMIT": "yes"}}),
