@@ -7,6 +7,7 @@ child processes that run functions begin with it.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from importlib import import_module
@@ -25,6 +26,11 @@ from .fresh_connections import with_fresh_connections
 
 DEFAULT_QUEUE = "default"
 """The queue of a task that names none, in Django's tasks framework."""
+
+MODULES = "DJANGO_BEANSTALKT_MODULES"
+"""The variable by which a worker tells its child processes which modules have tasks."""
+
+_told: list[str] = []
 
 
 def backends() -> list[Any]:
@@ -54,7 +60,7 @@ def _tasks() -> Iterator[Any]:
     from .framework import Task
 
     autodiscover_modules("tasks")
-    for name in configuration().task_modules:
+    for name in (*configuration().task_modules, *_told):
         import_module(name)
     for module in list(sys.modules.values()):
         for value in list(getattr(module, "__dict__", {}).values()):
@@ -79,8 +85,21 @@ def make_table() -> dict[str, type[SafeTask]]:
     }
 
 
+def tell_children() -> None:
+    """Have the child processes of this worker import every module that has a task here.
+
+    The system checks have imported the views, and whatever those import; a child does not.
+    """
+    from .backend import NAME
+
+    paths = [name.removeprefix(NAME) for name in TABLE if name.startswith(NAME)]
+    os.environ[MODULES] = " ".join(sorted({path.rpartition(".")[0] for path in paths}))
+
+
 if not apps.ready:
-    _handlers = log.root_handlers()  # those of the runner: this is a child process
+    # This is a child process. (A program that a task starts has the variable too.)
+    _told += os.environ.get(MODULES, "").split()
+    _handlers = log.root_handlers()  # those of the runner
     django.setup()
     if _handlers:
         log.leave_to_runner(_handlers)

@@ -161,6 +161,28 @@ def test_only_what_is_in_the_table_is_called(project: Project) -> None:
     assert told.count('"action": "bury"') == 3
 
 
+VIEWS = """
+from members.tasks import task
+
+urlpatterns = []
+
+
+@task(queue_name="members")
+def hello(name):
+    print("Hello", name)
+"""
+
+
+def test_a_task_of_a_view_runs_in_a_child_too(project: Project, tmp_path: Path) -> None:
+    """Only the checks import the views, which the children do not run."""
+    (tmp_path / "views_here.py").write_text(VIEWS)
+    settings = "from project.settings import *\nROOT_URLCONF = 'views_here'\n"
+    (tmp_path / "viewed.py").write_text(settings)
+    project.environment.update(DJANGO_SETTINGS_MODULE="viewed", PYTHONPATH=str(tmp_path))
+    put(project, "task:views_here.hello", **{**FAILS, "args": ["ada"]})
+    assert "Hello ada" in project.run("beanstalkt_work", "--burst")
+
+
 def test_a_task_that_fails_is_buried(project: Project) -> None:
     put(project, "task:members.tasks.welcome", **FAILS)
     told = project.run("beanstalkt_work", "--burst")

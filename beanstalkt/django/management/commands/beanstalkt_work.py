@@ -57,7 +57,7 @@ class Command(BaseCommand):
                 "DJANGO_SETTINGS_MODULE is not set: child processes need it to load the apps."
             )
         # Not before: they import the tasks of the project.
-        from ...table import TABLE, tubes
+        from ...table import TABLE, backends, tell_children, tubes
 
         if not TABLE:
             raise CommandError(
@@ -69,6 +69,8 @@ class Command(BaseCommand):
         if not found:
             raise CommandError("There is no tube to work on: set BEANSTALKT['TUBES'].")
         given = {name: options[name] for name in runner.OPTIONS if options.get(name) is not None}
+        if backends():
+            tell_children()
         connections.close_all()  # those that the system checks have opened: nothing here uses them
         status = runner.work(
             chosen.server,
