@@ -59,7 +59,7 @@ class Reconnector:
         #: where the server is
         self.address = address
         #: why there is no connection
-        self.reason = "not connected"
+        self.reason = "it was never connected: await connect(), or use 'async with'"
         self._ssl_options = ssl_options
         self._timing = timing
         self._loop: asyncio.AbstractEventLoop  # since connect()

@@ -148,11 +148,13 @@ def test_no_warning_without_a_limit(beanstalkd: Beanstalkd) -> None:
 @pytest.mark.parametrize("timeout", [None, 100])
 def test_close_wakes_a_reserve_of_another_thread(server: AnyServer, timeout: int | None) -> None:
     with no_more_descriptors():
-        client = client_of(server)
+        # At once, and not when it gives up waiting for an answer.
+        client = client_of(server, timing=Timing(close_timeout=1000))
         reserve = Thread(lambda: client.reserve(timeout))
         until(lambda: waiting(client))
-        client.close()
+        closing = Thread(client.close)
         error = reserve.end()
+        closing.end()
         assert isinstance(error, ConnectionLost)
         assert "closed" in str(error)
         assert client.closed()
@@ -584,6 +586,7 @@ def test_close_says_quit() -> None:
         client.connect()
         peer, _ = listener.accept()
         client.close()
+        assert client.reason == "the client was closed"
         with peer:
             peer.settimeout(PATIENCE)
             assert peer.recv(100) == b"quit\r\n"

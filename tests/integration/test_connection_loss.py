@@ -102,6 +102,13 @@ async def test_connect_before_there_is_a_server(
         server.stop()
 
 
+async def test_a_client_that_was_never_connected_says_what_to_do() -> None:
+    client = Client()
+    with pytest.raises(ConnectionLost, match=r"await connect\(\), or use 'async with'$") as caught:
+        await client.put(b"x")
+    assert not caught.value.sent
+
+
 async def test_connect_gives_up_in_time_and_stops_trying(kind: Kind) -> None:
     port = free_port()
     async with nothing_left():
