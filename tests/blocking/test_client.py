@@ -702,6 +702,63 @@ def scripted(script: Callable[[socket.socket], None]) -> tuple[int, Thread]:
     return listener.getsockname()[1], Thread(play)
 
 
+def test_a_reserve_may_take_its_own_time_and_that_of_a_reply(beanstalkd: Beanstalkd) -> None:
+    def late(sock: socket.socket) -> None:
+        sock.recv(100)
+        time.sleep(1.5)
+        sock.sendall(b"TIMED_OUT\r\n")
+
+    port, thread = scripted(late)
+    client = Client(HOST, port, response_timeout=0.9)
+    with pytest.raises(TimedOut) as caught:
+        client.reserve(1)
+    assert caught.value.status == "TIMED_OUT"  # as the server says
+    client.close()
+    thread.end()
+    with client_of(beanstalkd, response_timeout=0.9) as client, client_of(beanstalkd) as other:
+        reserve = Thread(client.reserve)
+        until(lambda: waiting(client))
+        time.sleep(1)
+        other.put(b"job")
+        assert reserve.end().body == b"job"
+
+
+def test_the_time_to_connect_does_not_become_that_of_a_reply() -> None:
+    conversation = [b"USING used\r\n", None, b"USING used\r\n", b"INSERTED 1\r\n"]
+
+    def play() -> None:
+        with socket.create_server((HOST, port)) as listener:
+            listening.set()
+            while conversation:
+                with listener.accept()[0] as sock:
+                    while sock.recv(100) and (reply := conversation.pop(0)) is not None:
+                        if not conversation:
+                            time.sleep(1)
+                        sock.sendall(reply)
+
+    port = free_port()
+    listening = threading.Event()
+    peer = Thread(play)
+    assert listening.wait(PATIENCE)
+    client = Client(HOST, port, connect_timeout=0.7, response_timeout=PATIENCE)
+    client.use("used")
+    with pytest.raises(ConnectionLost):
+        client.put(b"lost")
+    client.connect()  # and the tube is replayed, within 0.7 s
+    assert client.put(b"x") == 1
+    client.close()
+    peer.end()
+
+
+def test_a_server_that_stays_away_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    client = Client(port=free_port(), connect_timeout=0.2, reconnect_delay=0.01)
+    with pytest.raises(ConnectionLost):
+        client.connect()
+    assert [each.getMessage() for each in caplog.records] == [
+        f"cannot connect to {client.address}: Connection refused; trying again"
+    ]
+
+
 def test_a_peer_that_drips_is_noticed() -> None:
     def drip(sock: socket.socket) -> None:
         sock.recv(100)

@@ -191,6 +191,10 @@ END = "attempt=2 server=beanstalk://x"
             "ERROR tube mail, slot 2: beanstalk://x: not b'USING'; trying again in 0.5 s",
         ),
         (
+            SlotRestarted(SERVER, "mail", 2, InternalError("full"), 0.5),
+            "ERROR tube mail, slot 2: beanstalk://x: full; trying again in 0.5 s",
+        ),
+        (
             HandlerNotClosed("mail", ValueError("x")),
             "ERROR tube mail: its handler could not be closed",
         ),
