@@ -7,9 +7,9 @@ import socket
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from inspect import iscoroutinefunction
+from inspect import Parameter, Signature, iscoroutinefunction
 from traceback import format_exception
-from typing import Any
+from typing import Any, cast
 
 from django.utils import timezone
 
@@ -23,6 +23,26 @@ from .framework import (
     task_finished,
     task_started,
 )
+
+SAID = Signature(
+    [
+        *(
+            Parameter(name, Parameter.KEYWORD_ONLY)
+            for name in (
+                "id",
+                "args",
+                "kwargs",
+                "backend",
+                "queue_name",
+                "priority",
+                "enqueued_at",
+            )
+        ),
+        Parameter("others", Parameter.VAR_KEYWORD),
+    ]
+)
+"""What the body of a job says of its task; without one of these the job is refused. A later
+version may put more into it, which this one ignores."""
 
 
 def runner_of(task: Any) -> Callable[..., Any]:
@@ -66,7 +86,9 @@ def runner_of(task: Any) -> Callable[..., Any]:
         _succeeded(result)
         await task_finished.asend(sender, task_result=result)
 
-    return run_async if iscoroutinefunction(task.func) else run
+    runner: Any = run_async if iscoroutinefunction(task.func) else run
+    runner.__signature__ = SAID
+    return cast(Callable[..., Any], runner)
 
 
 def _started(task: Any, said: dict[str, Any]) -> Any:

@@ -156,9 +156,11 @@ def test_only_what_is_in_the_table_is_called(project: Project) -> None:
     put(project, "os.getcwd")
     put(project, "task:os.getcwd")
     put(project, "members.functions.count", "/nowhere")
+    put(project, "task:members.tasks.welcome", id="x")
     told = project.run("beanstalkt_work", "--burst", "--log-format", "json")
     assert told.count("there is no function") == 3
-    assert told.count('"action": "bury"') == 3
+    assert told.count("missing a required") == 1
+    assert told.count('"outcome": "permanent-fail", "action": "bury"') == 4
 
 
 VIEWS = """
