@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Callable
 from functools import partial
@@ -12,6 +13,9 @@ from django.db import close_old_connections, connections, reset_queries
 
 from ..dispatch.safetask import SafeTask
 from ..dispatch.table import TableEntry
+
+CLOSE_TIMEOUT = 1.0
+"""Seconds that the connections of coroutines may take to be closed."""
 
 
 def refresh() -> None:
@@ -24,6 +28,18 @@ def refresh() -> None:
     close_old_connections()
     for connection in connections.all(initialized_only=True):
         connection.health_check_enabled = True
+
+
+def close_all() -> None:
+    """Close the database connections of this thread and of coroutines, at the end of a worker."""
+
+    async def closed() -> None:
+        closing = asyncio.ensure_future(sync_to_async(connections.close_all)())
+        # The thread may be busy for coroutines that were left to themselves.
+        await asyncio.wait([closing], timeout=CLOSE_TIMEOUT)
+
+    connections.close_all()
+    asyncio.run(closed())
 
 
 def with_fresh_connections(

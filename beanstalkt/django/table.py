@@ -7,6 +7,7 @@ child processes that run functions begin with it.
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from typing import Any
 import django
 from django.apps import apps
 from django.conf import settings
+from django.db import connections
 from django.utils.module_loading import autodiscover_modules
 
 from ..dispatch.safetask import SafeTask
@@ -101,6 +103,7 @@ if not apps.ready:
     _told += os.environ.get(MODULES, "").split()
     _handlers = log.root_handlers()  # those of the runner
     django.setup()
+    atexit.register(connections.close_all)
     if _handlers:
         log.leave_to_runner(_handlers)
 log.enable()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +12,7 @@ from django.db import connection
 from beanstalkt import SafeTask
 from beanstalkt.dispatch.perform import perform, perform_async
 from beanstalkt.dispatch.table import Table, make_entry
-from beanstalkt.django.fresh_connections import with_fresh_connections
+from beanstalkt.django.fresh_connections import close_all, with_fresh_connections
 
 from ..support import django_tasks
 
@@ -82,6 +84,20 @@ def test_a_connection_that_the_database_has_ended_is_replaced_before_it_is_used(
     first, second, third = django_tasks.calls
     assert first is second
     assert third is not second
+
+
+def test_at_the_end_of_a_worker_those_of_coroutines_are_closed_too() -> None:
+    async def opened() -> Any:
+        await sync_to_async(lambda: connection.ensure_connection())()
+        return await sync_to_async(lambda: connection.connection)()
+
+    connection.ensure_connection()
+    theirs = asyncio.run(opened())
+    assert theirs is not connection.connection
+    close_all()
+    assert connection.connection is None
+    with pytest.raises(sqlite3.ProgrammingError, match="closed database"):
+        asyncio.run(sync_to_async(theirs.execute)("SELECT 1"))
 
 
 @pytest.mark.parametrize("target", [django_tasks.add, django_tasks.add_async])

@@ -12,6 +12,7 @@ from django.db import connections
 
 from ... import runner
 from ...configuration import configuration
+from ...fresh_connections import close_all
 
 
 class Command(BaseCommand):
@@ -80,6 +81,7 @@ class Command(BaseCommand):
             chosen.worker,
             bool(options["only_check"]),
         )
+        close_all()
         if status:
             sys.exit(status)
 
