@@ -78,8 +78,11 @@ class Address:
                 raise InvalidArgument(f"bad URL {url!r}: write unix:///path")
             return cls(path=_unquote(parts.path))
         if parts.scheme not in ("beanstalk", "beanstalks"):
+            meant = _url_meant(url)
+            hint = "" if meant is None else f", such as {meant!r:.{_SHOWN}}"
             raise InvalidArgument(
-                f"bad URL {url!r}: it must begin with beanstalk://, beanstalks:// or unix:///"
+                f"bad URL {url!r:.{_SHOWN}}: it must begin with beanstalk://, beanstalks:// or "
+                f"unix:///{hint}"
             )
         if not parts.hostname or "@" in parts.netloc or parts.path not in ("", "/"):
             raise InvalidArgument(f"bad URL {url!r}: write {parts.scheme}://host:port")
@@ -146,19 +149,31 @@ def _is_ipv6(host: str) -> bool:
 
 def _advice(host: str) -> str:
     """Return how to give the address that was probably meant by what was given as a host."""
-    if "://" in host:
-        url, how = host, "give a URL"
+    url = _url_meant(host)
+    if url is None:
+        return ""
+    if url == host:
+        how = "give a URL"
     elif host.startswith("/"):
-        url = f"unix://{host}"
         how = f"give the URL of a unix socket, {url!r:.{_SHOWN}},"
     else:
-        url = f"beanstalk://{host}"
         how = f"give the port by itself, or the URL {url!r:.{_SHOWN}}"
+    return f": {how} to Client.from_url (--server, or server = in a file)"
+
+
+def _url_meant(text: str) -> str | None:
+    """Return the URL that was probably meant by what is a host, a path or a URL; None: none."""
+    if "://" in text:
+        url = text
+        if not text.startswith(("beanstalk://", "beanstalks://", "unix://")):
+            return None
+    else:
+        url = f"unix://{text}" if text.startswith("/") else f"beanstalk://{text}"
     try:
         Address.parse(url)
     except InvalidArgument:
-        return ""
-    return f": {how} to Client.from_url (--server, or server = in a file)"
+        return None
+    return url
 
 
 def _is_path(path: object) -> bool:

@@ -112,6 +112,25 @@ def test_any_text_gives_an_address_or_is_refused(url: str) -> None:
     assert Address.parse(str(address)) == address
 
 
+@pytest.mark.parametrize(
+    ("url", "meant"),
+    [
+        ("localhost:11300", "beanstalk://localhost:11300"),
+        ("localhost", "beanstalk://localhost"),
+        ("[::1]:11300", "beanstalk://[::1]:11300"),
+        ("/run/socket", "unix:///run/socket"),
+        ("localhost:99999", None),
+        ("http://localhost", None),
+        ("", None),
+    ],
+)
+def test_the_url_that_was_meant_is_suggested(url: str, meant: str | None) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        Client.from_url(url)
+    suggested = str(caught.value).partition("unix:///")[2]
+    assert suggested == ("" if meant is None else f", such as {meant!r}")
+
+
 @pytest.mark.parametrize("url", [None, b"beanstalk://localhost", 11300])
 def test_a_url_is_a_str(url: object) -> None:
     with pytest.raises(InvalidArgument):
