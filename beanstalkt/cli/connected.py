@@ -38,7 +38,7 @@ def connected(
     *,
     each: Which = False,
     with_away: Which = False,
-    outlives_connection: bool = False,
+    outlives_connection: Which = False,
 ) -> Callable[[Namespace], int]:
     """Return a function of the options that runs `command` over a connection of its own.
 
@@ -57,7 +57,8 @@ def connected(
                 status = await command(clients.found, options) or DONE
                 return NO_SERVER if clients.away and status in (DONE, REFUSED) else status
         async with client_of(options) as client:
-            only = not outlives_connection and names_one(servers_of_options(options))
+            goes_on = _holds(outlives_connection, options)
+            only = names_one(servers_of_options(options)) and not goes_on
             with errors_alone() if only else nullcontext():
                 return await command(client, options) or DONE
 

@@ -90,6 +90,10 @@ def _check_put(parser: ArgumentParser, options: Namespace) -> None:
         options.input = open_input(parser, "-" if options.lines is None else options.lines)
 
 
+def _waits_for_input(options: Namespace) -> bool:
+    return options.input is not None
+
+
 # --- peek -----------------------------------------------------------------------------------
 
 
@@ -132,7 +136,12 @@ def _peek_verb(state: str, run: Command) -> Verb:
 
 
 VERBS = {
-    "put": Verb(connected(put), _add_put_arguments, _check_put, epilog=PUT_EPILOG),
+    "put": Verb(
+        connected(put, outlives_connection=_waits_for_input),
+        _add_put_arguments,
+        _check_put,
+        epilog=PUT_EPILOG,
+    ),
     **RESERVE_VERBS,
     "peek": Verb(
         connected(peek),

@@ -25,7 +25,7 @@ import pytest
 
 from beanstalkt import cmd
 
-from ..support.beanstalkd import HOST, free_port
+from ..support.beanstalkd import HOST, Beanstalkd, free_port
 from ..support.embedded import AnyServer
 from ..support.program import COMMAND_LINE, start
 
@@ -558,9 +558,28 @@ def test_a_server_that_is_silent_holds_no_command(
     assert result.out == ""
     assert "no reply" in result.err or "no server answered" in result.err
     if words[0] != "reserve":
-        # It ends with its connection, and says so once.
-        assert "connecting again" not in result.err
         assert f"(beanstalk://{HOST}:{peer.getsockname()[1]})\n" in result.err
+        if "--lines" not in words:  # it ends with its connection, and says so once
+            assert "again" not in result.err
+
+
+def test_lines_that_are_awaited_outlive_the_connection(
+    beanstalkd: Beanstalkd, spawn: Spawn
+) -> None:
+    process = spawn(beanstalkd.port, "put", "--lines", "-", stdin=subprocess.PIPE)
+    assert process.stdin is not None
+    assert process.stderr is not None
+    process.stdin.write(b"before\n")
+    process.stdin.flush()
+    wait_until(lambda: counter(beanstalkd, "current-jobs-ready") == 1)
+    beanstalkd.restart()
+    # It says so at once, not only with the next line.
+    assert select.select([process.stderr], [], [], TIMEOUT)[0]
+    assert b"connecting again" in process.stderr.readline()
+    wait_until(lambda: counter(beanstalkd, "current-connections") == 2)
+    process.stdin.write(b"after\n")
+    assert finish(process).status == 0
+    assert counter(beanstalkd, "current-jobs-ready") == 1
 
 
 def test_a_silent_server_is_given_up_after_5_seconds(peer: socket.socket, spawn: Spawn) -> None:
