@@ -189,8 +189,7 @@ class Connection:
             self._holding = True
             if not self._warned:
                 self._hold_timer.set(self.loop.time() + self._timing.hold_warning)
-        if self._pipeline.callers is not None:
-            self._check_stuck()
+        self._check_stuck()
 
     def _warn_of_hold(self) -> None:
         queued = self._pipeline.queued

@@ -511,7 +511,7 @@ class Pipeline:
         while self.queued and not self.queued[0].wanted:
             self.queued.popleft()
         job_waits = self._returns_a_job_next()
-        if self.callers is None and not job_waits:
+        if self.callers is None and not job_waits and self.in_flight[0].wanted:
             return False  # the oldest has its caller, or its reply is on the way
         callers = self._all_callers()
         if self._reserves < len(self.in_flight):

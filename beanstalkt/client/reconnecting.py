@@ -16,7 +16,7 @@ from ..errors import BeanstalkException, ConnectionLost
 from ..protocol.address import Address
 from .connection import Connection
 from .moving import Mover
-from .requests import UNWRITTEN, ReserveRequest
+from .requests import UNWRITTEN, Request, ReserveRequest
 from .sockets import reason_of
 from .timers import LazyTimer
 from .timing import Timing
@@ -394,12 +394,20 @@ class Reconnector:
 
     def replace(self, old: Connection, fresh: Connection) -> None:
         """Go on with a fresh connection, and send there what waits on the old one."""
-        self.connection = fresh
-        now = self._loop.time()
-        for request in old.detach():
-            if isinstance(request, ReserveRequest):
-                request.move_to(fresh, now)
-            fresh.send(request)
+        requests: list[Request] = []
+        try:
+            self.connection = fresh
+            requests = old.detach()
+            now = self._loop.time()
+            for request in requests:
+                if isinstance(request, ReserveRequest):
+                    request.move_to(fresh, now)
+                fresh.send(request)
+        except BaseException as error:  # a signal's handler may raise anywhere
+            fresh.interrupted(error)
+            for request in [*requests, *old.detach()]:
+                request.lost(fresh.reason, sent=request.position != UNWRITTEN)
+            raise
 
 
 def failure(task: asyncio.Task[None]) -> str:

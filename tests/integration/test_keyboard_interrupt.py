@@ -11,6 +11,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -80,6 +81,19 @@ class Load:
         await self.all(self.client.connect())
         await self.put(b"again")
 
+    async def move(self) -> None:
+        """Leaves a connection on which a reserve waits that nobody wants."""
+        await self.put(b"one")
+        await self.all(self.client.watch("empty"))
+        await self.all(self.client.ignore("default"))
+        reserve = self.all(self.client.reserve())
+        await asyncio.sleep(0)  # it is written
+        reserve.cancel()
+        await self.put(b"moved")
+        await asyncio.gather(
+            self.all(self.client.watch("default")), self.all(self.client.ignore("empty"))
+        )
+
     async def check(self) -> None:
         """Whatever happened, each future has its own result or an error, and puts still work."""
         client = self.client
@@ -121,7 +135,9 @@ def interrupted(
     load = Load(client)
     before = descriptors()
     interruption = Interruption(
-        at, {str(folder / f"{name}.py") for name in modules for folder in (PACKAGE, PROTOCOL)}
+        at,
+        {str(folder / f"{name}.py") for name in modules for folder in (PACKAGE, PROTOCOL)},
+        ("try:",),  # no signal's handler runs where the interpreter only enters a block
     )
     loop.run_until_complete(load.connect())
     step = loop.create_task(what(load))
@@ -132,9 +148,13 @@ def interrupted(
         pass
     try:
         step.cancel()
-        loop.run_until_complete(asyncio.wait([step], timeout=WAIT))
-        loop.run_until_complete(load.check())
-        loop.run_until_complete(load.close())
+        ending: list[Callable[[], Coroutine[Any, Any, object]]]
+        ending = [lambda: asyncio.wait([step], timeout=WAIT), load.check, load.close]
+        while ending:
+            # A task that awaited the one which was interrupted gets to know, and its loop as well.
+            with suppress(KeyboardInterrupt):
+                loop.run_until_complete(ending[0]())
+                del ending[0]
         assert descriptors() == before
     except BaseException:
         print("interrupted at", interruption.where)
@@ -171,6 +191,18 @@ def test_at_any_line_of_connecting_again(
     while True:
         at += 1
         if interrupted(loop, beanstalkd, at, ("reconnecting",), Load.lose).where == "nowhere":
+            break
+    assert at > 20
+
+
+@pytest.mark.parametrize("module", ["moving", "reconnecting", "connection", "pipeline"])
+def test_at_any_line_of_moving(
+    loop: asyncio.AbstractEventLoop, beanstalkd: Beanstalkd, module: str
+) -> None:
+    at = 0
+    while True:
+        at += 1
+        if interrupted(loop, beanstalkd, at, (module,), Load.move).where == "nowhere":
             break
     assert at > 20
 
