@@ -182,7 +182,7 @@ class ClientConnection(NotCopied):
 
     @property
     def reason(self) -> str:
-        """Why there is no connection, while there is none."""
+        """The reason why the client is not connected, as long as it is not."""
         connection = self._connection
         if connection is not None and connection.ended and connection.reason:
             return connection.reason

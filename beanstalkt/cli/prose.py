@@ -11,7 +11,7 @@ WIDEST = 98
 
 
 def blocks(text: str) -> Iterator[tuple[bool, list[str]]]:
-    """Yield the parts of a text: whether each is prose, and its lines.
+    """Divide a text into parts; yield for each whether it is prose, and its lines.
 
     An indented line, such as an example, is no prose. A part that an empty line comes after ends
     with that line.

@@ -230,7 +230,7 @@ class Client(NotCopied):
 
     @property
     def reason(self) -> str:
-        """Why there is no connection, while there is none."""
+        """The reason why the client is not connected, as long as it is not."""
         return self._reconnector.reason
 
     @property

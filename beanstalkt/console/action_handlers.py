@@ -78,7 +78,7 @@ class CancelHandler(Api):
 
 
 class PutHandler(ServerHandler):
-    """Put a job."""
+    """Put one job into a tube of a server."""
 
     async def post(self, server: str) -> None:
         """Put the job; answer with its id."""

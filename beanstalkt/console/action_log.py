@@ -27,7 +27,7 @@ class ActionLog:
         self.entries: deque[dict[str, Any]] = deque(maxlen=KEPT)
 
     def add(self, entry: dict[str, Any]) -> None:
-        """Add an entry."""
+        """Add an entry to those that are kept, to the log, and to the file."""
         self.entries.append(entry)
         # ASCII: a tube's name or a filter must not control a terminal.
         line = json.dumps(entry)
@@ -41,6 +41,6 @@ class ActionLog:
                 log.error("the log of actions cannot be written: %s", error)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file of the log, if there is one."""
         if self._file is not None:
             self._file.close()

@@ -33,7 +33,7 @@ CSRF_HEADER = "X-CSRF-Token"
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a request is refused.
+    """Hold why a request is refused, and how it is answered.
 
     :ivar status: of the response
     :ivar reason: a sentence for whoever reads the response

@@ -48,7 +48,7 @@ class Secure(RequestHandler):
     """A handler whose every response carries the headers that keep a page safe."""
 
     def set_default_headers(self) -> None:
-        """Set `HEADERS`."""
+        """Give every response the headers of `HEADERS`, and none that names the server."""
         self.clear_header("Server")
         for name, value in HEADERS.items():
             self.set_header(name, value)
@@ -66,7 +66,7 @@ class Page(Secure):
     """Serve the one page; its script shows what the path names."""
 
     def initialize(self, page: bytes) -> None:
-        """Take the page."""
+        """Keep the page that is to be sent."""
         self._page = page
 
     def get(self) -> None:
